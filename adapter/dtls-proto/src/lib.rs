@@ -1,0 +1,1 @@
+//! DTLS 1.2 server engine (RFC 6347), without I/O.

@@ -1,0 +1,1 @@
+//! UDP sockets in batches and the task around dtls-proto.

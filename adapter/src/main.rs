@@ -1,0 +1,2 @@
+//! The CoAP adapter binary.
+fn main() {}

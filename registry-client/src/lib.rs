@@ -1,0 +1,1 @@
+//! Registry look-ups over AMQP.

@@ -1,0 +1,1 @@
+//! Support for the acceptance tests: starting the world and talking to it.
