@@ -1,1 +1,58 @@
-//! DTLS 1.2 server engine (RFC 6347), without I/O.
+//! DTLS 1.2 server engine (RFC 6347, RFC 5246) with pre-shared keys (RFC 4279), without I/O.
+//!
+//! One [`Server`] holds all associations of one UDP socket. It is told of datagrams and of the time, and is then drained:
+//!
+//! ```text
+//!  datagram ──▶ record ──▶ epoch 0 ──▶ ClientHello ──▶ cookie ──▶ negotiation ──▶ handshake ─┐
+//!  (socket)     codec::    (plain)     codec::hello    cookie     server::        server::   │ session,
+//!               record        │                        (nothing   negotiation     handshake  │ when Finished
+//!                             │                         is kept                              │ is right
+//!                             │                         before)                              ▼
+//!                             └─────▶ epoch 1 ────────────────────────────────────────▶ session ──▶ ApplicationData
+//! ```
+//!
+//! After each `handle_*`, [`Server::provide_psk`], [`Server::send`] and [`Server::close`] the caller drains
+//! [`Server::poll_transmit`] and [`Server::poll_event`], then waits until [`Server::poll_timeout`].
+//!
+//! What the engine decides:
+//! - the **client's** order chooses the suite; no common suite is answered by the fatal alert `handshake_failure`;
+//! - nothing is stored for a peer that has not returned a cookie from the address it claims, and what such a peer gets is never
+//!   larger than what it sent (RFC 6347 §4.2.1);
+//! - a key is asked for by [`Event::PskRequested`] and may be answered at any later time ([`Server::provide_psk`]) without
+//!   holding up any other peer;
+//! - an unknown identity, a wrong key and a look-up that never ends all look the same on the wire: silence;
+//! - a new handshake from the address of a live association replaces it only when the new one is established;
+//! - no renegotiation, no compression, no resumption, no cipher that isn't AEAD.
+//!
+//! The modules [`codec`], [`crypto`], [`protection`], [`reassembly`] and [`flight`] are public for the client that demonstrations
+//! and tests use (`dtls-client`) and for tests that build hostile records. A shell round the server needs only the names that
+//! stand at the root of this crate.
+//!
+//! **Invariant**: no socket, no clock, no task, no log. Bytes from a peer never panic and never are an `Err`: what is unusable is
+//! dropped and counted in [`Statistics`].
+#![warn(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::cast_possible_truncation,
+    clippy::arithmetic_side_effects,
+    clippy::wildcard_enum_match_arm
+)]
+
+pub mod codec;
+pub mod crypto;
+pub mod protection;
+pub mod reassembly;
+pub mod flight;
+mod cookie;
+mod server;
+mod timer;
+mod config;
+mod event;
+mod statistics;
+
+pub use codec::alert::AlertDescription;
+pub use config::Config;
+pub use crypto::{CipherSuite, Psk};
+pub use event::{AssociationId, CloseReason, Event, SendError, Transmit};
+pub use server::Server;
+pub use statistics::Statistics;

@@ -1,0 +1,162 @@
+//! Hello extensions (RFC 5246 §7.4.1.4): the few this crate answers; all others are passed over.
+
+use crate::codec::{Malformed, Reader, put_vector16};
+
+/// The number of an extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExtensionType(pub u16);
+
+impl ExtensionType {
+    /// The host the client believes to talk to (RFC 6066 §3).
+    pub const SERVER_NAME: Self = Self(0);
+    /// Smaller records for small devices (RFC 6066 §4).
+    pub const MAX_FRAGMENT_LENGTH: Self = Self(1);
+    /// The master secret is bound to the whole handshake (RFC 7627).
+    pub const EXTENDED_MASTER_SECRET: Self = Self(23);
+    /// Secure renegotiation (RFC 5746); here: "never".
+    pub const RENEGOTIATION_INFO: Self = Self(0xff01);
+}
+
+/// What of a hello's extensions this crate understands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HelloExtensions<'a> {
+    /// The host name; an answering server sends the extension empty, which reads as `Some("")`.
+    pub server_name: Option<&'a str>,
+    /// The wanted limit of a record's plaintext.
+    pub max_fragment_length: Option<MaxFragmentLength>,
+    /// Whether the extended master secret is offered or accepted.
+    pub extended_master_secret: bool,
+    /// The content of `renegotiation_info`: empty in a first handshake.
+    pub renegotiation_info: Option<&'a [u8]>,
+}
+
+/// A limit of a record's plaintext: a code of 1 to 4 for 512 to 4,096 bytes (RFC 6066 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxFragmentLength(u8);
+
+impl MaxFragmentLength {
+    /// The limit with this code; `None` for a code the standard doesn't know.
+    #[must_use]
+    pub fn new(code: u8) -> Option<Self> {
+        (1..=4).contains(&code).then_some(Self(code))
+    }
+
+    /// The limit in bytes.
+    #[must_use]
+    pub fn bytes(self) -> u16 {
+        256_u16.wrapping_shl(u32::from(self.0))
+    }
+}
+
+impl<'a> HelloExtensions<'a> {
+    /// Reads a hello's extensions block (without its length).
+    ///
+    /// # Errors
+    /// [`Malformed`] if the block or an extension understood here is not well-formed, or one of these stands there twice.
+    pub fn decode(block: &'a [u8]) -> Result<Self, Malformed> {
+        let mut found = Self::default();
+        let mut reader = Reader::new(block);
+        while !reader.is_empty() {
+            let extension = ExtensionType(reader.u16()?);
+            let content = reader.vector16()?;
+            match extension {
+                ExtensionType::SERVER_NAME => {
+                    once(found.server_name.is_none())?;
+                    found.server_name = Some(host_name(content)?);
+                }
+                ExtensionType::MAX_FRAGMENT_LENGTH => {
+                    once(found.max_fragment_length.is_none())?;
+                    let &[code] = content else {
+                        return Err(Malformed);
+                    };
+                    found.max_fragment_length =
+                        Some(MaxFragmentLength::new(code).ok_or(Malformed)?);
+                }
+                ExtensionType::EXTENDED_MASTER_SECRET => {
+                    once(!found.extended_master_secret && content.is_empty())?;
+                    found.extended_master_secret = true;
+                }
+                ExtensionType::RENEGOTIATION_INFO => {
+                    once(found.renegotiation_info.is_none())?;
+                    let mut content = Reader::new(content);
+                    found.renegotiation_info = Some(content.vector8()?);
+                    content.end()?;
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Appends what is set, as a client offers it.
+    pub fn encode_offer(&self, out: &mut Vec<u8>) {
+        if let Some(name) = self.server_name {
+            let mut entry = vec![HOST_NAME];
+            put_vector16(&mut entry, name.as_bytes());
+            let mut list = Vec::new();
+            put_vector16(&mut list, &entry);
+            put_extension(out, ExtensionType::SERVER_NAME, &list);
+        }
+        self.encode_others(out);
+    }
+
+    /// Appends what is set, as a server answers it: a server name is acknowledged empty (RFC 6066 §3).
+    pub fn encode_answer(&self, out: &mut Vec<u8>) {
+        if self.server_name.is_some() {
+            put_extension(out, ExtensionType::SERVER_NAME, &[]);
+        }
+        self.encode_others(out);
+    }
+
+    fn encode_others(&self, out: &mut Vec<u8>) {
+        if let Some(limit) = self.max_fragment_length {
+            put_extension(out, ExtensionType::MAX_FRAGMENT_LENGTH, &[limit.0]);
+        }
+        if self.extended_master_secret {
+            put_extension(out, ExtensionType::EXTENDED_MASTER_SECRET, &[]);
+        }
+        if let Some(info) = self.renegotiation_info {
+            let mut content = Vec::new();
+            crate::codec::put_vector8(&mut content, info);
+            put_extension(out, ExtensionType::RENEGOTIATION_INFO, &content);
+        }
+    }
+}
+
+/// Appends one extension.
+pub fn put_extension(out: &mut Vec<u8>, extension: ExtensionType, content: &[u8]) {
+    out.extend_from_slice(&extension.0.to_be_bytes());
+    put_vector16(out, content);
+}
+
+fn once(first_time: bool) -> Result<(), Malformed> {
+    if first_time { Ok(()) } else { Err(Malformed) }
+}
+
+/// The first host name in the list (RFC 6066 §3); an empty extension is a server's answer.
+fn host_name(content: &[u8]) -> Result<&str, Malformed> {
+    if content.is_empty() {
+        return Ok("");
+    }
+    let mut reader = Reader::new(content);
+    let mut list = Reader::new(reader.vector16()?);
+    reader.end()?;
+    while !list.is_empty() {
+        let kind = list.u8()?;
+        let name = list.vector16()?;
+        if kind == HOST_NAME {
+            let name = std::str::from_utf8(name).map_err(|_| Malformed)?;
+            return if name.is_ascii() && !name.is_empty() && name.len() <= MAX_HOST_NAME {
+                Ok(name)
+            } else {
+                Err(Malformed)
+            };
+        }
+    }
+    Ok("")
+}
+
+const HOST_NAME: u8 = 0;
+
+/// The longest DNS name (RFC 1035 §2.3.4).
+const MAX_HOST_NAME: usize = 255;

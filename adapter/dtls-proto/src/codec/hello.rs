@@ -1,0 +1,185 @@
+//! ClientHello, HelloVerifyRequest and ServerHello (RFC 6347 §4.2.1, RFC 5246 §7.4.1).
+
+use crate::codec::{Malformed, ProtocolVersion, Reader, put_vector8, put_vector16};
+
+/// The 32 random bytes of a hello.
+pub type Random = [u8; 32];
+
+/// What a client offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientHello<'a> {
+    /// The highest version the client speaks.
+    pub version: ProtocolVersion,
+    /// The client's random; the same in the hello with cookie as in the one without.
+    pub random: Random,
+    /// A session to resume; empty for a full handshake.
+    pub session_id: &'a [u8],
+    /// What the server demanded in its HelloVerifyRequest; empty at first.
+    pub cookie: &'a [u8],
+    /// Two bytes a suite, the client's favourite first.
+    pub cipher_suites: &'a [u8],
+    /// One byte a method.
+    pub compression_methods: &'a [u8],
+    /// The extensions block, without its length.
+    pub extensions: &'a [u8],
+}
+
+impl<'a> ClientHello<'a> {
+    /// Reads the body of the message.
+    ///
+    /// # Errors
+    /// [`Malformed`] for bytes that are no ClientHello.
+    pub fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        let version = ProtocolVersion(reader.u16()?);
+        let random = reader.array()?;
+        let session_id = reader.vector8()?;
+        let cookie = reader.vector8()?;
+        let cipher_suites = reader.vector16()?;
+        let compression_methods = reader.vector8()?;
+        let extensions = if reader.is_empty() {
+            &[]
+        } else {
+            reader.vector16()?
+        };
+        reader.end()?;
+        let well_formed = session_id.len() <= 32
+            && !cipher_suites.is_empty()
+            && cipher_suites.len().is_multiple_of(2)
+            && !compression_methods.is_empty();
+        if !well_formed {
+            return Err(Malformed);
+        }
+        Ok(Self {
+            version,
+            random,
+            session_id,
+            cookie,
+            cipher_suites,
+            compression_methods,
+            extensions,
+        })
+    }
+
+    /// The body of the message.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(&self.version.0.to_be_bytes());
+        out.extend_from_slice(&self.random);
+        put_vector8(&mut out, self.session_id);
+        put_vector8(&mut out, self.cookie);
+        put_vector16(&mut out, self.cipher_suites);
+        put_vector8(&mut out, self.compression_methods);
+        if !self.extensions.is_empty() {
+            put_vector16(&mut out, self.extensions);
+        }
+        out
+    }
+
+    /// The suites' codes in the client's order.
+    pub fn suites(&self) -> impl Iterator<Item = u16> + 'a {
+        self.cipher_suites
+            .as_chunks()
+            .0
+            .iter()
+            .copied()
+            .map(u16::from_be_bytes)
+    }
+}
+
+/// What a server demands before it believes in the client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HelloVerifyRequest<'a> {
+    /// DTLS 1.0, whatever version follows (RFC 6347 §4.2.1).
+    pub version: ProtocolVersion,
+    /// What the client must return.
+    pub cookie: &'a [u8],
+}
+
+impl<'a> HelloVerifyRequest<'a> {
+    /// Reads the body of the message.
+    ///
+    /// # Errors
+    /// [`Malformed`] for bytes that are no HelloVerifyRequest.
+    pub fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        let request = Self {
+            version: ProtocolVersion(reader.u16()?),
+            cookie: reader.vector8()?,
+        };
+        reader.end()?;
+        Ok(request)
+    }
+
+    /// The body of the message.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(&self.version.0.to_be_bytes());
+        put_vector8(&mut out, self.cookie);
+        out
+    }
+}
+
+/// What a server chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerHello<'a> {
+    /// The version both will speak.
+    pub version: ProtocolVersion,
+    /// The server's random.
+    pub random: Random,
+    /// Empty: the session can't be resumed.
+    pub session_id: &'a [u8],
+    /// The chosen suite's code.
+    pub cipher_suite: u16,
+    /// The chosen compression; only 0, none, is used.
+    pub compression_method: u8,
+    /// The extensions block, without its length.
+    pub extensions: &'a [u8],
+}
+
+impl<'a> ServerHello<'a> {
+    /// Reads the body of the message.
+    ///
+    /// # Errors
+    /// [`Malformed`] for bytes that are no ServerHello.
+    pub fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        let hello = Self {
+            version: ProtocolVersion(reader.u16()?),
+            random: reader.array()?,
+            session_id: reader.vector8()?,
+            cipher_suite: reader.u16()?,
+            compression_method: reader.u8()?,
+            extensions: if reader.is_empty() {
+                &[]
+            } else {
+                reader.vector16()?
+            },
+        };
+        reader.end()?;
+        Ok(hello)
+    }
+
+    /// The body of the message.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(&self.version.0.to_be_bytes());
+        out.extend_from_slice(&self.random);
+        put_vector8(&mut out, self.session_id);
+        out.extend_from_slice(&self.cipher_suite.to_be_bytes());
+        out.push(self.compression_method);
+        if !self.extensions.is_empty() {
+            put_vector16(&mut out, self.extensions);
+        }
+        out
+    }
+}
+
+/// "Secure renegotiation is understood", said as a suite (RFC 5746 §3.3).
+pub const EMPTY_RENEGOTIATION_INFO_SCSV: u16 = 0x00ff;
+
+/// No compression, the only method that is safe.
+pub const NULL_COMPRESSION: u8 = 0;

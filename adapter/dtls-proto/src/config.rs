@@ -1,0 +1,62 @@
+//! What can be set of a [`crate::Server`].
+
+use std::time::Duration;
+
+use crate::crypto::CipherSuite;
+use crate::flight::Backoff;
+
+/// Limits, times and suites of a server; [`Config::default`] behaves as Hono's adapter does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The suites that may be used; their order does not matter, the client's does.
+    pub suites: Vec<CipherSuite>,
+    /// How many associations there may be, established or not.
+    pub max_associations: usize,
+    /// How many of these may be handshakes that have not ended.
+    pub max_handshakes: usize,
+    /// How long an association must have been silent before it may be given up for a new one when all places are taken.
+    pub idle_threshold: Duration,
+    /// The most bytes a datagram we send during a handshake may have (UDP payload), at least 64.
+    pub mtu: usize,
+    /// The wait before a flight is sent again for the first time (RFC 6347 §4.2.4.1).
+    pub retransmission_timeout: Duration,
+    /// The longest such wait.
+    pub max_retransmission_timeout: Duration,
+    /// How often a flight is sent again before the handshake is forgotten.
+    pub max_retransmissions: u32,
+    /// How long [`crate::Event::PskRequested`] may stay unanswered before the identity counts as unknown.
+    pub psk_deadline: Duration,
+    /// How long the secret behind the cookies is used; a cookie is good for one to two of these times.
+    pub cookie_lifetime: Duration,
+}
+
+impl Config {
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff {
+            initial: self.retransmission_timeout,
+            maximum: self.max_retransmission_timeout,
+            retransmissions: self.max_retransmissions,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            suites: CipherSuite::ALL.to_vec(),
+            max_associations: 100_000,
+            max_handshakes: 10_000,
+            // Hono lets a connection be evicted when it was idle for 30 minutes.
+            idle_threshold: Duration::from_secs(30 * 60),
+            // What passes through any IPv6 network: 1280 less 40 of IPv6 and 8 of UDP (RFC 8200 §5).
+            mtu: 1232,
+            // The reference: 2 s, doubling to 60 s, four times.
+            retransmission_timeout: Duration::from_secs(2),
+            max_retransmission_timeout: Duration::from_secs(60),
+            max_retransmissions: 4,
+            psk_deadline: Duration::from_secs(10),
+            cookie_lifetime: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What the server tells its caller, and what it wants sent.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+
+use thiserror::Error;
+
+use crate::codec::alert::AlertDescription;
+use crate::crypto::CipherSuite;
+
+/// Names an association from its handshake to its end; never used anew by the same server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AssociationId(pub(crate) NonZeroU64);
+
+impl fmt::Display for AssociationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A datagram to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// Whither.
+    pub peer: SocketAddr,
+    /// The UDP payload.
+    pub payload: Vec<u8>,
+}
+
+/// Something the caller must know or answer.
+///
+/// Each association announced by `PskRequested` or `Established` ends with exactly one `Closed`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A client named its identity; answer by [`crate::Server::provide_psk`].
+    PskRequested {
+        /// Whose handshake waits.
+        association: AssociationId,
+        /// The identity as sent, any bytes, at most [`crate::Server::MAX_PSK_IDENTITY`].
+        identity: Vec<u8>,
+        /// The host name the client gave (RFC 6066 §3).
+        server_name: Option<String>,
+    },
+    /// The client has proved that it has the key; data may flow.
+    Established {
+        /// Which.
+        association: AssociationId,
+        /// The client's address, proved by the cookie.
+        peer: SocketAddr,
+        /// What protects the records.
+        suite: CipherSuite,
+    },
+    /// The content of one record.
+    ApplicationData {
+        /// Whose.
+        association: AssociationId,
+        /// The plaintext.
+        data: Vec<u8>,
+    },
+    /// The association is gone, its id unknown from now on.
+    Closed {
+        /// Which.
+        association: AssociationId,
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Why an association ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer sent `close_notify`.
+    PeerClosed,
+    /// The peer sent a fatal alert.
+    PeerAlert(AlertDescription),
+    /// [`crate::Server::close`] was called.
+    Local,
+    /// A new handshake from the same address was finished, or begun while this one was not.
+    Replaced,
+    /// The handshake was not finished in time: unknown identity, wrong key, or a peer that went away.
+    HandshakeTimeout,
+    /// The client's Finished did not fit although its key did; the peer was told.
+    HandshakeFailed,
+    /// It was idle, and its place was needed.
+    Evicted,
+    /// All sequence numbers were used.
+    SequenceExhausted,
+}
+
+/// Why data was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no such association, or it is not established yet.
+    #[error("no such established association")]
+    NotEstablished,
+    /// The data doesn't fit into one record; `limit` bytes would.
+    #[error("more than the {limit} bytes a record may carry")]
+    TooLarge {
+        /// The most that can be sent at once.
+        limit: usize,
+    },
+    /// All sequence numbers were used; the association is closed.
+    #[error("no sequence numbers left")]
+    SequenceExhausted,
+}

@@ -1,0 +1,50 @@
+//! Which association has been silent longest, at next to no cost while there is room.
+//!
+//! Each association stands here under a time that is never later than its last use. It is corrected only when it has come to the
+//! front, so a record costs nothing, and an association is moved at most once in each threshold of idleness.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::event::AssociationId;
+use crate::server::session::Session;
+
+/// Associations by a time at or before their last use.
+#[derive(Debug, Default)]
+pub(crate) struct IdleQueue {
+    queue: BTreeSet<(u32, AssociationId)>,
+}
+
+impl IdleQueue {
+    pub(crate) fn insert(&mut self, association: AssociationId, session: &mut Session) {
+        session.queued = session.last_used;
+        self.queue.insert((session.queued, association));
+    }
+
+    pub(crate) fn remove(&mut self, association: AssociationId, session: &Session) {
+        self.queue.remove(&(session.queued, association));
+    }
+
+    /// The association silent longest, if its last use was at or before `limit`.
+    pub(crate) fn idle_since(
+        &mut self,
+        limit: u32,
+        sessions: &mut HashMap<AssociationId, Session>,
+    ) -> Option<AssociationId> {
+        loop {
+            let &(queued, association) = self.queue.first()?;
+            if queued > limit {
+                return None;
+            }
+            match sessions.get_mut(&association) {
+                Some(session) if session.last_used > queued => {
+                    self.queue.pop_first();
+                    self.insert(association, session);
+                }
+                Some(_) => return Some(association),
+                None => {
+                    self.queue.pop_first();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,621 @@
+//! All associations of one UDP socket: who gets a record, and who is let in.
+
+mod shared;
+mod inbox;
+mod negotiation;
+mod handshake;
+mod session;
+mod idle;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::time::Instant;
+
+use crate::codec::ProtocolVersion;
+use crate::codec::alert::{Alert, AlertDescription};
+use crate::codec::handshake::{Fragment, HandshakeHeader, HandshakeType, message};
+use crate::codec::hello::{ClientHello, HelloVerifyRequest};
+use crate::codec::record::{ContentType, RecordHeader, put_plain_record, split_first};
+use crate::config::Config;
+use crate::cookie::Cookies;
+use crate::crypto::Psk;
+use crate::event::{AssociationId, CloseReason, Event, SendError, Transmit};
+use crate::flight::CHANGE_CIPHER_SPEC;
+use crate::protection::{OpenError, Protection};
+use crate::server::handshake::{Handshake, Offer, Progress};
+use crate::server::idle::IdleQueue;
+use crate::server::inbox::{SealedRecord, fragments};
+use crate::server::negotiation::Negotiated;
+use crate::server::session::{Receipt, Session};
+use crate::server::shared::Shared;
+use crate::statistics::{Statistics, count};
+use crate::timer::Timer;
+
+/// The DTLS server of one socket.
+pub struct Server {
+    shared: Shared,
+    cookies: Cookies,
+    peers: HashMap<SocketAddr, Peer>,
+    handshakes: HashMap<AssociationId, Box<Handshake>>,
+    sessions: HashMap<AssociationId, Session>,
+    idle: IdleQueue,
+    next_association: NonZeroU64,
+    /// When the server was first told the time.
+    origin: Option<Instant>,
+}
+
+/// What there is with one address: a live association, and perhaps the handshake that is to replace it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Peer {
+    session: Option<AssociationId>,
+    handshake: Option<AssociationId>,
+}
+
+impl Server {
+    /// The longest PSK identity that is looked up, in bytes; RFC 4279 §5.3 demands at least 128. A longer one counts as unknown.
+    pub const MAX_PSK_IDENTITY: usize = MAX_PSK_IDENTITY;
+
+    /// A server without associations. The seed is the secret behind its cookies: take it from a good random source.
+    #[must_use]
+    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        Self {
+            cookies: Cookies::new(&seed, config.cookie_lifetime),
+            shared: Shared::new(config),
+            peers: HashMap::new(),
+            handshakes: HashMap::new(),
+            sessions: HashMap::new(),
+            idle: IdleQueue::default(),
+            next_association: NonZeroU64::MIN,
+            origin: None,
+        }
+    }
+
+    /// Takes a datagram; it is decrypted in place.
+    pub fn handle_datagram(&mut self, now: Instant, peer: SocketAddr, datagram: &mut [u8]) {
+        count(&mut self.shared.statistics.datagrams);
+        let mut rest = datagram;
+        while !rest.is_empty() {
+            let Ok(split) = split_first(rest) else {
+                count(&mut self.shared.statistics.truncated_records);
+                return;
+            };
+            self.handle_record(now, peer, split.header, split.fragment);
+            rest = split.rest;
+        }
+    }
+
+    /// Does what has fallen due; to be called when [`Server::poll_timeout`] has come, earlier or later does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((association, timer)) = self.shared.timers.expire(now) {
+            let Some(handshake) = self.handshakes.get_mut(&association) else {
+                continue;
+            };
+            match timer {
+                Timer::Retransmit => handshake.retransmit(now, &mut self.shared),
+                Timer::PskDeadline => {
+                    count(&mut self.shared.statistics.psk_deadlines);
+                    self.provide_psk(now, association, None);
+                }
+                Timer::Forget => {
+                    count(&mut self.shared.statistics.handshakes_expired);
+                    self.forget_handshake(association, CloseReason::HandshakeTimeout);
+                }
+            }
+        }
+    }
+
+    /// Answers [`Event::PskRequested`]. `None` means that there is no such identity, which the client learns by silence only.
+    ///
+    /// An association that is gone, or was answered before, is passed over.
+    pub fn provide_psk(&mut self, now: Instant, association: AssociationId, key: Option<Psk>) {
+        if let Some(handshake) = self.handshakes.get_mut(&association) {
+            let progress = handshake.provide_psk(now, key, &mut self.shared);
+            self.follow(now, association, progress);
+        }
+    }
+
+    /// Sends `data` as one record.
+    ///
+    /// # Errors
+    /// [`SendError`] if there is no such association, or it can't carry this.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        association: AssociationId,
+        data: &[u8],
+    ) -> Result<(), SendError> {
+        let seconds = self.seconds(now);
+        let session = self
+            .sessions
+            .get_mut(&association)
+            .ok_or(SendError::NotEstablished)?;
+        session.last_used = seconds;
+        let result = session.send(data, &mut self.shared);
+        if result == Err(SendError::SequenceExhausted) {
+            self.forget_session(association, CloseReason::SequenceExhausted);
+        }
+        result
+    }
+
+    /// Ends an association: an established one with `close_notify`, a handshake in silence.
+    pub fn close(&mut self, _now: Instant, association: AssociationId) {
+        if let Some(session) = self.sessions.get_mut(&association) {
+            session.send_alert(Alert::CLOSE_NOTIFY, &mut self.shared);
+            self.forget_session(association, CloseReason::Local);
+        } else {
+            self.forget_handshake(association, CloseReason::Local);
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.shared.transmits.pop_front()
+    }
+
+    /// The next thing the caller must know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.shared.events.pop_front()
+    }
+
+    /// When [`Server::handle_timeout`] must be called; `None` while no handshake is under way.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.shared.timers.next()
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.shared.statistics
+    }
+
+    /// How many associations are established.
+    #[must_use]
+    pub fn established(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many handshakes are under way; none of these is without a good cookie.
+    #[must_use]
+    pub fn handshaking(&self) -> usize {
+        self.handshakes.len()
+    }
+
+    /// How many bytes an established association takes, beside its places in the tables.
+    #[must_use]
+    pub const fn association_size() -> usize {
+        size_of::<Session>()
+    }
+
+    /// Lets an association go on with a later sequence number; for tests of the end of an epoch.
+    #[doc(hidden)]
+    pub fn skip_to_sequence(&mut self, association: AssociationId, sequence: u64) {
+        if let Some(session) = self.sessions.get_mut(&association) {
+            session.skip_to_sequence(sequence);
+        }
+    }
+
+    fn handle_record(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        header: RecordHeader,
+        fragment: &mut [u8],
+    ) {
+        let known_version = match header.version {
+            ProtocolVersion::DTLS_1_2 => true,
+            // The first flights may be dressed as DTLS 1.0 (RFC 6347 §4.2.1).
+            ProtocolVersion::DTLS_1_0 => header.epoch == 0,
+            _ => false,
+        };
+        let known_type = matches!(
+            header.content_type,
+            ContentType::CHANGE_CIPHER_SPEC
+                | ContentType::ALERT
+                | ContentType::HANDSHAKE
+                | ContentType::APPLICATION_DATA
+        );
+        if !known_version || !known_type {
+            count(&mut self.shared.statistics.unknown_records);
+            return;
+        }
+        match header.epoch {
+            0 => self.handle_plain(now, peer, header, fragment),
+            1 => self.handle_sealed(now, peer, header, fragment),
+            _ => count(&mut self.shared.statistics.wrong_epoch),
+        }
+    }
+
+    fn handle_plain(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        header: RecordHeader,
+        fragment: &[u8],
+    ) {
+        match header.content_type {
+            ContentType::HANDSHAKE => {
+                for fragment in fragments(fragment, &mut self.shared.statistics) {
+                    if fragment.header.message_type == HandshakeType::CLIENT_HELLO {
+                        self.handle_client_hello(now, peer, header, &fragment);
+                    } else {
+                        self.with_handshake(now, peer, |handshake, shared| {
+                            handshake.handle_fragment(now, &fragment, shared)
+                        });
+                    }
+                }
+            }
+            ContentType::CHANGE_CIPHER_SPEC if fragment == CHANGE_CIPHER_SPEC => {
+                self.with_handshake(now, peer, |handshake, shared| {
+                    handshake.handle_change_cipher_spec(now, shared)
+                });
+            }
+            ContentType::ALERT => self.handle_plain_alert(peer, fragment),
+            ContentType::APPLICATION_DATA => {
+                count(&mut self.shared.statistics.early_application_data);
+            }
+            _ => count(&mut self.shared.statistics.malformed_messages),
+        }
+    }
+
+    /// A ClientHello: nothing is kept before it brings a good cookie.
+    fn handle_client_hello(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        header: RecordHeader,
+        fragment: &Fragment<'_>,
+    ) {
+        let statistics = &mut self.shared.statistics;
+        if !fragment.is_whole() {
+            return count(&mut statistics.fragmented_hellos);
+        }
+        let Ok(hello) = ClientHello::decode(fragment.body) else {
+            return count(&mut statistics.malformed_messages);
+        };
+        if !self.cookies.accepts(now, peer, &hello) {
+            if !hello.cookie.is_empty() {
+                count(&mut statistics.bad_cookies);
+            }
+            count(&mut statistics.cookies_sent);
+            let cookie = self.cookies.issue(now, peer, &hello);
+            let answer =
+                hello_verify_request(&cookie, header.sequence, fragment.header.message_seq);
+            return self.shared.transmit(peer, answer);
+        }
+        match Negotiated::choose(&hello, &self.shared.config.suites) {
+            Ok(negotiated) => {
+                let offer = Offer {
+                    hello,
+                    fragment: *fragment,
+                    record_sequence: header.sequence,
+                };
+                self.begin(now, peer, &offer, negotiated);
+            }
+            Err(alert) => {
+                count(&mut self.shared.statistics.handshakes_refused);
+                self.shared
+                    .transmit(peer, plain_alert(alert, header.sequence));
+            }
+        }
+    }
+
+    /// Begins a handshake, unless this hello is one we know or there is no room.
+    fn begin(&mut self, now: Instant, peer: SocketAddr, offer: &Offer<'_>, negotiated: Negotiated) {
+        let known = self.peers.get(&peer).copied().unwrap_or_default();
+        let random = &offer.hello.random;
+        let of_session = known.session.and_then(|id| self.sessions.get(&id));
+        if of_session.is_some_and(|session| session.is_from(random)) {
+            return count(&mut self.shared.statistics.duplicate_hellos);
+        }
+        if let Some(id) = known.handshake {
+            if let Some(handshake) = self
+                .handshakes
+                .get_mut(&id)
+                .filter(|handshake| handshake.is_from(random))
+            {
+                count(&mut self.shared.statistics.duplicate_hellos);
+                return handshake.repeat_flight(&mut self.shared);
+            }
+            self.forget_handshake(id, CloseReason::Replaced);
+        }
+        if !self.has_room(now) {
+            return count(&mut self.shared.statistics.handshakes_over_limit);
+        }
+        let association = self.new_association();
+        if let Some(handshake) =
+            Handshake::start(now, association, peer, offer, negotiated, &mut self.shared)
+        {
+            self.handshakes.insert(association, Box::new(handshake));
+            self.peers.entry(peer).or_default().handshake = Some(association);
+        }
+    }
+
+    /// Whether one more handshake may begin; if all places are taken, an idle association makes room.
+    fn has_room(&mut self, now: Instant) -> bool {
+        let config = &self.shared.config;
+        if self.handshakes.len() >= config.max_handshakes {
+            return false;
+        }
+        if self.handshakes.len().saturating_add(self.sessions.len()) < config.max_associations {
+            return true;
+        }
+        let threshold = config.idle_threshold.as_secs();
+        let limit = u64::from(self.seconds(now))
+            .checked_sub(threshold)
+            .and_then(|limit| u32::try_from(limit).ok());
+        let idle = limit.and_then(|limit| self.idle.idle_since(limit, &mut self.sessions));
+        let Some(association) = idle else {
+            return false;
+        };
+        count(&mut self.shared.statistics.evictions);
+        self.forget_session(association, CloseReason::Evicted);
+        true
+    }
+
+    /// A plaintext alert may come from anybody: it ends at most a handshake that has no keys yet, and nothing beside a live
+    /// association.
+    fn handle_plain_alert(&mut self, peer: SocketAddr, fragment: &[u8]) {
+        let ends = Alert::decode(fragment).is_ok_and(Alert::ends_association);
+        let known = self.peers.get(&peer).copied().unwrap_or_default();
+        let heeded = known.handshake.filter(|id| {
+            let heeds = self
+                .handshakes
+                .get(id)
+                .is_some_and(|handshake| handshake.heeds_plain_alerts());
+            ends && known.session.is_none() && heeds
+        });
+        match heeded {
+            Some(association) => {
+                count(&mut self.shared.statistics.handshakes_aborted);
+                self.forget_handshake(association, CloseReason::PeerClosed);
+            }
+            None => count(&mut self.shared.statistics.ignored_alerts),
+        }
+    }
+
+    /// A record of epoch 1: the live association's, or else of the handshake that is to replace it.
+    fn handle_sealed(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        header: RecordHeader,
+        fragment: &mut [u8],
+    ) {
+        let known = self.peers.get(&peer).copied().unwrap_or_default();
+        match (known.session, known.handshake) {
+            (None, None) => count(&mut self.shared.statistics.no_association),
+            (None, Some(_)) => self.with_handshake(now, peer, |handshake, shared| {
+                handshake.handle_sealed(now, header, fragment, shared)
+            }),
+            (Some(session), None) => {
+                if let Err(error) = self.deliver(now, session, header, fragment) {
+                    self.count_refused(error);
+                }
+            }
+            (Some(session), Some(_)) => {
+                // Opening spoils what can't be opened, so the session gets a copy.
+                if self
+                    .deliver(now, session, header, &mut fragment.to_vec())
+                    .is_err()
+                {
+                    self.with_handshake(now, peer, |handshake, shared| {
+                        handshake.handle_sealed(now, header, fragment, shared)
+                    });
+                }
+            }
+        }
+    }
+
+    /// Gives a record to an established association.
+    fn deliver(
+        &mut self,
+        now: Instant,
+        association: AssociationId,
+        header: RecordHeader,
+        fragment: &mut [u8],
+    ) -> Result<(), OpenError> {
+        let seconds = self.seconds(now);
+        let Some(session) = self.sessions.get_mut(&association) else {
+            return Err(OpenError::NotAuthentic);
+        };
+        match session.handle_record(association, header, fragment, &mut self.shared) {
+            Receipt::Refused(error) => return Err(error),
+            Receipt::Taken => session.last_used = seconds,
+            Receipt::Closed(reason) => self.forget_session(association, reason),
+        }
+        Ok(())
+    }
+
+    fn count_refused(&mut self, error: OpenError) {
+        let statistics = &mut self.shared.statistics;
+        count(match error {
+            OpenError::Replayed => &mut statistics.replayed_records,
+            OpenError::NotAuthentic => &mut statistics.bad_records,
+        });
+    }
+
+    /// Lets the handshake with `peer` take something, and does what follows from it.
+    fn with_handshake(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        take: impl FnOnce(&mut Handshake, &mut Shared) -> Progress,
+    ) {
+        let Some(association) = self.peers.get(&peer).and_then(|peer| peer.handshake) else {
+            return count(&mut self.shared.statistics.no_association);
+        };
+        if let Some(handshake) = self.handshakes.get_mut(&association) {
+            let progress = take(handshake, &mut self.shared);
+            self.follow(now, association, progress);
+        }
+    }
+
+    fn follow(&mut self, now: Instant, association: AssociationId, progress: Progress) {
+        match progress {
+            Progress::Ongoing => {}
+            Progress::Established(session, early) => {
+                self.establish(now, association, *session, early);
+            }
+            Progress::Failed(protection, alert) => self.fail(association, *protection, alert),
+        }
+    }
+
+    /// The handshake is done: its session takes the place of an older one with the same peer.
+    fn establish(
+        &mut self,
+        now: Instant,
+        association: AssociationId,
+        mut session: Session,
+        early: Vec<SealedRecord>,
+    ) {
+        count(&mut self.shared.statistics.handshakes_established);
+        let (peer, suite) = (session.peer(), session.suite());
+        self.drop_handshake(association);
+        if let Some(older) = self.peers.get(&peer).and_then(|peer| peer.session) {
+            self.forget_session(older, CloseReason::Replaced);
+        }
+        session.last_used = self.seconds(now);
+        self.idle.insert(association, &mut session);
+        self.sessions.insert(association, session);
+        self.peers.entry(peer).or_default().session = Some(association);
+        self.shared.events.push_back(Event::Established {
+            association,
+            peer,
+            suite,
+        });
+        for mut record in early {
+            if let Err(error) = self.deliver(now, association, record.header, &mut record.fragment)
+            {
+                self.count_refused(error);
+            }
+        }
+    }
+
+    fn fail(
+        &mut self,
+        association: AssociationId,
+        mut protection: Protection,
+        alert: AlertDescription,
+    ) {
+        count(&mut self.shared.statistics.handshakes_failed);
+        let peer = self
+            .handshakes
+            .get(&association)
+            .map(|handshake| handshake.peer());
+        let mut payload = Vec::new();
+        let sealed = protection.seal(
+            ContentType::ALERT,
+            &Alert::fatal(alert).encode(),
+            &mut payload,
+        );
+        if let (Some(peer), Ok(())) = (peer, sealed) {
+            self.shared.transmit(peer, payload);
+        }
+        self.forget_handshake(association, CloseReason::HandshakeFailed);
+    }
+
+    fn forget_handshake(&mut self, association: AssociationId, reason: CloseReason) {
+        let announced = self
+            .drop_handshake(association)
+            .is_some_and(|handshake| handshake.is_announced());
+        if announced {
+            self.shared.events.push_back(Event::Closed {
+                association,
+                reason,
+            });
+        }
+    }
+
+    fn drop_handshake(&mut self, association: AssociationId) -> Option<Box<Handshake>> {
+        let handshake = self.handshakes.remove(&association)?;
+        self.shared.timers.stop_all(association);
+        self.detach(handshake.peer(), association);
+        Some(handshake)
+    }
+
+    fn forget_session(&mut self, association: AssociationId, reason: CloseReason) {
+        if let Some(session) = self.sessions.remove(&association) {
+            self.idle.remove(association, &session);
+            self.detach(session.peer(), association);
+            self.shared.events.push_back(Event::Closed {
+                association,
+                reason,
+            });
+        }
+    }
+
+    /// Takes an association off its address; an address with nothing left is forgotten.
+    fn detach(&mut self, address: SocketAddr, association: AssociationId) {
+        if let Some(peer) = self.peers.get_mut(&address) {
+            peer.session = peer.session.filter(|id| *id != association);
+            peer.handshake = peer.handshake.filter(|id| *id != association);
+            if peer.session.is_none() && peer.handshake.is_none() {
+                self.peers.remove(&address);
+            }
+        }
+    }
+
+    fn new_association(&mut self) -> AssociationId {
+        let id = self.next_association;
+        self.next_association = id.saturating_add(1);
+        AssociationId(id)
+    }
+
+    /// The server's own clock: whole seconds since it was first told the time.
+    fn seconds(&mut self, now: Instant) -> u32 {
+        let origin = *self.origin.get_or_insert(now);
+        u32::try_from(now.saturating_duration_since(origin).as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("established", &self.sessions.len())
+            .field("handshaking", &self.handshakes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The whole datagram that demands a cookie. Record and message have the numbers the ClientHello had, as nothing is kept that could
+/// count them (RFC 6347 §4.2.1).
+fn hello_verify_request(cookie: &[u8], record_sequence: u64, message_seq: u16) -> Vec<u8> {
+    let body = HelloVerifyRequest {
+        version: ProtocolVersion::DTLS_1_0,
+        cookie,
+    }
+    .encode();
+    let message = message(HandshakeType::HELLO_VERIFY_REQUEST, message_seq, &body);
+    let header = RecordHeader {
+        version: ProtocolVersion::DTLS_1_0,
+        ..RecordHeader::new(ContentType::HANDSHAKE, 0, record_sequence)
+    };
+    plain_record(header, &message)
+}
+
+fn plain_alert(alert: AlertDescription, record_sequence: u64) -> Vec<u8> {
+    let header = RecordHeader::new(ContentType::ALERT, 0, record_sequence);
+    plain_record(header, &Alert::fatal(alert).encode())
+}
+
+fn plain_record(header: RecordHeader, fragment: &[u8]) -> Vec<u8> {
+    let mut datagram = Vec::with_capacity(header.encoded_length().saturating_add(fragment.len()));
+    put_plain_record(header, fragment, &mut datagram);
+    datagram
+}
+
+/// See [`Server::MAX_PSK_IDENTITY`].
+pub(crate) const MAX_PSK_IDENTITY: usize = 512;
+
+/// What a HelloVerifyRequest takes must stay below what the shortest ClientHello has.
+const _: () = {
+    let headers = crate::codec::record::HEADER_LENGTH + HandshakeHeader::LENGTH;
+    let request = headers + 2 + 1 + crate::cookie::COOKIE_LENGTH;
+    let shortest_hello = headers + 2 + 32 + 1 + 1 + 4 + 2;
+    assert!(request <= shortest_hello);
+};

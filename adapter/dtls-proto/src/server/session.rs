@@ -1,0 +1,223 @@
+//! An established association: one compact value, no timer, no buffer.
+
+use std::net::SocketAddr;
+
+use crate::codec::alert::{Alert, AlertDescription, AlertLevel};
+use crate::codec::handshake::{Fragment, HandshakeType, message};
+use crate::codec::hello::Random;
+use crate::codec::record::{ContentType, RecordHeader};
+use crate::crypto::{CipherSuite, VERIFY_DATA_LENGTH};
+use crate::event::{AssociationId, CloseReason, Event, SendError};
+use crate::flight::{Packer, Part};
+use crate::protection::{OpenError, Protection, SealError};
+use crate::server::inbox::fragments;
+use crate::server::negotiation::Negotiated;
+use crate::server::shared::Shared;
+use crate::statistics::count;
+
+/// What is kept of an established association.
+#[derive(Debug)]
+pub(crate) struct Session {
+    peer: SocketAddr,
+    protection: Protection,
+    suite: CipherSuite,
+    /// The start of the client's random, to know its ClientHello again.
+    hello: [u8; 8],
+    /// The most plaintext a record may have.
+    max_plaintext: u16,
+    /// What to send again as long as the client may not have it.
+    last_flight: Option<LastFlight>,
+    /// When a record last came or went, in seconds of the server's life.
+    pub(crate) last_used: u32,
+    /// Under which time the session stands in the [`crate::server::idle::IdleQueue`].
+    pub(crate) queued: u32,
+}
+
+/// What our ChangeCipherSpec and Finished can be made from anew.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LastFlight {
+    /// Our next record sequence number in epoch 0.
+    pub(crate) sequence: u64,
+    /// The number of our Finished.
+    pub(crate) message_seq: u16,
+    pub(crate) verify_data: [u8; VERIFY_DATA_LENGTH],
+}
+
+/// What became of a record.
+pub(crate) enum Receipt {
+    /// Not of this association: it changed nothing.
+    Refused(OpenError),
+    /// Authentic, and dealt with.
+    Taken,
+    /// Authentic, and the end.
+    Closed(CloseReason),
+}
+
+impl Session {
+    pub(crate) fn new(
+        peer: SocketAddr,
+        protection: Protection,
+        client_random: &Random,
+        negotiated: &Negotiated,
+        last_flight: LastFlight,
+    ) -> Self {
+        Self {
+            peer,
+            protection,
+            suite: negotiated.suite,
+            hello: fingerprint(client_random),
+            max_plaintext: u16::try_from(negotiated.max_plaintext()).unwrap_or(u16::MAX),
+            last_flight: Some(last_flight),
+            last_used: 0,
+            queued: 0,
+        }
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(crate) fn suite(&self) -> CipherSuite {
+        self.suite
+    }
+
+    /// Whether a hello with this random began the association.
+    pub(crate) fn is_from(&self, random: &Random) -> bool {
+        self.hello == fingerprint(random)
+    }
+
+    /// Takes a record of epoch 1.
+    pub(crate) fn handle_record(
+        &mut self,
+        association: AssociationId,
+        header: RecordHeader,
+        fragment: &mut [u8],
+        shared: &mut Shared,
+    ) -> Receipt {
+        let plaintext = match self.protection.open(header, fragment) {
+            Ok(plaintext) => plaintext,
+            Err(error) => return Receipt::Refused(error),
+        };
+        match header.content_type {
+            ContentType::APPLICATION_DATA => {
+                // It has our Finished, else it would not send data.
+                self.last_flight = None;
+                shared.events.push_back(Event::ApplicationData {
+                    association,
+                    data: plaintext.to_vec(),
+                });
+                Receipt::Taken
+            }
+            ContentType::ALERT => self.handle_alert(plaintext, shared),
+            ContentType::HANDSHAKE => {
+                for fragment in fragments(plaintext, &mut shared.statistics) {
+                    self.handle_handshake(&fragment, shared);
+                }
+                Receipt::Taken
+            }
+            _ => {
+                count(&mut shared.statistics.unexpected_messages);
+                Receipt::Taken
+            }
+        }
+    }
+
+    /// Seals and sends application data.
+    pub(crate) fn send(&mut self, data: &[u8], shared: &mut Shared) -> Result<(), SendError> {
+        let limit = usize::from(self.max_plaintext);
+        if data.len() > limit {
+            return Err(SendError::TooLarge { limit });
+        }
+        self.seal(ContentType::APPLICATION_DATA, data, shared)
+            .map_err(|error| match error {
+                SealError::Exhausted => SendError::SequenceExhausted,
+                SealError::TooLong => SendError::TooLarge { limit },
+            })
+    }
+
+    /// Sends an alert, if there is a number left to send it under.
+    pub(crate) fn send_alert(&mut self, alert: Alert, shared: &mut Shared) {
+        // What can't be sent is the end of an association that ends anyhow.
+        self.seal(ContentType::ALERT, &alert.encode(), shared)
+            .unwrap_or(());
+    }
+
+    /// Sends ChangeCipherSpec and Finished, for the first time or again.
+    pub(crate) fn send_last_flight(&mut self, shared: &mut Shared) {
+        let Some(flight) = &mut self.last_flight else {
+            return;
+        };
+        let finished = message(
+            HandshakeType::FINISHED,
+            flight.message_seq,
+            &flight.verify_data,
+        );
+        let mut packer = Packer::new(
+            shared.config.mtu,
+            usize::from(self.max_plaintext),
+            &mut flight.sequence,
+        );
+        for part in [Part::ChangeCipherSpec, Part::Protected(finished)] {
+            if packer.pack(&part, Some(&mut self.protection)).is_err() {
+                return;
+            }
+        }
+        for datagram in packer.datagrams() {
+            shared.transmit(self.peer, datagram);
+        }
+    }
+
+    fn handle_alert(&mut self, plaintext: &[u8], shared: &mut Shared) -> Receipt {
+        let Ok(alert) = Alert::decode(plaintext) else {
+            count(&mut shared.statistics.malformed_messages);
+            return Receipt::Taken;
+        };
+        if !alert.ends_association() {
+            return Receipt::Taken;
+        }
+        count(&mut shared.statistics.closed_by_peer);
+        if alert.level == AlertLevel::FATAL {
+            return Receipt::Closed(CloseReason::PeerAlert(alert.description));
+        }
+        self.send_alert(Alert::CLOSE_NOTIFY, shared);
+        Receipt::Closed(CloseReason::PeerClosed)
+    }
+
+    fn handle_handshake(&mut self, fragment: &Fragment<'_>, shared: &mut Shared) {
+        match fragment.header.message_type {
+            // The client sends its last flight again, so it has not got ours.
+            HandshakeType::FINISHED if self.last_flight.is_some() => {
+                count(&mut shared.statistics.retransmissions);
+                self.send_last_flight(shared);
+            }
+            HandshakeType::CLIENT_HELLO => {
+                count(&mut shared.statistics.renegotiations_refused);
+                self.send_alert(Alert::warning(AlertDescription::NO_RENEGOTIATION), shared);
+            }
+            _ => count(&mut shared.statistics.unexpected_messages),
+        }
+    }
+
+    fn seal(
+        &mut self,
+        content_type: ContentType,
+        plaintext: &[u8],
+        shared: &mut Shared,
+    ) -> Result<(), SealError> {
+        let mut payload = Vec::new();
+        self.protection
+            .seal(content_type, plaintext, &mut payload)?;
+        shared.transmit(self.peer, payload);
+        Ok(())
+    }
+
+    /// For tests of the end of an epoch.
+    pub(crate) fn skip_to_sequence(&mut self, sequence: u64) {
+        self.protection.skip_to_sequence(sequence);
+    }
+}
+
+fn fingerprint(random: &Random) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = *random;
+    [a, b, c, d, e, f, g, h]
+}

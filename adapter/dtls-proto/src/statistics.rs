@@ -1,0 +1,89 @@
+//! What a server counts.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// How often each thing happened since the server was made.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Statistics {
+            $($(#[$doc])+ pub $name: u64,)+
+        }
+
+        impl Statistics {
+            /// Each counter with its name, for a metrics page.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams handed in.
+    datagrams,
+    /// Records cut off, or datagrams too short for a header.
+    truncated_records,
+    /// Records of a content type or version that isn't spoken here.
+    unknown_records,
+    /// Records of an epoch for which there are no keys.
+    wrong_epoch,
+    /// Records from an address with which nothing was begun.
+    no_association,
+    /// Protected records that were not authentic.
+    bad_records,
+    /// Protected records seen before or older than the window.
+    replayed_records,
+    /// Application data in plaintext, or before the handshake was done.
+    early_application_data,
+    /// Alerts in plaintext that had no effect.
+    ignored_alerts,
+    /// Handshake messages that could not be decoded.
+    malformed_messages,
+    /// Handshake fragments sent again, contradicting, or over the limits.
+    refused_fragments,
+    /// Handshake messages that have no place where they came.
+    unexpected_messages,
+    /// ClientHellos in several fragments; they can't be put together without keeping state.
+    fragmented_hellos,
+    /// HelloVerifyRequests sent.
+    cookies_sent,
+    /// ClientHellos with a cookie that isn't ours, or isn't any more.
+    bad_cookies,
+    /// ClientHellos of the current association, come again late.
+    duplicate_hellos,
+    /// Handshakes refused by an alert: no common suite, version, or an extension that can't be.
+    handshakes_refused,
+    /// Handshakes dropped because all places were taken.
+    handshakes_over_limit,
+    /// Handshakes begun, with a good cookie.
+    handshakes_started,
+    /// Handshakes that ended with an established association.
+    handshakes_established,
+    /// Handshakes forgotten because they were not finished in time.
+    handshakes_expired,
+    /// Handshakes the peer ended by an alert.
+    handshakes_aborted,
+    /// Handshakes whose Finished was wrong.
+    handshakes_failed,
+    /// Records held back for their turn and thrown away because there were too many.
+    early_records_dropped,
+    /// Identities longer than the cap; treated as unknown.
+    identities_too_long,
+    /// Look-ups of a key that took longer than the deadline.
+    psk_deadlines,
+    /// Look-ups of a key that found none.
+    psk_unknown,
+    /// Flights sent again.
+    retransmissions,
+    /// New handshakes refused inside an association.
+    renegotiations_refused,
+    /// Associations given up for new ones.
+    evictions,
+    /// Associations the peer closed.
+    closed_by_peer,
+}
+
+/// One more.
+pub(crate) fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}
