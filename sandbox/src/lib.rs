@@ -1,1 +1,110 @@
-//! The world around the adapter in one process.
+//! The world around the adapter in one process: an AMQP 1.0 network, a device registry, a business application and a device.
+//!
+//! ```text
+//! device ──CoAP/DTLS──> (the adapter) ──AMQP──> amqp_peer ──AMQP──> northbound application
+//!                             │                     │
+//!                             └──────AMQP───────────┴─> registry <- world
+//! ```
+//!
+//! [`Sandbox::start`] brings up the AMQP network with the registry's services on one port of this machine; any AMQP 1.0 client
+//! can attach to it. It never depends on the adapter: who wants both starts both.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use sandbox::{Sandbox, SandboxConfig, northbound::{Application, Behaviour}};
+//!
+//! let sandbox = Sandbox::start(SandboxConfig::default()).await?;
+//! let mut application = Application::attach(sandbox.amqp_address(), "DEFAULT_TENANT", &[], Behaviour::Accept).await?;
+//! // ... something sends to telemetry/DEFAULT_TENANT ...
+//! let received = application.receive(std::time::Duration::from_secs(1)).await;
+//! # Ok(()) }
+//! ```
+
+pub mod world;
+mod amqp;
+mod amqp_peer;
+mod registry;
+pub mod northbound;
+mod error;
+
+use std::{
+    io::ErrorKind,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+pub use self::error::Error;
+use self::{
+    amqp_peer::Peer,
+    world::{SharedWorld, World},
+};
+
+/// What a sandbox starts with.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SandboxConfig {
+    /// Where the AMQP network listens; port 0 takes any free one.
+    pub amqp: SocketAddr,
+    /// Who exists at the start.
+    pub world: World,
+}
+
+impl SandboxConfig {
+    /// A sandbox on `amqp` with `world`.
+    #[must_use]
+    pub const fn new(amqp: SocketAddr, world: World) -> Self {
+        Self { amqp, world }
+    }
+}
+
+/// Any free port of the loopback interface, and the built-in world.
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), World::default())
+    }
+}
+
+/// A running AMQP network with its registry. Dropping it ends it without farewell; [`Sandbox::stop`] says goodbye.
+#[must_use = "the sandbox ends when it is dropped"]
+pub struct Sandbox {
+    peer: Peer,
+    world: SharedWorld,
+}
+
+impl Sandbox {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// [`Error::PortBusy`] if somebody else has the port, [`Error::Listen`] if the address cannot be listened on.
+    pub async fn start(config: SandboxConfig) -> Result<Self, Error> {
+        let world = SharedWorld::new(config.world);
+        let address = config.amqp;
+        let peer = Peer::start(address, world.clone()).await.map_err(|source| match source.kind() {
+            ErrorKind::AddrInUse => Error::PortBusy { address },
+            _ => Error::Listen { address, source },
+        })?;
+        Ok(Self { peer, world })
+    }
+
+    /// Where AMQP clients connect to, with the real port.
+    #[must_use]
+    pub const fn amqp_address(&self) -> SocketAddr {
+        self.peer.address()
+    }
+
+    /// The handle by which tenants and devices are changed.
+    #[must_use]
+    pub fn world(&self) -> SharedWorld {
+        self.world.clone()
+    }
+
+    /// Closes all connections, tells the clients so, and frees the port.
+    pub async fn stop(self) {
+        self.peer.stop().await;
+    }
+}
+
+impl std::fmt::Debug for Sandbox {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Sandbox").field("amqp", &self.peer.address()).finish_non_exhaustive()
+    }
+}

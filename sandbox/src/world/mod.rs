@@ -1,0 +1,254 @@
+//! Who exists in the sandbox: tenants, their devices and gateways, and the devices' keys.
+//!
+//! A world comes from a YAML file ([`World::from_yaml`]; [`World::default`] reads the one inside the binary) and can be changed
+//! while the sandbox runs ([`SharedWorld`]). What it says is told to the adapter by the registry; nobody else reads it.
+
+mod yaml;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use serde_json::{Map, Value};
+
+/// Everything the registry knows.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// By tenant id.
+    pub tenants: BTreeMap<String, Tenant>,
+}
+
+impl World {
+    /// A world without tenants.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { tenants: BTreeMap::new() }
+    }
+
+    /// Reads a world from YAML; [`World::default_yaml`] is a documented example of all it may say.
+    ///
+    /// # Errors
+    /// All mistakes of the text, each with the line it stands in; `file` is the name to tell them with.
+    pub fn from_yaml(file: &str, text: &str) -> Result<Self, Vec<Problem>> {
+        yaml::read(file, text)
+    }
+
+    /// The text of the world that is used when none is given.
+    #[must_use]
+    pub const fn default_yaml() -> &'static str {
+        include_str!("../default-world.yaml")
+    }
+
+    /// Reads the `setup.json` that stands beside recorded exchanges: every device gets the auth-id that is its id and the key
+    /// `key-<id>`.
+    ///
+    /// # Errors
+    /// What is not as such a file should be.
+    pub fn from_golden_setup(json: &str) -> Result<Self, String> {
+        let setup: Value = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let mut world = Self::empty();
+        for (tenant, members) in members(&setup["tenants"], "tenants")? {
+            let mut devices = BTreeMap::new();
+            for (id, members) in members_or_none(&setup["devices"][tenant.as_str()], "devices")? {
+                devices.insert(id.clone(), Device::from_json(members)?.with_psk(id, format!("key-{id}")));
+            }
+            let members = members_or_none(members, tenant)?.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            world.tenants.insert(tenant.clone(), Tenant { members, devices });
+        }
+        Ok(world)
+    }
+}
+
+/// The world of the built-in YAML text.
+impl Default for World {
+    fn default() -> Self {
+        #[expect(clippy::expect_used, reason = "a test reads the built-in text")]
+        Self::from_yaml("default-world.yaml", Self::default_yaml()).expect("the built-in world has no mistakes")
+    }
+}
+
+/// A tenant and what belongs to it.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Tenant {
+    /// The members of the tenant object as the Tenant API has them (spec: registry-apis A.3), without `tenant-id`.
+    pub members: Map<String, Value>,
+    /// By device id; gateways are devices.
+    pub devices: BTreeMap<String, Device>,
+}
+
+impl Tenant {
+    /// A tenant with the members of a JSON object; anything but an object counts as an empty one.
+    #[must_use]
+    pub fn from_json(members: Value) -> Self {
+        match members {
+            Value::Object(members) => Self { members, devices: BTreeMap::new() },
+            _ => Self::default(),
+        }
+    }
+
+    /// Adds a device.
+    #[must_use]
+    pub fn with_device(mut self, id: impl Into<String>, device: Device) -> Self {
+        self.devices.insert(id.into(), device);
+        self
+    }
+}
+
+/// A device, or a gateway, which is a device that others name in `via` or that is a member of a group.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Device {
+    /// A disabled device is answered like one that does not exist.
+    pub disabled: bool,
+    /// Gateways that may speak for this device.
+    pub via: Vec<String>,
+    /// Groups whose members may speak for this device.
+    pub via_groups: Vec<String>,
+    /// Groups that this gateway is in.
+    pub member_of: Vec<String>,
+    /// Values for what messages of this device leave open.
+    pub defaults: Map<String, Value>,
+    /// What the device proves itself with.
+    pub credentials: Vec<PskCredentials>,
+}
+
+impl Device {
+    /// Adds a pre-shared key under which the device shakes hands as `auth_id@tenant`.
+    #[must_use]
+    pub fn with_psk(mut self, auth_id: impl Into<String>, key: impl Into<Vec<u8>>) -> Self {
+        self.credentials.push(PskCredentials { auth_id: auth_id.into(), key: Key(key.into()), disabled: false });
+        self
+    }
+
+    /// Lets `gateway` speak for this device.
+    #[must_use]
+    pub fn with_via(mut self, gateway: impl Into<String>) -> Self {
+        self.via.push(gateway.into());
+        self
+    }
+
+    fn from_json(value: &Value) -> Result<Self, String> {
+        let mut device = Self::default();
+        for (key, value) in members(value, "device")? {
+            let list = || -> Result<Vec<String>, String> { serde_json::from_value(value.clone()).map_err(|error| format!("{key}: {error}")) };
+            match key.as_str() {
+                "enabled" => device.disabled = value == false,
+                "via" => device.via = list()?,
+                "viaGroups" => device.via_groups = list()?,
+                "memberOf" => device.member_of = list()?,
+                "defaults" => device.defaults = value.as_object().cloned().unwrap_or_default(),
+                other => return Err(format!("a device has no member `{other}`")),
+            }
+        }
+        Ok(device)
+    }
+}
+
+/// A pre-shared key and the name it is found under.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PskCredentials {
+    /// The part of a PSK identity before `@`.
+    pub auth_id: String,
+    /// The bytes both sides know.
+    pub key: Key,
+    /// Disabled credentials are answered like none.
+    pub disabled: bool,
+}
+
+/// A secret key; `Debug` does not tell it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(Vec<u8>);
+
+impl Key {
+    /// The bytes themselves.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Key(..)")
+    }
+}
+
+/// A mistake in a world file, to be shown as `file:line: text`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The name of the file as it was given.
+    pub file: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong, and where it can be guessed, what was meant.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}: {}", self.file, self.line, self.text)
+    }
+}
+
+/// The world of a running sandbox: a handle to change it, effective from the next request to the registry.
+#[derive(Debug, Clone)]
+pub struct SharedWorld(Arc<RwLock<World>>);
+
+impl SharedWorld {
+    pub(crate) fn new(world: World) -> Self {
+        Self(Arc::new(RwLock::new(world)))
+    }
+
+    /// Sets what a tenant is; devices it has already stay, if `tenant` brings none of the same id.
+    pub fn set_tenant(&self, id: impl Into<String>, tenant: Tenant) {
+        self.change(|world| {
+            let known = world.tenants.entry(id.into()).or_default();
+            known.members = tenant.members;
+            known.devices.extend(tenant.devices);
+        });
+    }
+
+    /// Removes a tenant with all its devices.
+    pub fn remove_tenant(&self, id: &str) {
+        self.change(|world| world.tenants.remove(id));
+    }
+
+    /// Sets what a device is; its tenant comes into being if it does not exist.
+    pub fn set_device(&self, tenant: impl Into<String>, id: impl Into<String>, device: Device) {
+        self.change(|world| world.tenants.entry(tenant.into()).or_default().devices.insert(id.into(), device));
+    }
+
+    /// Removes a device with its credentials.
+    pub fn remove_device(&self, tenant: &str, id: &str) {
+        self.change(|world| world.tenants.get_mut(tenant).and_then(|tenant| tenant.devices.remove(id)));
+    }
+
+    /// Changes anything, at once for all who ask.
+    pub fn change<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at the world as it is now.
+    pub fn look<R>(&self, look: impl FnOnce(&World) -> R) -> R {
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn members<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>, String> {
+    value.as_object().ok_or_else(|| format!("`{what}` is not an object"))
+}
+
+fn members_or_none<'a>(value: &'a Value, what: &str) -> Result<Vec<(&'a String, &'a Value)>, String> {
+    match value {
+        Value::Null => Ok(Vec::new()),
+        other => members(other, what).map(|members| members.iter().collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
