@@ -1,0 +1,57 @@
+//! What the message layer may do and how much it may remember; defaults are those of RFC 7252 §4.8 and of the reference adapter.
+
+use std::time::Duration;
+
+/// Settings of one [`Endpoint`](crate::Endpoint).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// `ACK_TIMEOUT`: the shortest wait before a confirmable response is sent again (RFC 7252 §4.8).
+    pub ack_timeout: Duration,
+    /// `ACK_RANDOM_FACTOR` in percent: the first wait is chosen between `ack_timeout` and this share of it; below 100 counts as 100.
+    pub ack_random_factor_percent: u32,
+    /// `MAX_RETRANSMIT`: how often a confirmable response is sent again before giving up (RFC 7252 §4.8).
+    pub max_retransmit: u32,
+    /// `EXCHANGE_LIFETIME`: how long a confirmable message is remembered, and a message id not used anew (RFC 7252 §4.8.2).
+    pub exchange_lifetime: Duration,
+    /// `NON_LIFETIME`: the same for non-confirmable messages (RFC 7252 §4.8.2).
+    pub non_lifetime: Duration,
+    /// How long an acknowledged or non-confirmable request may stay unanswered before it is dropped as abandoned; checked once
+    /// a lifetime. A confirmable request without acknowledgement is dropped after `exchange_lifetime`, as its client gave up.
+    pub max_answer_delay: Duration,
+    /// Requests remembered per peer; beyond, the oldest answered one is forgotten early. If none is answered yet, the new one is
+    /// ignored.
+    pub max_messages_per_peer: usize,
+    /// Requests remembered in all, with the same rule.
+    pub max_exchanges: usize,
+    /// What to do with a confirmable request whose options or payload break the format.
+    pub format_errors: FormatErrors,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ack_timeout: Duration::from_secs(2),
+            ack_random_factor_percent: 150,
+            max_retransmit: 4,
+            exchange_lifetime: Duration::from_secs(247),
+            non_lifetime: Duration::from_secs(145),
+            max_answer_delay: Duration::from_secs(3600),
+            max_messages_per_peer: 64,
+            max_exchanges: 1 << 18,
+            format_errors: FormatErrors::Ignore,
+        }
+    }
+}
+
+/// How a confirmable request with a message format error after its header is rejected.
+///
+/// Messages that are no request at all (empty with bytes after the header, responses, reserved classes) and cut-off tokens are
+/// always reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FormatErrors {
+    /// No answer, as the reference adapter was observed to do; the client times out.
+    Ignore,
+    /// A matching Reset, as RFC 7252 §4.2 asks for; the client learns at once.
+    Reset,
+}

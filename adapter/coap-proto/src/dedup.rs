@@ -1,0 +1,71 @@
+//! What is remembered of one peer: its requests, to tell duplicates, and our messages it has yet to acknowledge (RFC 7252 §4.5).
+
+use std::collections::VecDeque;
+
+use crate::exchange::ExchangeId;
+use crate::message::MessageId;
+use crate::reliability::{MessageIds, Random};
+
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Every exchange with the peer, oldest first, by the id of its request.
+    requests: VecDeque<(MessageId, ExchangeId)>,
+    /// Exchanges in `AwaitAck`, by the id of our message.
+    unacknowledged: Vec<(MessageId, ExchangeId)>,
+    pub(crate) ids: MessageIds,
+}
+
+impl Peer {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        Self {
+            requests: VecDeque::new(),
+            unacknowledged: Vec::new(),
+            ids: MessageIds::new(random),
+        }
+    }
+
+    pub(crate) fn remember(&mut self, id: MessageId, exchange: ExchangeId) {
+        self.requests.push_back((id, exchange));
+    }
+
+    pub(crate) fn forget(&mut self, exchange: ExchangeId) {
+        self.requests
+            .retain(|(_, remembered)| *remembered != exchange);
+        self.acknowledge(exchange);
+    }
+
+    /// The youngest exchange whose request had this id.
+    pub(crate) fn find(&self, id: MessageId) -> Option<ExchangeId> {
+        self.requests
+            .iter()
+            .rev()
+            .find(|(remembered, _)| *remembered == id)
+            .map(|(_, exchange)| *exchange)
+    }
+
+    /// Every exchange, oldest first.
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = ExchangeId> {
+        self.requests.iter().map(|(_, exchange)| *exchange)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    pub(crate) fn await_ack(&mut self, id: MessageId, exchange: ExchangeId) {
+        self.unacknowledged.push((id, exchange));
+    }
+
+    /// Which exchange an ACK or RST with this id is for.
+    pub(crate) fn awaiting(&self, id: MessageId) -> Option<ExchangeId> {
+        self.unacknowledged
+            .iter()
+            .find(|(sent, _)| *sent == id)
+            .map(|(_, exchange)| *exchange)
+    }
+
+    pub(crate) fn acknowledge(&mut self, exchange: ExchangeId) {
+        self.unacknowledged
+            .retain(|(_, awaiting)| *awaiting != exchange);
+    }
+}
