@@ -78,10 +78,12 @@ impl Sandbox {
     pub async fn start(config: SandboxConfig) -> Result<Self, Error> {
         let world = SharedWorld::new(config.world);
         let address = config.amqp;
-        let peer = Peer::start(address, world.clone()).await.map_err(|source| match source.kind() {
-            ErrorKind::AddrInUse => Error::PortBusy { address },
-            _ => Error::Listen { address, source },
-        })?;
+        let peer = Peer::start(address, world.clone())
+            .await
+            .map_err(|source| match source.kind() {
+                ErrorKind::AddrInUse => Error::PortBusy { address },
+                _ => Error::Listen { address, source },
+            })?;
         Ok(Self { peer, world })
     }
 
@@ -105,6 +107,9 @@ impl Sandbox {
 
 impl std::fmt::Debug for Sandbox {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Sandbox").field("amqp", &self.peer.address()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Sandbox")
+            .field("amqp", &self.peer.address())
+            .finish_non_exhaustive()
     }
 }

@@ -10,8 +10,12 @@ use std::{
 
 use fe2o3_amqp_types::{
     definitions::{Fields, Handle, ReceiverSettleMode, Role, SenderSettleMode},
-    messaging::{Accepted, DeliveryState, Modified, Rejected, Released, Source, Target, TargetArchetype},
-    performatives::{Attach, Begin, Close, Detach, Disposition, Flow, Open, Performative, Transfer},
+    messaging::{
+        Accepted, DeliveryState, Modified, Rejected, Released, Source, Target, TargetArchetype,
+    },
+    performatives::{
+        Attach, Begin, Close, Detach, Disposition, Flow, Open, Performative, Transfer,
+    },
     primitives::Symbol,
 };
 use serde_amqp::Value;
@@ -58,12 +62,18 @@ pub enum Behaviour {
 impl Behaviour {
     fn outcome(&self) -> Option<DeliveryState> {
         let modified = |delivery_failed, undeliverable_here| {
-            DeliveryState::Modified(Modified { delivery_failed, undeliverable_here, message_annotations: None })
+            DeliveryState::Modified(Modified {
+                delivery_failed,
+                undeliverable_here,
+                message_annotations: None,
+            })
         };
         match self {
             Self::Accept | Self::Delay(_) => Some(DeliveryState::Accepted(Accepted {})),
             Self::Reject(condition) => {
-                let error = condition.as_deref().map(|condition| crate::amqp::error(condition, "no thanks"));
+                let error = condition
+                    .as_deref()
+                    .map(|condition| crate::amqp::error(condition, "no thanks"));
                 Some(DeliveryState::Rejected(Rejected { error }))
             }
             Self::Release => Some(DeliveryState::Released(Released {})),
@@ -89,9 +99,14 @@ impl FromStr for Behaviour {
             ("modify-undeliverable", _) => Ok(Self::ModifyUndeliverable),
             ("none", _) => Ok(Self::Silent),
             ("no-credit", _) => Ok(Self::NoCredit),
-            (_, Some(("reject", condition))) if !condition.is_empty() => Ok(Self::Reject(Some(condition.to_owned()))),
+            (_, Some(("reject", condition))) if !condition.is_empty() => {
+                Ok(Self::Reject(Some(condition.to_owned())))
+            }
             (_, Some(("delay", seconds))) => {
-                let seconds = seconds.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+                let seconds = seconds
+                    .parse()
+                    .ok()
+                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
                 seconds.map(Self::Delay).ok_or_else(unknown)
             }
             _ => Err(unknown()),
@@ -101,7 +116,9 @@ impl FromStr for Behaviour {
 
 /// A text that names no [`Behaviour`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is nothing an application can do; accept, reject[:condition], release, modify, modify-undeliverable, none, no-credit or delay:SECONDS")]
+#[error(
+    "`{0}` is nothing an application can do; accept, reject[:condition], release, modify, modify-undeliverable, none, no-credit or delay:SECONDS"
+)]
 pub struct UnknownBehaviour(String);
 
 /// A message as the application got it.
@@ -136,8 +153,15 @@ impl ApplicationConfig {
     /// An application like any other, attached to the tenant's telemetry and events.
     #[must_use]
     pub fn of_tenant(peer: SocketAddr, tenant: &str, behaviour: Behaviour) -> Self {
-        let addresses = ["telemetry", "event"].map(|endpoint| format!("{endpoint}/{tenant}")).to_vec();
-        Self { peer, addresses, behaviour, priority: 0 }
+        let addresses = ["telemetry", "event"]
+            .map(|endpoint| format!("{endpoint}/{tenant}"))
+            .to_vec();
+        Self {
+            peer,
+            addresses,
+            behaviour,
+            priority: 0,
+        }
     }
 }
 
@@ -154,9 +178,16 @@ impl Application {
     ///
     /// # Errors
     /// If the peer is not there, refuses an address, or takes too long.
-    pub async fn attach(peer: SocketAddr, tenant: &str, further: &[&str], behaviour: Behaviour) -> Result<Self, Error> {
+    pub async fn attach(
+        peer: SocketAddr,
+        tenant: &str,
+        further: &[&str],
+        behaviour: Behaviour,
+    ) -> Result<Self, Error> {
         let mut config = ApplicationConfig::of_tenant(peer, tenant, behaviour);
-        config.addresses.extend(further.iter().map(|address| (*address).to_owned()));
+        config
+            .addresses
+            .extend(further.iter().map(|address| (*address).to_owned()));
         Self::start(config).await
     }
 
@@ -166,7 +197,9 @@ impl Application {
     /// If the peer is not there, refuses an address, or takes too long.
     pub async fn start(config: ApplicationConfig) -> Result<Self, Error> {
         let address = config.peer;
-        let attached = timeout(ATTACH_TIMEOUT, connect(config)).await.map_err(|_| Error::Timeout(ATTACH_TIMEOUT))?;
+        let attached = timeout(ATTACH_TIMEOUT, connect(config))
+            .await
+            .map_err(|_| Error::Timeout(ATTACH_TIMEOUT))?;
         let (client, reader) = attached.map_err(|failure| match failure {
             Failure::Refused { address, reason } => Error::Refused { address, reason },
             Failure::Io(source) => Error::Connection { address, source },
@@ -174,7 +207,11 @@ impl Application {
         let (sender, received) = mpsc::channel(QUEUE);
         let leave = CancellationToken::new();
         let task = AbortOnDropHandle::new(tokio::spawn(client.run(reader, sender, leave.clone())));
-        Ok(Self { received, leave, task })
+        Ok(Self {
+            received,
+            leave,
+            task,
+        })
     }
 
     /// The next message, or none if none comes in time or the connection is gone.
@@ -246,13 +283,27 @@ async fn connect(config: ApplicationConfig) -> Result<(Client, Reader), Failure>
             tracing::debug!(%error, "the application's connection ended");
         }
     }));
-    let link = |address| Link { address, attached: false, delivery_count: 0, credit: 0, partial: None };
+    let link = |address| Link {
+        address,
+        attached: false,
+        delivery_count: 0,
+        credit: 0,
+        partial: None,
+    };
     let links = config.addresses.into_iter().map(link).collect();
-    let mut client = Client { outbox, writer, behaviour: config.behaviour, links, next_incoming_id: 0 };
+    let mut client = Client {
+        outbox,
+        writer,
+        behaviour: config.behaviour,
+        links,
+        next_incoming_id: 0,
+    };
     client.say_hello(config.priority);
     let mut reader = BufReader::new(reader);
     while !client.links.iter().all(|link| link.attached) {
-        let frame = frame::read(&mut reader).await?.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof))?;
+        let frame = frame::read(&mut reader)
+            .await?
+            .ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof))?;
         client.on_frame_while_attaching(frame)?;
     }
     client.ask_for_messages();
@@ -295,7 +346,10 @@ impl Client {
                 role: Role::Receiver,
                 snd_settle_mode: SenderSettleMode::Mixed,
                 rcv_settle_mode: ReceiverSettleMode::First,
-                source: Some(Box::new(Source { address: Some(link.address.clone()), ..Source::default() })),
+                source: Some(Box::new(Source {
+                    address: Some(link.address.clone()),
+                    ..Source::default()
+                })),
                 target: Some(Box::new(TargetArchetype::Target(Target::default()))),
                 unsettled: None,
                 incomplete_unsettled: false,
@@ -319,11 +373,19 @@ impl Client {
                 }
             }
             Some(Performative::Detach(Detach { handle, error, .. })) => {
-                let address = self.links.get(handle.0 as usize).map(|link| link.address.clone()).unwrap_or_default();
-                let reason = error.and_then(|error| error.description).unwrap_or_default();
+                let address = self
+                    .links
+                    .get(handle.0 as usize)
+                    .map(|link| link.address.clone())
+                    .unwrap_or_default();
+                let reason = error
+                    .and_then(|error| error.description)
+                    .unwrap_or_default();
                 return Err(Failure::Refused { address, reason });
             }
-            Some(Performative::Close(_) | Performative::End(_)) => return Err(io::Error::from(ErrorKind::ConnectionAborted).into()),
+            Some(Performative::Close(_) | Performative::End(_)) => {
+                return Err(io::Error::from(ErrorKind::ConnectionAborted).into());
+            }
             _ => {}
         }
         Ok(())
@@ -337,7 +399,12 @@ impl Client {
         }
     }
 
-    async fn run(mut self, mut reader: Reader, received: mpsc::Sender<Received>, leave: CancellationToken) {
+    async fn run(
+        mut self,
+        mut reader: Reader,
+        received: mpsc::Sender<Received>,
+        leave: CancellationToken,
+    ) {
         loop {
             let frame = tokio::select! {
                 () = leave.cancelled() => break,
@@ -359,7 +426,8 @@ impl Client {
                 _ => {}
             }
         }
-        self.outbox.push(|bytes| frame::write(bytes, 0, &Close { error: None }));
+        self.outbox
+            .push(|bytes| frame::write(bytes, 0, &Close { error: None }));
         self.outbox.finish();
         // A frame that was half read when it was told to leave garbles the rest; the end of the stream shows all the same.
         let mut rest = [0; 1024];
@@ -372,7 +440,10 @@ impl Client {
         let handle = transfer.handle.0 as usize;
         let link = self.links.get_mut(handle)?;
         let more = transfer.more;
-        let (first, mut message) = link.partial.take().unwrap_or_else(|| (transfer, Vec::new()));
+        let (first, mut message) = link
+            .partial
+            .take()
+            .unwrap_or_else(|| (transfer, Vec::new()));
         message.extend(part);
         if more {
             link.partial = Some((first, message));
@@ -393,7 +464,9 @@ impl Client {
             link: address,
             settled,
             payload: sections.as_ref().map(Sections::body).unwrap_or_default(),
-            sections: sections.map(|sections| sections.to_json()).unwrap_or_default(),
+            sections: sections
+                .map(|sections| sections.to_json())
+                .unwrap_or_default(),
         })
     }
 
@@ -401,9 +474,17 @@ impl Client {
         let Some(state) = self.behaviour.outcome() else {
             return;
         };
-        let disposition = Disposition { role: Role::Receiver, first: number, last: None, settled: true, state: Some(state), batchable: false };
+        let disposition = Disposition {
+            role: Role::Receiver,
+            first: number,
+            last: None,
+            settled: true,
+            state: Some(state),
+            batchable: false,
+        };
         let Behaviour::Delay(delay) = self.behaviour else {
-            self.outbox.push(|bytes| frame::write(bytes, 0, &disposition));
+            self.outbox
+                .push(|bytes| frame::write(bytes, 0, &disposition));
             return;
         };
         let outbox = Arc::clone(&self.outbox);
@@ -453,7 +534,10 @@ mod tests {
         for (text, behaviour) in [
             ("accept", Behaviour::Accept),
             ("reject", Behaviour::Reject(None)),
-            ("reject:amqp:not-allowed", Behaviour::Reject(Some("amqp:not-allowed".to_owned()))),
+            (
+                "reject:amqp:not-allowed",
+                Behaviour::Reject(Some("amqp:not-allowed".to_owned())),
+            ),
             ("release", Behaviour::Release),
             ("modify", Behaviour::Modify),
             ("modify-undeliverable", Behaviour::ModifyUndeliverable),
@@ -463,7 +547,9 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(behaviour));
         }
-        for text in ["", "Accept", "reject:", "delay:", "delay:-1", "delay:x", "absent"] {
+        for text in [
+            "", "Accept", "reject:", "delay:", "delay:-1", "delay:x", "absent",
+        ] {
             assert!(text.parse::<Behaviour>().is_err(), "{text}");
         }
     }

@@ -20,15 +20,21 @@ impl Service {
     pub(crate) fn at(address: &str) -> Option<Self> {
         match address.split_once('/') {
             None if address == "tenant" => Some(Self::Tenant),
-            Some(("registration", tenant)) if is_one_segment(tenant) => Some(Self::Registration { tenant: tenant.to_owned() }),
-            Some(("credentials", tenant)) if is_one_segment(tenant) => Some(Self::Credentials { tenant: tenant.to_owned() }),
+            Some(("registration", tenant)) if is_one_segment(tenant) => Some(Self::Registration {
+                tenant: tenant.to_owned(),
+            }),
+            Some(("credentials", tenant)) if is_one_segment(tenant) => Some(Self::Credentials {
+                tenant: tenant.to_owned(),
+            }),
             _ => None,
         }
     }
 
     /// Whether responses may be received at this source address: below the address that requests go to.
     pub(crate) fn is_reply_address(address: &str) -> bool {
-        address.rsplit_once('/').is_some_and(|(before, last)| !last.is_empty() && Self::at(before).is_some())
+        address
+            .rsplit_once('/')
+            .is_some_and(|(before, last)| !last.is_empty() && Self::at(before).is_some())
     }
 
     fn name(&self) -> &'static str {
@@ -77,15 +83,28 @@ pub(crate) fn respond(world: &World, service: &Service, request: &Request<'_>) -
     };
     let (tenant_id, device_id) = match service {
         Service::Tenant => (request.tenant_id.map(str::to_owned), None),
-        Service::Registration { tenant } | Service::Credentials { tenant } => (Some(tenant.clone()), request.device_id.map(str::to_owned)),
+        Service::Registration { tenant } | Service::Credentials { tenant } => {
+            (Some(tenant.clone()), request.device_id.map(str::to_owned))
+        }
     };
-    let segments = [Some(service.name().to_owned()), tenant_id.clone(), device_id.clone()];
+    let segments = [
+        Some(service.name().to_owned()),
+        tenant_id.clone(),
+        device_id.clone(),
+    ];
     let to = segments.into_iter().flatten().collect::<Vec<_>>().join("/");
     let (status, cache_control, body) = match outcome {
         Ok((body, cache_control)) => (200, Some(cache_control), Body::Json(body)),
         Err((status, text)) => (status, None, Body::Text(text)),
     };
-    Response { status, cache_control, tenant_id, device_id, to, body }
+    Response {
+        status,
+        cache_control,
+        tenant_id,
+        device_id,
+        to,
+        body,
+    }
 }
 
 type Outcome = Result<(Value, &'static str), (i32, &'static str)>;
@@ -95,19 +114,39 @@ fn tenant(world: &World, request: &Request<'_>) -> Outcome {
         return Err(UNSUPPORTED);
     }
     let asked = body(request)?;
-    let by_id = asked.get("tenant-id").and_then(Value::as_str).or(request.tenant_id);
+    let by_id = asked
+        .get("tenant-id")
+        .and_then(Value::as_str)
+        .or(request.tenant_id);
     let by_dn = asked.get("subject-dn").and_then(Value::as_str);
     let found = match (by_id, by_dn) {
-        (Some(id), None) => world.tenants.get_key_value(id).or_else(|| world.tenants.iter().find(|(_, tenant)| alias(tenant) == Some(id))),
+        (Some(id), None) => world.tenants.get_key_value(id).or_else(|| {
+            world
+                .tenants
+                .iter()
+                .find(|(_, tenant)| alias(tenant) == Some(id))
+        }),
         (None, Some(dn)) => {
-            let mut trusting = world.tenants.iter().filter(|(_, tenant)| trusts(tenant, dn));
+            let mut trusting = world
+                .tenants
+                .iter()
+                .filter(|(_, tenant)| trusts(tenant, dn));
             trusting.next().filter(|_| trusting.next().is_none())
         }
         _ => return Err((400, "request needs either a tenant-id or a subject-dn")),
     };
     let (id, tenant) = found.ok_or(NO_SUCH_TENANT)?;
-    let mut told = Map::from_iter([("tenant-id".to_owned(), json!(id)), ("enabled".to_owned(), json!(true))]);
-    told.extend(tenant.members.iter().filter(|(name, _)| *name != "alias").map(|(name, value)| (name.clone(), value.clone())));
+    let mut told = Map::from_iter([
+        ("tenant-id".to_owned(), json!(id)),
+        ("enabled".to_owned(), json!(true)),
+    ]);
+    told.extend(
+        tenant
+            .members
+            .iter()
+            .filter(|(name, _)| *name != "alias")
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
     Ok((Value::Object(told), "max-age = 180"))
 }
 
@@ -115,12 +154,17 @@ fn registration(world: &World, tenant: &str, request: &Request<'_>) -> Outcome {
     if request.subject != "assert" {
         return Err(UNSUPPORTED);
     }
-    let id = request.device_id.ok_or((400, "request needs a device_id"))?;
+    let id = request
+        .device_id
+        .ok_or((400, "request needs a device_id"))?;
     let tenant = world.tenants.get(tenant).ok_or(NO_SUCH_TENANT)?;
     let device = enabled(tenant, id).ok_or((404, "no such device"))?;
     if let Some(gateway_id) = request.gateway_id.filter(|gateway| *gateway != id) {
         let gateway = enabled(tenant, gateway_id).ok_or((403, "no such gateway"))?;
-        let member = gateway.member_of.iter().any(|group| device.via_groups.contains(group));
+        let member = gateway
+            .member_of
+            .iter()
+            .any(|group| device.via_groups.contains(group));
         if !member && !device.via.iter().any(|via| via == gateway_id) {
             return Err((403, "gateway is not authorized to act on behalf of device"));
         }
@@ -131,7 +175,10 @@ fn registration(world: &World, tenant: &str, request: &Request<'_>) -> Outcome {
         assertion.insert("via".to_owned(), json!(via));
     }
     if !device.defaults.is_empty() {
-        assertion.insert("defaults".to_owned(), Value::Object(device.defaults.clone()));
+        assertion.insert(
+            "defaults".to_owned(),
+            Value::Object(device.defaults.clone()),
+        );
     }
     Ok((Value::Object(assertion), "max-age = 300"))
 }
@@ -141,19 +188,39 @@ fn credentials(world: &World, tenant: &str, request: &Request<'_>) -> Outcome {
         return Err(UNSUPPORTED);
     }
     let asked = body(request)?;
-    let member = |name: &str| asked.get(name).and_then(Value::as_str).ok_or((400, "request needs a type and an auth-id"));
+    let member = |name: &str| {
+        asked
+            .get(name)
+            .and_then(Value::as_str)
+            .ok_or((400, "request needs a type and an auth-id"))
+    };
     let (kind, auth_id) = (member("type")?, member("auth-id")?);
     let tenant = world.tenants.get(tenant).ok_or(NO_SUCH_TENANT)?;
-    let all = tenant.devices.iter().flat_map(|(id, device)| device.credentials.iter().map(move |credentials| (id, credentials)));
-    let mut matching = all.filter(|(_, credentials)| kind == "psk" && credentials.auth_id == auth_id && !credentials.disabled);
+    let all = tenant.devices.iter().flat_map(|(id, device)| {
+        device
+            .credentials
+            .iter()
+            .map(move |credentials| (id, credentials))
+    });
+    let mut matching = all.filter(|(_, credentials)| {
+        kind == "psk" && credentials.auth_id == auth_id && !credentials.disabled
+    });
     let (id, credentials) = matching.next().ok_or((404, "no such credentials"))?;
     let secret = json!({"id": "1", "key": BASE64_STANDARD.encode(credentials.key.expose())});
-    Ok((json!({"device-id": id, "type": "psk", "auth-id": auth_id, "enabled": true, "secrets": [secret]}), "no-cache"))
+    Ok((
+        json!({"device-id": id, "type": "psk", "auth-id": auth_id, "enabled": true, "secrets": [secret]}),
+        "no-cache",
+    ))
 }
 
 /// The explicit gateways of a device, then the members of its groups.
 fn gateways_of<'a>(tenant: &'a Tenant, device: &'a Device) -> Vec<&'a str> {
-    let members = tenant.devices.iter().filter(|(_, other)| other.member_of.iter().any(|group| device.via_groups.contains(group)));
+    let members = tenant.devices.iter().filter(|(_, other)| {
+        other
+            .member_of
+            .iter()
+            .any(|group| device.via_groups.contains(group))
+    });
     let mut via: Vec<&str> = device.via.iter().map(String::as_str).collect();
     for (id, _) in members {
         if !via.contains(&id.as_str()) {
@@ -173,7 +240,10 @@ fn alias(tenant: &Tenant) -> Option<&str> {
 
 fn trusts(tenant: &Tenant, subject_dn: &str) -> bool {
     let authorities = tenant.members.get("trusted-ca").and_then(Value::as_array);
-    authorities.into_iter().flatten().any(|authority| authority["subject-dn"] == subject_dn)
+    authorities
+        .into_iter()
+        .flatten()
+        .any(|authority| authority["subject-dn"] == subject_dn)
 }
 
 fn body(request: &Request<'_>) -> Result<Map<String, Value>, (i32, &'static str)> {
@@ -214,42 +284,221 @@ tenants:
     #[test]
     fn every_request_gets_the_status_and_the_body_that_the_registry_gives() {
         let world = World::from_yaml("w", WORLD).unwrap();
-        let device = json!({"device-id": "d", "via": ["gw-1", "gw-2", "gw-off"], "defaults": {"ttl": 7}});
+        let device =
+            json!({"device-id": "d", "via": ["gw-1", "gw-2", "gw-off"], "defaults": {"ttl": 7}});
         let secret = json!({"device-id": "d", "type": "psk", "auth-id": "a", "enabled": true, "secrets": [{"id": "1", "key": "aG9uby1zZWNyZXQ="}]});
         let tenant = json!({"tenant-id": "T", "enabled": true, "adapters": [{"type": "hono-coap", "enabled": true, "ext": {"max-ttd": 30}}]});
         let ok = |body: &Value, cache: &'static str| (200, Some(cache), Body::Json(body.clone()));
         let no = |status: i32, text: &'static str| (status, None, Body::Text(text));
         let rows = [
-            ("tenant", "get", None, None, r#"{"tenant-id":"T"}"#, ok(&tenant, "max-age = 180")),
-            ("tenant", "get", None, None, r#"{"tenant-id":"other"}"#, ok(&tenant, "max-age = 180")),
-            ("tenant", "get", None, None, r#"{"tenant-id":"X"}"#, no(404, "no such tenant")),
-            ("tenant", "get", None, None, r#"{"subject-dn":"CN=x"}"#, no(404, "no such tenant")),
-            ("tenant", "get", None, None, "", no(400, "request needs either a tenant-id or a subject-dn")),
-            ("tenant", "get", None, None, "[]", no(400, "request body is not a JSON object")),
-            ("tenant", "put", None, None, "", no(400, "unsupported operation")),
-            ("registration/T", "assert", Some("d"), None, "", ok(&device, "max-age = 300")),
-            ("registration/T", "assert", Some("d"), Some("d"), "", ok(&device, "max-age = 300")),
-            ("registration/T", "assert", Some("d"), Some("gw-1"), "", ok(&device, "max-age = 300")),
-            ("registration/T", "assert", Some("d"), Some("gw-2"), "", ok(&device, "max-age = 300")),
-            ("registration/T", "assert", Some("gw-1"), None, "", ok(&json!({"device-id": "gw-1"}), "max-age = 300")),
-            ("registration/T", "assert", Some("d"), Some("gw-3"), "", no(403, "gateway is not authorized to act on behalf of device")),
-            ("registration/T", "assert", Some("d"), Some("gw-off"), "", no(403, "no such gateway")),
-            ("registration/T", "assert", Some("x"), Some("gw-3"), "", no(404, "no such device")),
-            ("registration/T", "assert", Some("off"), None, "", no(404, "no such device")),
-            ("registration/X", "assert", Some("d"), None, "", no(404, "no such tenant")),
-            ("registration/T", "assert", None, None, "", no(400, "request needs a device_id")),
-            ("registration/T", "get", Some("d"), None, "", no(400, "unsupported operation")),
-            ("credentials/T", "get", None, None, r#"{"type":"psk","auth-id":"a"}"#, ok(&secret, "no-cache")),
-            ("credentials/T", "get", None, None, r#"{"type":"psk","auth-id":"b"}"#, no(404, "no such credentials")),
-            ("credentials/T", "get", None, None, r#"{"type":"x509-cert","auth-id":"a"}"#, no(404, "no such credentials")),
-            ("credentials/T", "get", None, None, r#"{"auth-id":"a"}"#, no(400, "request needs a type and an auth-id")),
-            ("credentials/X", "get", None, None, r#"{"type":"psk","auth-id":"a"}"#, no(404, "no such tenant")),
+            (
+                "tenant",
+                "get",
+                None,
+                None,
+                r#"{"tenant-id":"T"}"#,
+                ok(&tenant, "max-age = 180"),
+            ),
+            (
+                "tenant",
+                "get",
+                None,
+                None,
+                r#"{"tenant-id":"other"}"#,
+                ok(&tenant, "max-age = 180"),
+            ),
+            (
+                "tenant",
+                "get",
+                None,
+                None,
+                r#"{"tenant-id":"X"}"#,
+                no(404, "no such tenant"),
+            ),
+            (
+                "tenant",
+                "get",
+                None,
+                None,
+                r#"{"subject-dn":"CN=x"}"#,
+                no(404, "no such tenant"),
+            ),
+            (
+                "tenant",
+                "get",
+                None,
+                None,
+                "",
+                no(400, "request needs either a tenant-id or a subject-dn"),
+            ),
+            (
+                "tenant",
+                "get",
+                None,
+                None,
+                "[]",
+                no(400, "request body is not a JSON object"),
+            ),
+            (
+                "tenant",
+                "put",
+                None,
+                None,
+                "",
+                no(400, "unsupported operation"),
+            ),
+            (
+                "registration/T",
+                "assert",
+                Some("d"),
+                None,
+                "",
+                ok(&device, "max-age = 300"),
+            ),
+            (
+                "registration/T",
+                "assert",
+                Some("d"),
+                Some("d"),
+                "",
+                ok(&device, "max-age = 300"),
+            ),
+            (
+                "registration/T",
+                "assert",
+                Some("d"),
+                Some("gw-1"),
+                "",
+                ok(&device, "max-age = 300"),
+            ),
+            (
+                "registration/T",
+                "assert",
+                Some("d"),
+                Some("gw-2"),
+                "",
+                ok(&device, "max-age = 300"),
+            ),
+            (
+                "registration/T",
+                "assert",
+                Some("gw-1"),
+                None,
+                "",
+                ok(&json!({"device-id": "gw-1"}), "max-age = 300"),
+            ),
+            (
+                "registration/T",
+                "assert",
+                Some("d"),
+                Some("gw-3"),
+                "",
+                no(403, "gateway is not authorized to act on behalf of device"),
+            ),
+            (
+                "registration/T",
+                "assert",
+                Some("d"),
+                Some("gw-off"),
+                "",
+                no(403, "no such gateway"),
+            ),
+            (
+                "registration/T",
+                "assert",
+                Some("x"),
+                Some("gw-3"),
+                "",
+                no(404, "no such device"),
+            ),
+            (
+                "registration/T",
+                "assert",
+                Some("off"),
+                None,
+                "",
+                no(404, "no such device"),
+            ),
+            (
+                "registration/X",
+                "assert",
+                Some("d"),
+                None,
+                "",
+                no(404, "no such tenant"),
+            ),
+            (
+                "registration/T",
+                "assert",
+                None,
+                None,
+                "",
+                no(400, "request needs a device_id"),
+            ),
+            (
+                "registration/T",
+                "get",
+                Some("d"),
+                None,
+                "",
+                no(400, "unsupported operation"),
+            ),
+            (
+                "credentials/T",
+                "get",
+                None,
+                None,
+                r#"{"type":"psk","auth-id":"a"}"#,
+                ok(&secret, "no-cache"),
+            ),
+            (
+                "credentials/T",
+                "get",
+                None,
+                None,
+                r#"{"type":"psk","auth-id":"b"}"#,
+                no(404, "no such credentials"),
+            ),
+            (
+                "credentials/T",
+                "get",
+                None,
+                None,
+                r#"{"type":"x509-cert","auth-id":"a"}"#,
+                no(404, "no such credentials"),
+            ),
+            (
+                "credentials/T",
+                "get",
+                None,
+                None,
+                r#"{"auth-id":"a"}"#,
+                no(400, "request needs a type and an auth-id"),
+            ),
+            (
+                "credentials/X",
+                "get",
+                None,
+                None,
+                r#"{"type":"psk","auth-id":"a"}"#,
+                no(404, "no such tenant"),
+            ),
         ];
         for (address, subject, device_id, gateway_id, body, expected) in rows {
-            let request = Request { subject, tenant_id: None, device_id, gateway_id, body: body.as_bytes() };
+            let request = Request {
+                subject,
+                tenant_id: None,
+                device_id,
+                gateway_id,
+                body: body.as_bytes(),
+            };
             let response = respond(&world, &Service::at(address).unwrap(), &request);
             let case = format!("{address} {subject} {device_id:?} {gateway_id:?} {body}");
-            assert_eq!((response.status, response.cache_control, response.body), expected, "{case}");
+            assert_eq!(
+                (response.status, response.cache_control, response.body),
+                expected,
+                "{case}"
+            );
         }
     }
 
@@ -266,7 +515,14 @@ tenants:
             ("telemetry/T", false, false),
             ("tenant/", false, false),
         ] {
-            assert_eq!((Service::at(address).is_some(), Service::is_reply_address(address)), (service, reply), "{address}");
+            assert_eq!(
+                (
+                    Service::at(address).is_some(),
+                    Service::is_reply_address(address)
+                ),
+                (service, reply),
+                "{address}"
+            );
         }
     }
 }

@@ -25,12 +25,21 @@ pub(crate) async fn read(reader: &mut (impl AsyncRead + Unpin)) -> Result<Option
         return Err(malformed("a frame that is not of AMQP type"));
     }
     if body.is_empty() {
-        return Ok(Some(Frame { channel, performative: None, payload: body }));
+        return Ok(Some(Frame {
+            channel,
+            performative: None,
+            payload: body,
+        }));
     }
     let mut rest = body.as_slice();
-    let performative = Performative::deserialize(&mut Deserializer::new(IoReader::new(&mut rest))).map_err(malformed)?;
+    let performative = Performative::deserialize(&mut Deserializer::new(IoReader::new(&mut rest)))
+        .map_err(malformed)?;
     let payload = rest.to_vec();
-    Ok(Some(Frame { channel, performative: Some(performative), payload }))
+    Ok(Some(Frame {
+        channel,
+        performative: Some(performative),
+        payload,
+    }))
 }
 
 /// Reads the body of the next SASL frame.
@@ -42,7 +51,9 @@ pub(crate) async fn read_sasl(reader: &mut (impl AsyncRead + Unpin)) -> Result<V
     }
 }
 
-async fn read_raw(reader: &mut (impl AsyncRead + Unpin)) -> Result<Option<(u8, u16, Vec<u8>)>, Error> {
+async fn read_raw(
+    reader: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<(u8, u16, Vec<u8>)>, Error> {
     let mut size = [0; 4];
     match reader.read_exact(&mut size).await {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
@@ -57,9 +68,16 @@ async fn read_raw(reader: &mut (impl AsyncRead + Unpin)) -> Result<Option<(u8, u
     let [data_offset, kind, channel @ ..] = header;
     let mut rest = vec![0; size as usize - 8];
     reader.read_exact(&mut rest).await?;
-    let extended = (usize::from(data_offset) * 4).checked_sub(8).filter(|extended| *extended <= rest.len());
-    let extended = extended.ok_or_else(|| malformed(format!("a data offset of {data_offset} words")))?;
-    Ok(Some((kind, u16::from_be_bytes(channel), rest.split_off(extended))))
+    let extended = (usize::from(data_offset) * 4)
+        .checked_sub(8)
+        .filter(|extended| *extended <= rest.len());
+    let extended =
+        extended.ok_or_else(|| malformed(format!("a data offset of {data_offset} words")))?;
+    Ok(Some((
+        kind,
+        u16::from_be_bytes(channel),
+        rest.split_off(extended),
+    )))
 }
 
 /// Appends a frame that carries nothing but a performative.
@@ -78,7 +96,11 @@ pub(crate) fn write_heartbeat(into: &mut Vec<u8>) {
 }
 
 /// Cuts a message into transfer frames that each fit into `max_frame_size`.
-pub(crate) fn cut(mut transfer: Transfer, message: &[u8], max_frame_size: usize) -> Vec<(Transfer, Vec<u8>)> {
+pub(crate) fn cut(
+    mut transfer: Transfer,
+    message: &[u8],
+    max_frame_size: usize,
+) -> Vec<(Transfer, Vec<u8>)> {
     let room = max_frame_size.saturating_sub(8 + TRANSFER_ROOM).max(1);
     let count = message.len().div_ceil(room).max(1);
     let mut frames = Vec::with_capacity(count);
@@ -101,7 +123,10 @@ pub(crate) fn write_transfer(into: &mut Vec<u8>, channel: u16, transfer: &Transf
 
 /// The encoding of a value of our own making.
 pub(crate) fn encode(value: &impl Serialize) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "only values of the library's own types are encoded, and into memory")]
+    #[expect(
+        clippy::expect_used,
+        reason = "only values of the library's own types are encoded, and into memory"
+    )]
     serde_amqp::to_vec(value).expect("every type of the library has an encoding")
 }
 

@@ -16,5 +16,9 @@ use fe2o3_amqp_types::{
 
 /// An AMQP error of any condition.
 pub(crate) fn error(condition: &str, text: &str) -> Error {
-    Error::new(ErrorCondition::Custom(Symbol::from(condition)), text.to_owned(), None)
+    Error::new(
+        ErrorCondition::Custom(Symbol::from(condition)),
+        text.to_owned(),
+        None,
+    )
 }

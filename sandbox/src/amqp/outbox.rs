@@ -50,7 +50,10 @@ impl Outbox {
         }
         write(&mut state.bytes);
         if state.bytes.len() > MAX_UNREAD {
-            tracing::warn!(limit = MAX_UNREAD, "a client leaves too much unread, it is cut off");
+            tracing::warn!(
+                limit = MAX_UNREAD,
+                "a client leaves too much unread, it is cut off"
+            );
             state.bytes = Vec::new();
             state.ending = Ending::Now;
         }
@@ -75,11 +78,18 @@ impl Outbox {
     }
 
     /// Writes until told to finish. Ends with an error when the other side takes nothing for long.
-    pub(crate) async fn drain_into(&self, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), Error> {
+    pub(crate) async fn drain_into(
+        &self,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), Error> {
         loop {
             let (bytes, heartbeat, ending) = {
                 let mut state = self.lock();
-                (std::mem::take(&mut state.bytes), state.heartbeat, state.ending)
+                (
+                    std::mem::take(&mut state.bytes),
+                    state.heartbeat,
+                    state.ending,
+                )
             };
             if ending == Ending::Now {
                 return Err(ErrorKind::ConnectionAborted.into());

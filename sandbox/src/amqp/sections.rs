@@ -18,7 +18,8 @@ impl Sections {
         let mut rest = message;
         let mut sections = Vec::new();
         while !rest.is_empty() {
-            let value = Value::deserialize(&mut Deserializer::new(IoReader::new(&mut rest))).map_err(|error| error.to_string())?;
+            let value = Value::deserialize(&mut Deserializer::new(IoReader::new(&mut rest)))
+                .map_err(|error| error.to_string())?;
             let Value::Described(described) = value else {
                 return Err("a section without descriptor".to_owned());
             };
@@ -67,7 +68,9 @@ impl Sections {
                 ("header", Value::List(fields)) => named(&HEADER_FIELDS, fields),
                 ("properties", Value::List(fields)) => named(&PROPERTY_FIELDS, fields),
                 ("data", Value::Binary(bytes)) => match members.remove("data") {
-                    Some(before) => json!({"binary": format!("{}{}", before["binary"].as_str().unwrap_or_default(), hex(bytes))}),
+                    Some(before) => {
+                        json!({"binary": format!("{}{}", before["binary"].as_str().unwrap_or_default(), hex(bytes))})
+                    }
                     None => leaf(value),
                 },
                 ("amqp-value" | "amqp-sequence", _) => leaf(value),
@@ -76,12 +79,18 @@ impl Sections {
             };
             members.insert((*name).to_owned(), told);
         }
-        members.insert("order".to_owned(), self.0.iter().map(|(name, _)| *name).collect());
+        members.insert(
+            "order".to_owned(),
+            self.0.iter().map(|(name, _)| *name).collect(),
+        );
         serde_json::Value::Object(members)
     }
 
     fn section(&self, wanted: &str) -> Option<&Value> {
-        self.0.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value)
+        self.0
+            .iter()
+            .find(|(name, _)| *name == wanted)
+            .map(|(_, value)| value)
     }
 }
 
@@ -96,12 +105,20 @@ fn name(descriptor: &Descriptor) -> Result<&'static str, String> {
         Descriptor::Code(code) => SECTIONS.iter().find(|(_, known, _)| known == code),
         Descriptor::Name(Symbol(symbol)) => SECTIONS.iter().find(|(_, _, known)| known == symbol),
     };
-    known.map(|(name, _, _)| *name).ok_or_else(|| format!("an unknown section {descriptor:?}"))
+    known
+        .map(|(name, _, _)| *name)
+        .ok_or_else(|| format!("an unknown section {descriptor:?}"))
 }
 
 fn named(names: &[&str], fields: &[Value]) -> serde_json::Value {
-    let set = names.iter().zip(fields).filter(|(_, value)| **value != Value::Null);
-    serde_json::Value::Object(set.map(|(name, value)| ((*name).to_owned(), leaf(value))).collect())
+    let set = names
+        .iter()
+        .zip(fields)
+        .filter(|(_, value)| **value != Value::Null);
+    serde_json::Value::Object(
+        set.map(|(name, value)| ((*name).to_owned(), leaf(value)))
+            .collect(),
+    )
 }
 
 fn keyed(map: &OrderedMap<Value, Value>) -> serde_json::Value {
@@ -109,7 +126,11 @@ fn keyed(map: &OrderedMap<Value, Value>) -> serde_json::Value {
         Value::Symbol(Symbol(text)) | Value::String(text) => text.clone(),
         other => leaf(other).to_string(),
     };
-    serde_json::Value::Object(map.iter().map(|(name, value)| (key(name), leaf(value))).collect())
+    serde_json::Value::Object(
+        map.iter()
+            .map(|(name, value)| (key(name), leaf(value)))
+            .collect(),
+    )
 }
 
 fn leaf(value: &Value) -> serde_json::Value {
@@ -134,7 +155,9 @@ fn leaf(value: &Value) -> serde_json::Value {
         Value::Symbol(it) => json!({"symbol": it.0}),
         Value::List(it) => json!({"list": it.iter().map(leaf).collect::<Vec<_>>()}),
         Value::Array(it) => json!({"array": it.0.iter().map(leaf).collect::<Vec<_>>()}),
-        Value::Map(it) => json!({"map": it.iter().map(|(key, value)| json!([leaf(key), leaf(value)])).collect::<Vec<_>>()}),
+        Value::Map(it) => {
+            json!({"map": it.iter().map(|(key, value)| json!([leaf(key), leaf(value)])).collect::<Vec<_>>()})
+        }
         Value::Described(it) => json!({"described": leaf(&it.value)}),
         other => json!({"decimal": format!("{other:?}")}),
     }
@@ -143,26 +166,45 @@ fn leaf(value: &Value) -> serde_json::Value {
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        #[expect(clippy::let_underscore_must_use, reason = "writing to a string cannot fail")]
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            #[expect(
+                clippy::let_underscore_must_use,
+                reason = "writing to a string cannot fail"
+            )]
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 const SECTIONS: [(&str, u64, &str); 9] = [
     ("header", 0x70, "amqp:header:list"),
-    ("delivery-annotations", 0x71, "amqp:delivery-annotations:map"),
+    (
+        "delivery-annotations",
+        0x71,
+        "amqp:delivery-annotations:map",
+    ),
     ("message-annotations", 0x72, "amqp:message-annotations:map"),
     ("properties", 0x73, "amqp:properties:list"),
-    ("application-properties", 0x74, "amqp:application-properties:map"),
+    (
+        "application-properties",
+        0x74,
+        "amqp:application-properties:map",
+    ),
     ("data", 0x75, "amqp:data:binary"),
     ("amqp-sequence", 0x76, "amqp:amqp-sequence:list"),
     ("amqp-value", 0x77, "amqp:amqp-value:*"),
     ("footer", 0x78, "amqp:footer:map"),
 ];
 
-const HEADER_FIELDS: [&str; 5] = ["durable", "priority", "ttl", "first-acquirer", "delivery-count"];
+const HEADER_FIELDS: [&str; 5] = [
+    "durable",
+    "priority",
+    "ttl",
+    "first-acquirer",
+    "delivery-count",
+];
 
 const PROPERTY_FIELDS: [&str; 13] = [
     "message-id",
@@ -192,7 +234,8 @@ mod tests {
         let mut seen = 0;
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            let case: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+            let case: serde_json::Value =
+                serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
             for exchange in case["exchanges"].as_array().unwrap() {
                 for message in exchange["downstream"].as_array().into_iter().flatten() {
                     let raw = unhex(message["raw_hex"].as_str().unwrap());
@@ -201,7 +244,12 @@ mod tests {
                         expected.remove(not_a_section);
                     }
                     let told = Sections::decode(&raw).unwrap().to_json();
-                    assert_eq!(told, serde_json::Value::Object(expected), "{}", path.display());
+                    assert_eq!(
+                        told,
+                        serde_json::Value::Object(expected),
+                        "{}",
+                        path.display()
+                    );
                     seen += 1;
                 }
             }
@@ -220,6 +268,9 @@ mod tests {
     }
 
     fn unhex(text: &str) -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+            .collect()
     }
 }

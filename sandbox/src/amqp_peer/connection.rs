@@ -39,7 +39,11 @@ impl Peer {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let router = Arc::new(Mutex::new(Router::new(world)));
         tasks.spawn(accept(listener, router, stop.clone(), tasks.clone()));
-        Ok(Self { address, stop, tasks })
+        Ok(Self {
+            address,
+            stop,
+            tasks,
+        })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -50,7 +54,10 @@ impl Peer {
     pub(crate) async fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
-        if timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
+        if timeout(Duration::from_secs(5), self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("connections did not end in time");
         }
     }
@@ -62,7 +69,12 @@ impl Drop for Peer {
     }
 }
 
-async fn accept(listener: TcpListener, router: Arc<Mutex<Router>>, stop: CancellationToken, tasks: TaskTracker) {
+async fn accept(
+    listener: TcpListener,
+    router: Arc<Mutex<Router>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -78,7 +90,10 @@ async fn accept(listener: TcpListener, router: Arc<Mutex<Router>>, stop: Cancell
             }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!(limit = MAX_CONNECTIONS, "too many connections, this one is closed");
+            tracing::warn!(
+                limit = MAX_CONNECTIONS,
+                "too many connections, this one is closed"
+            );
             continue;
         };
         let (router, stop) = (Arc::clone(&router), stop.clone());
@@ -91,7 +106,11 @@ async fn accept(listener: TcpListener, router: Arc<Mutex<Router>>, stop: Cancell
     }
 }
 
-async fn serve(mut stream: TcpStream, router: &Mutex<Router>, stop: &CancellationToken) -> Result<(), Error> {
+async fn serve(
+    mut stream: TcpStream,
+    router: &Mutex<Router>,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
     stream.set_nodelay(true)?;
     timeout(HANDSHAKE_TIMEOUT, negotiate(&mut stream)).await??;
     let (reader, mut writer) = stream.into_split();
@@ -113,12 +132,20 @@ async fn serve(mut stream: TcpStream, router: &Mutex<Router>, stop: &Cancellatio
             Ok(Ok(Some(frame))) => lock(router).handle(connection.connection, frame),
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => {
-                lock(router).close(connection.connection, "amqp:decode-error", &error.to_string());
+                lock(router).close(
+                    connection.connection,
+                    "amqp:decode-error",
+                    &error.to_string(),
+                );
                 break;
             }
             Ok(Err(error)) => return Err(error),
             Err(_) => {
-                lock(router).close(connection.connection, "amqp:resource-limit-exceeded", "nothing was heard for too long");
+                lock(router).close(
+                    connection.connection,
+                    "amqp:resource-limit-exceeded",
+                    "nothing was heard for too long",
+                );
                 break;
             }
         }
@@ -133,13 +160,25 @@ async fn negotiate(stream: &mut TcpStream) -> Result<(), Error> {
     if header == frame::SASL_HEADER {
         let mut greeting = header.to_vec();
         let mechanisms = ["ANONYMOUS", "PLAIN"].map(Symbol::from).to_vec();
-        frame::write_sasl(&mut greeting, &SaslMechanisms { sasl_server_mechanisms: Array(mechanisms) });
+        frame::write_sasl(
+            &mut greeting,
+            &SaslMechanisms {
+                sasl_server_mechanisms: Array(mechanisms),
+            },
+        );
         stream.write_all(&greeting).await?;
-        let init: SaslInit = serde_amqp::from_slice(&frame::read_sasl(stream).await?).map_err(frame::malformed)?;
+        let init: SaslInit =
+            serde_amqp::from_slice(&frame::read_sasl(stream).await?).map_err(frame::malformed)?;
         let known = matches!(init.mechanism.as_str(), "ANONYMOUS" | "PLAIN");
         let code = if known { SaslCode::Ok } else { SaslCode::Auth };
         let mut outcome = Vec::new();
-        frame::write_sasl(&mut outcome, &SaslOutcome { code, additional_data: None });
+        frame::write_sasl(
+            &mut outcome,
+            &SaslOutcome {
+                code,
+                additional_data: None,
+            },
+        );
         stream.write_all(&outcome).await?;
         if !known {
             return Err(ErrorKind::PermissionDenied.into());
@@ -147,7 +186,11 @@ async fn negotiate(stream: &mut TcpStream) -> Result<(), Error> {
         stream.read_exact(&mut header).await?;
     }
     stream.write_all(&frame::AMQP_HEADER).await?;
-    if header == frame::AMQP_HEADER { Ok(()) } else { Err(frame::malformed("a protocol other than AMQP 1.0")) }
+    if header == frame::AMQP_HEADER {
+        Ok(())
+    } else {
+        Err(frame::malformed("a protocol other than AMQP 1.0"))
+    }
 }
 
 /// Forgets the connection however its task ends.

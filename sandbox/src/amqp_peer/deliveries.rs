@@ -37,9 +37,17 @@ pub(super) struct Partial {
 }
 
 impl Router {
-    pub(super) fn on_transfer(&mut self, connection: u64, channel: u16, transfer: &Transfer, part: Vec<u8>) {
+    pub(super) fn on_transfer(
+        &mut self,
+        connection: u64,
+        channel: u16,
+        transfer: &Transfer,
+        part: Vec<u8>,
+    ) {
         self.count_incoming(connection, channel);
-        let link = self.session(connection, channel).and_then(|session| session.links.get(&transfer.handle.0).copied());
+        let link = self
+            .session(connection, channel)
+            .and_then(|session| session.links.get(&transfer.handle.0).copied());
         let Some(id) = link else {
             return;
         };
@@ -56,7 +64,12 @@ impl Router {
         }
         let mut whole = match (partial.take(), transfer.delivery_id) {
             (Some(begun), _) => begun,
-            (None, Some(number)) => Partial { number, format: transfer.message_format.unwrap_or(0), settled: false, message: Vec::new() },
+            (None, Some(number)) => Partial {
+                number,
+                format: transfer.message_format.unwrap_or(0),
+                settled: false,
+                message: Vec::new(),
+            },
             (None, None) => {
                 self.detach(id, "amqp:not-allowed", "a transfer without delivery-id");
                 return;
@@ -64,7 +77,11 @@ impl Router {
         };
         whole.settled |= transfer.settled.unwrap_or(false);
         if whole.message.len() + part.len() > MAX_MESSAGE_SIZE {
-            self.detach(id, "amqp:link:message-size-exceeded", "the message is too large");
+            self.detach(
+                id,
+                "amqp:link:message-size-exceeded",
+                "the message is too large",
+            );
             return;
         }
         whole.message.extend(part);
@@ -82,7 +99,10 @@ impl Router {
             return;
         };
         let (connection, channel) = (link.connection, link.channel);
-        let LinkEnd::From { target, unsettled, .. } = &mut link.end else {
+        let LinkEnd::From {
+            target, unsettled, ..
+        } = &mut link.end
+        else {
             return;
         };
         let address = match target {
@@ -95,10 +115,18 @@ impl Router {
             }
             Goal::Address(address) => address.clone(),
         };
-        let heard = self.addresses.get(&address).is_some_and(|known| !known.receivers.is_empty());
+        let heard = self
+            .addresses
+            .get(&address)
+            .is_some_and(|known| !known.receivers.is_empty());
         if !heard || self.waiting_bytes > MAX_WAITING {
             if !whole.settled {
-                self.settle(connection, channel, whole.number, DeliveryState::Released(Released {}));
+                self.settle(
+                    connection,
+                    channel,
+                    whole.number,
+                    DeliveryState::Released(Released {}),
+                );
             }
             return;
         }
@@ -119,7 +147,9 @@ impl Router {
                 receiver: None,
             },
         );
-        if !whole.settled && let Some(session) = self.session(connection, channel) {
+        if !whole.settled
+            && let Some(session) = self.session(connection, channel)
+        {
             session.incoming.insert(whole.number, delivery);
         }
         if let Some(known) = self.addresses.get_mut(&address) {
@@ -146,15 +176,21 @@ impl Router {
     /// The receiver with credit whose turn it is, among those of the highest priority that is attached.
     fn next_receiver(&self, address: &str) -> Option<u64> {
         let known = self.addresses.get(address)?;
-        let all = known.receivers.iter().filter_map(|id| match self.links.get(id) {
-            Some(link) => match &link.end {
-                LinkEnd::To { priority, .. } => Some((*id, *priority, link.credit)),
-                LinkEnd::From { .. } => None,
-            },
-            None => None,
-        });
+        let all = known
+            .receivers
+            .iter()
+            .filter_map(|id| match self.links.get(id) {
+                Some(link) => match &link.end {
+                    LinkEnd::To { priority, .. } => Some((*id, *priority, link.credit)),
+                    LinkEnd::From { .. } => None,
+                },
+                None => None,
+            });
         let highest = all.clone().map(|(_, priority, _)| priority).max()?;
-        let ready: Vec<u64> = all.filter(|(_, priority, credit)| *priority == highest && *credit > 0).map(|(id, ..)| id).collect();
+        let ready: Vec<u64> = all
+            .filter(|(_, priority, credit)| *priority == highest && *credit > 0)
+            .map(|(id, ..)| id)
+            .collect();
         let turn = known.turn.checked_rem(ready.len())?;
         ready.get(turn).copied()
     }
@@ -178,9 +214,19 @@ impl Router {
     }
 
     /// Sends a message over a receiver's link and takes one credit for it.
-    pub(super) fn send_message(&mut self, receiver: u64, message: &[u8], format: u32, settled: bool, delivery: Option<u64>) -> Option<Settled> {
+    pub(super) fn send_message(
+        &mut self,
+        receiver: u64,
+        message: &[u8],
+        format: u32,
+        settled: bool,
+        delivery: Option<u64>,
+    ) -> Option<Settled> {
         let link = self.links.get_mut(&receiver)?;
-        let LinkEnd::To { settled: always, .. } = link.end else {
+        let LinkEnd::To {
+            settled: always, ..
+        } = link.end
+        else {
             return None;
         };
         let settled = settled || always;
@@ -208,11 +254,20 @@ impl Router {
             aborted: false,
             batchable: false,
         };
-        self.send_transfers(connection, channel, frame::cut(transfer, message, max_frame_size));
+        self.send_transfers(
+            connection,
+            channel,
+            frame::cut(transfer, message, max_frame_size),
+        );
         Some(if settled { Settled::Yes } else { Settled::No })
     }
 
-    pub(super) fn on_disposition(&mut self, connection: u64, channel: u16, disposition: &Disposition) {
+    pub(super) fn on_disposition(
+        &mut self,
+        connection: u64,
+        channel: u16,
+        disposition: &Disposition,
+    ) {
         let last = disposition.last.unwrap_or(disposition.first);
         if last < disposition.first {
             return;
@@ -224,7 +279,10 @@ impl Router {
             Role::Receiver => &mut session.outgoing,
             Role::Sender => &mut session.incoming,
         };
-        let numbers: Vec<u32> = table.range(disposition.first..=last).map(|(number, _)| *number).collect();
+        let numbers: Vec<u32> = table
+            .range(disposition.first..=last)
+            .map(|(number, _)| *number)
+            .collect();
         match disposition.role {
             Role::Receiver => self.on_outcome(connection, channel, disposition, &numbers),
             Role::Sender if disposition.settled => self.on_given_up(connection, channel, &numbers),
@@ -233,7 +291,13 @@ impl Router {
     }
 
     /// A receiver tells what became of deliveries.
-    fn on_outcome(&mut self, connection: u64, channel: u16, disposition: &Disposition, numbers: &[u32]) {
+    fn on_outcome(
+        &mut self,
+        connection: u64,
+        channel: u16,
+        disposition: &Disposition,
+        numbers: &[u32],
+    ) {
         let state = match &disposition.state {
             Some(state) if state.is_terminal() => state.clone(),
             // Settled without a word: nobody says that it was taken.
@@ -241,7 +305,9 @@ impl Router {
             None | Some(_) => return,
         };
         for number in numbers {
-            let delivery = self.session(connection, channel).and_then(|session| session.outgoing.remove(number));
+            let delivery = self
+                .session(connection, channel)
+                .and_then(|session| session.outgoing.remove(number));
             if !disposition.settled {
                 let answer = disposition_of(Role::Sender, *number, state.clone());
                 self.send(connection, channel, &answer);
@@ -255,11 +321,16 @@ impl Router {
     /// A sender has settled deliveries itself: it waits no longer.
     fn on_given_up(&mut self, connection: u64, channel: u16, numbers: &[u32]) {
         for number in numbers {
-            let delivery = self.session(connection, channel).and_then(|session| session.incoming.remove(number));
+            let delivery = self
+                .session(connection, channel)
+                .and_then(|session| session.incoming.remove(number));
             let Some(id) = delivery else {
                 continue;
             };
-            let origin = self.deliveries.get_mut(&id).and_then(|delivery| delivery.origin.take());
+            let origin = self
+                .deliveries
+                .get_mut(&id)
+                .and_then(|delivery| delivery.origin.take());
             if let Some((link, _)) = origin {
                 self.count_settled(link);
             }
@@ -313,11 +384,21 @@ impl Router {
     }
 
     /// A sender's link is gone: nobody waits for its deliveries any more.
-    pub(super) fn forget_sender(&mut self, link: u64, connection: u64, channel: u16, address: &str) {
+    pub(super) fn forget_sender(
+        &mut self,
+        link: u64,
+        connection: u64,
+        channel: u16,
+        address: &str,
+    ) {
         let Some(session) = self.session(connection, channel) else {
             return;
         };
-        let own: Vec<(u32, u64)> = session.incoming.iter().map(|(number, id)| (*number, *id)).collect();
+        let own: Vec<(u32, u64)> = session
+            .incoming
+            .iter()
+            .map(|(number, id)| (*number, *id))
+            .collect();
         for (number, id) in own {
             let Some(delivery) = self.deliveries.get_mut(&id) else {
                 continue;
@@ -340,9 +421,17 @@ impl Router {
         let Some(session) = self.session(connection, channel) else {
             return;
         };
-        let all: Vec<(u32, u64)> = session.outgoing.iter().map(|(number, id)| (*number, *id)).collect();
+        let all: Vec<(u32, u64)> = session
+            .outgoing
+            .iter()
+            .map(|(number, id)| (*number, *id))
+            .collect();
         for (number, id) in all {
-            if self.deliveries.get(&id).is_some_and(|delivery| delivery.receiver == Some(link)) {
+            if self
+                .deliveries
+                .get(&id)
+                .is_some_and(|delivery| delivery.receiver == Some(link))
+            {
                 if let Some(session) = self.session(connection, channel) {
                     session.outgoing.remove(&number);
                 }
@@ -352,7 +441,11 @@ impl Router {
     }
 
     fn settle(&self, connection: u64, channel: u16, number: u32, state: DeliveryState) {
-        self.send(connection, channel, &disposition_of(Role::Receiver, number, state));
+        self.send(
+            connection,
+            channel,
+            &disposition_of(Role::Receiver, number, state),
+        );
     }
 }
 
@@ -364,7 +457,14 @@ pub(super) enum Settled {
 }
 
 const fn disposition_of(role: Role, number: u32, state: DeliveryState) -> Disposition {
-    Disposition { role, first: number, last: None, settled: true, state: Some(state), batchable: false }
+    Disposition {
+        role,
+        first: number,
+        last: None,
+        settled: true,
+        state: Some(state),
+        batchable: false,
+    }
 }
 
 /// Beyond this, messages are released instead of waiting for a receiver's credit.

@@ -28,9 +28,18 @@ pub(super) struct Link {
 
 pub(super) enum LinkEnd {
     /// The client sends.
-    From { target: Goal, unsettled: u32, partial: Option<Partial> },
+    From {
+        target: Goal,
+        unsettled: u32,
+        partial: Option<Partial>,
+    },
     /// The client receives.
-    To { source: Origin, priority: i32, settled: bool, drain: bool },
+    To {
+        source: Origin,
+        priority: i32,
+        settled: bool,
+        drain: bool,
+    },
 }
 
 /// Where a sender's messages go.
@@ -44,7 +53,10 @@ pub(super) enum Goal {
 pub(super) enum Origin {
     Address(String),
     /// Responses to the requests that name this address, as far as there was no credit for them yet.
-    Replies { address: String, waiting: VecDeque<Vec<u8>> },
+    Replies {
+        address: String,
+        waiting: VecDeque<Vec<u8>>,
+    },
 }
 
 /// An address with somebody attached to it.
@@ -59,13 +71,17 @@ pub(super) struct Address {
 }
 
 impl Router {
-    pub(super) fn on_attach(&mut self, connection: u64, channel: u16, attach: Attach) {
+    pub(super) fn on_attach(&mut self, connection: u64, channel: u16, attach: &Attach) {
         let Some(session) = self.session(connection, channel) else {
             return;
         };
         let handle = attach.handle.0;
         if handle > HANDLE_MAX || session.links.contains_key(&handle) {
-            self.close(connection, "amqp:session:handle-in-use", "this handle cannot be used");
+            self.close(
+                connection,
+                "amqp:session:handle-in-use",
+                "this handle cannot be used",
+            );
             return;
         }
         match attach.role {
@@ -74,39 +90,88 @@ impl Router {
         }
     }
 
-    fn on_attach_sender(&mut self, connection: u64, channel: u16, attach: Attach) {
+    fn on_attach_sender(&mut self, connection: u64, channel: u16, attach: &Attach) {
         let Some(TargetArchetype::Target(target)) = attach.target.as_deref().cloned() else {
-            return self.refuse(connection, channel, &attach, "amqp:not-implemented", "a link without target");
+            return self.refuse(
+                connection,
+                channel,
+                attach,
+                "amqp:not-implemented",
+                "a link without target",
+            );
         };
         let address = target.address.clone().unwrap_or_default();
         let goal = match Service::at(&address) {
             Some(_) if attach.snd_settle_mode == SenderSettleMode::Settled => {
                 let text = "a request must not be sent settled";
-                return self.refuse(connection, channel, &attach, "amqp:precondition-failed", text);
+                return self.refuse(
+                    connection,
+                    channel,
+                    attach,
+                    "amqp:precondition-failed",
+                    text,
+                );
             }
             Some(service) => Goal::Service(service),
             None if is_passed_on(&address) => Goal::Address(address.clone()),
-            None => return self.refuse(connection, channel, &attach, "amqp:not-found", &unknown(&address)),
+            None => {
+                return self.refuse(
+                    connection,
+                    channel,
+                    attach,
+                    "amqp:not-found",
+                    &unknown(&address),
+                );
+            }
         };
-        let credit = if matches!(goal, Goal::Service(_)) { REQUEST_CREDIT } else { 0 };
-        let end = LinkEnd::From { target: goal.clone(), unsettled: 0, partial: None };
+        let credit = if matches!(goal, Goal::Service(_)) {
+            REQUEST_CREDIT
+        } else {
+            0
+        };
+        let end = LinkEnd::From {
+            target: goal.clone(),
+            unsettled: 0,
+            partial: None,
+        };
         let delivery_count = attach.initial_delivery_count.unwrap_or(0);
         let source = attach.source.as_deref().cloned();
         let target = Some(TargetArchetype::Target(target));
-        self.answer(connection, channel, &attach, source, target);
-        let link = self.add_link(connection, channel, Link { connection, channel, handle: attach.handle.0, delivery_count, credit, end });
+        self.answer(connection, channel, attach, source, target);
+        let link = self.add_link(
+            connection,
+            channel,
+            Link {
+                connection,
+                channel,
+                handle: attach.handle.0,
+                delivery_count,
+                credit,
+                end,
+            },
+        );
         match goal {
             Goal::Address(address) => {
-                self.addresses.entry(address).or_default().senders.push(link);
+                self.addresses
+                    .entry(address)
+                    .or_default()
+                    .senders
+                    .push(link);
                 self.grant(link);
             }
             Goal::Service(_) => self.tell_credit(link),
         }
     }
 
-    fn on_attach_receiver(&mut self, connection: u64, channel: u16, attach: Attach) {
+    fn on_attach_receiver(&mut self, connection: u64, channel: u16, attach: &Attach) {
         let Some(mut source) = attach.source.as_deref().cloned() else {
-            return self.refuse(connection, channel, &attach, "amqp:not-implemented", "a link without source");
+            return self.refuse(
+                connection,
+                channel,
+                attach,
+                "amqp:not-implemented",
+                "a link without source",
+            );
         };
         if source.dynamic {
             source.address = Some(format!("tenant/{}", uuid::Uuid::new_v4()));
@@ -114,24 +179,50 @@ impl Router {
         let address = source.address.clone().unwrap_or_default();
         let origin = if Service::is_reply_address(&address) {
             if self.reply_link(&address).is_some() {
-                return self.refuse(connection, channel, &attach, "amqp:illegal-state", "this reply address is in use");
+                return self.refuse(
+                    connection,
+                    channel,
+                    attach,
+                    "amqp:illegal-state",
+                    "this reply address is in use",
+                );
             }
-            Origin::Replies { address: address.clone(), waiting: VecDeque::new() }
+            Origin::Replies {
+                address: address.clone(),
+                waiting: VecDeque::new(),
+            }
         } else if is_passed_on(&address) {
             Origin::Address(address.clone())
         } else {
-            return self.refuse(connection, channel, &attach, "amqp:not-found", &unknown(&address));
+            return self.refuse(
+                connection,
+                channel,
+                attach,
+                "amqp:not-found",
+                &unknown(&address),
+            );
         };
         let passed_on = matches!(origin, Origin::Address(_));
         let end = LinkEnd::To {
             source: origin,
-            priority: priority(&attach),
+            priority: priority(attach),
             settled: attach.snd_settle_mode == SenderSettleMode::Settled,
             drain: false,
         };
         let target = attach.target.as_deref().cloned();
-        self.answer(connection, channel, &attach, Some(source), target);
-        let link = self.add_link(connection, channel, Link { connection, channel, handle: attach.handle.0, delivery_count: 0, credit: 0, end });
+        self.answer(connection, channel, attach, Some(source), target);
+        let link = self.add_link(
+            connection,
+            channel,
+            Link {
+                connection,
+                channel,
+                handle: attach.handle.0,
+                delivery_count: 0,
+                credit: 0,
+                end,
+            },
+        );
         if passed_on {
             let known = self.addresses.entry(address).or_default();
             known.receivers.push(link);
@@ -150,12 +241,23 @@ impl Router {
         id
     }
 
-    fn answer(&self, connection: u64, channel: u16, attach: &Attach, source: Option<Source>, target: Option<TargetArchetype>) {
+    fn answer(
+        &self,
+        connection: u64,
+        channel: u16,
+        attach: &Attach,
+        source: Option<Source>,
+        target: Option<TargetArchetype>,
+    ) {
         let receives = attach.role == Role::Receiver;
         let answer = Attach {
             name: attach.name.clone(),
             handle: attach.handle.clone(),
-            role: if receives { Role::Sender } else { Role::Receiver },
+            role: if receives {
+                Role::Sender
+            } else {
+                Role::Receiver
+            },
             snd_settle_mode: attach.snd_settle_mode.clone(),
             rcv_settle_mode: ReceiverSettleMode::First,
             source: source.map(Box::new),
@@ -179,7 +281,11 @@ impl Router {
             Role::Receiver => (None, attach.target.as_deref().cloned()),
         };
         self.answer(connection, channel, attach, source, target);
-        let detach = Detach { handle: attach.handle.clone(), closed: true, error: Some(error(condition, text)) };
+        let detach = Detach {
+            handle: attach.handle.clone(),
+            closed: true,
+            error: Some(error(condition, text)),
+        };
         self.send(connection, channel, &detach);
     }
 
@@ -189,7 +295,15 @@ impl Router {
         };
         // The answer to a detach of ours finds no link any more.
         if let Some(link) = session.links.get(&detach.handle.0).copied() {
-            self.send(connection, channel, &Detach { handle: detach.handle.clone(), closed: detach.closed, error: None });
+            self.send(
+                connection,
+                channel,
+                &Detach {
+                    handle: detach.handle.clone(),
+                    closed: detach.closed,
+                    error: None,
+                },
+            );
             self.remove_link(link);
         }
     }
@@ -197,7 +311,11 @@ impl Router {
     /// Detaches a link because of a mistake of the client.
     pub(super) fn detach(&mut self, link: u64, condition: &str, text: &str) {
         if let Some(known) = self.links.get(&link) {
-            let detach = Detach { handle: Handle(known.handle), closed: true, error: Some(error(condition, text)) };
+            let detach = Detach {
+                handle: Handle(known.handle),
+                closed: true,
+                error: Some(error(condition, text)),
+            };
             self.send(known.connection, known.channel, &detach);
             self.remove_link(link);
         }
@@ -209,11 +327,17 @@ impl Router {
         };
         self.drop_backlog(link.connection, link.channel, link.handle);
         let address = match link.end {
-            LinkEnd::From { target: Goal::Address(address), .. } => {
+            LinkEnd::From {
+                target: Goal::Address(address),
+                ..
+            } => {
                 self.forget_sender(id, link.connection, link.channel, &address);
                 address
             }
-            LinkEnd::To { source: Origin::Address(address), .. } => {
+            LinkEnd::To {
+                source: Origin::Address(address),
+                ..
+            } => {
                 if let Some(known) = self.addresses.get_mut(&address) {
                     known.receivers.retain(|receiver| *receiver != id);
                 }
@@ -230,7 +354,11 @@ impl Router {
         if let Some(session) = self.session(link.connection, link.channel) {
             session.links.remove(&link.handle);
         }
-        if self.addresses.get(&address).is_some_and(|known| known.senders.is_empty() && known.receivers.is_empty()) {
+        if self
+            .addresses
+            .get(&address)
+            .is_some_and(|known| known.senders.is_empty() && known.receivers.is_empty())
+        {
             self.addresses.remove(&address);
         }
     }
@@ -262,11 +390,19 @@ impl Router {
         let Some(known) = self.links.get_mut(&link) else {
             return;
         };
-        let LinkEnd::From { target: Goal::Address(address), unsettled, .. } = &known.end else {
+        let LinkEnd::From {
+            target: Goal::Address(address),
+            unsettled,
+            ..
+        } = &known.end
+        else {
             return;
         };
         let due = MESSAGE_CREDIT.saturating_sub(*unsettled);
-        let heard = self.addresses.get(address).is_some_and(|address| !address.receivers.is_empty());
+        let heard = self
+            .addresses
+            .get(address)
+            .is_some_and(|address| !address.receivers.is_empty());
         if heard && due > known.credit && known.credit <= due / 2 {
             known.credit = due;
             self.tell_credit(link);
@@ -276,7 +412,12 @@ impl Router {
     pub(super) fn tell_credit(&mut self, link: u64) {
         if let Some(known) = self.links.get(&link) {
             let drain = matches!(known.end, LinkEnd::To { drain: true, .. });
-            let state = LinkState { handle: known.handle, delivery_count: known.delivery_count, credit: known.credit, drain };
+            let state = LinkState {
+                handle: known.handle,
+                delivery_count: known.delivery_count,
+                credit: known.credit,
+                drain,
+            };
             self.send_flow(known.connection, known.channel, Some(state));
         }
     }
@@ -292,7 +433,10 @@ impl Router {
             return;
         };
         // §2.6.7: the receiver counts from the deliveries it had seen when it said so.
-        let limit = flow.delivery_count.unwrap_or(0).wrapping_add(flow.link_credit.unwrap_or(0));
+        let limit = flow
+            .delivery_count
+            .unwrap_or(0)
+            .wrapping_add(flow.link_credit.unwrap_or(0));
         let credit = limit.wrapping_sub(link.delivery_count);
         link.credit = if credit > u32::MAX / 2 { 0 } else { credit };
         *drain = flow.drain;
@@ -317,7 +461,10 @@ impl Router {
 
     pub(super) fn reply_link(&self, wanted: &str) -> Option<u64> {
         let at = |link: &Link| matches!(&link.end, LinkEnd::To { source: Origin::Replies { address, .. }, .. } if address == wanted);
-        self.links.iter().find(|(_, link)| at(link)).map(|(id, _)| *id)
+        self.links
+            .iter()
+            .find(|(_, link)| at(link))
+            .map(|(id, _)| *id)
     }
 }
 
@@ -328,7 +475,10 @@ fn is_passed_on(address: &str) -> bool {
 }
 
 fn unknown(address: &str) -> String {
-    format!("no node `{address}` here; there are {}/..., tenant, registration/<tenant>, credentials/<tenant>", ENDPOINTS.join("/..., "))
+    format!(
+        "no node `{address}` here; there are {}/..., tenant, registration/<tenant>, credentials/<tenant>",
+        ENDPOINTS.join("/..., ")
+    )
 }
 
 /// Receivers of a lower priority get nothing while one of a higher priority is attached.
@@ -344,8 +494,14 @@ fn priority(attach: &Attach) -> i32 {
 pub(crate) const PRIORITY: &str = "priority";
 pub(super) const MAX_MESSAGE_SIZE: usize = 1024 * 1024;
 
-const ENDPOINTS: [&str; 6] = ["telemetry", "event", "command", "command_response", "command_internal", "notification"];
+const ENDPOINTS: [&str; 6] = [
+    "telemetry",
+    "event",
+    "command",
+    "command_response",
+    "command_internal",
+    "notification",
+];
 const MESSAGE_CREDIT: u32 = 250;
 /// As the reference's registry (spec: registry-apis A.1).
 pub(super) const REQUEST_CREDIT: u32 = 100;
-

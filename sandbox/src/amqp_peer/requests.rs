@@ -1,7 +1,9 @@
 //! Requests to the registry and the responses to them (spec: registry-apis A.1).
 
 use fe2o3_amqp_types::{
-    messaging::{ApplicationProperties, Accepted, Data, DeliveryState, MessageId, Properties, Rejected},
+    messaging::{
+        Accepted, ApplicationProperties, Data, DeliveryState, MessageId, Properties, Rejected,
+    },
     primitives::{Binary, SimpleValue, Symbol},
 };
 use serde_amqp::Value;
@@ -21,13 +23,23 @@ use crate::{
 
 impl Router {
     /// Answers a request over the reply link that it names. What is returned is the outcome of the request itself.
-    pub(super) fn on_request(&mut self, connection: u64, service: &Service, message: &[u8]) -> DeliveryState {
+    pub(super) fn on_request(
+        &mut self,
+        connection: u64,
+        service: &Service,
+        message: &[u8],
+    ) -> DeliveryState {
         let Ok(sections) = Sections::decode(message) else {
             return rejected();
         };
-        let correlation = sections.property(CORRELATION_ID).or_else(|| sections.property(MESSAGE_ID)).and_then(message_id);
+        let correlation = sections
+            .property(CORRELATION_ID)
+            .or_else(|| sections.property(MESSAGE_ID))
+            .and_then(message_id);
         let subject = text(sections.property(SUBJECT));
-        let (Some(correlation), Some(subject), Some(reply_to)) = (correlation, subject, text(sections.property(REPLY_TO))) else {
+        let (Some(correlation), Some(subject), Some(reply_to)) =
+            (correlation, subject, text(sections.property(REPLY_TO)))
+        else {
             return rejected();
         };
         let body = sections.body();
@@ -38,15 +50,29 @@ impl Router {
             gateway_id: sections.application_string("gateway_id"),
             body: &body,
         };
-        let response = self.world.look(|world| registry::respond(world, service, &request));
-        tracing::debug!(?service, subject, status = response.status, "registry request");
+        let response = self
+            .world
+            .look(|world| registry::respond(world, service, &request));
+        tracing::debug!(
+            ?service,
+            subject,
+            status = response.status,
+            "registry request"
+        );
         let number = self.next_id();
         let response = encode_response(&response, correlation, number);
         // A reply link on another connection is as good as none.
-        let link = self.reply_link(reply_to).filter(|link| self.links.get(link).is_some_and(|link| link.connection == connection));
+        let link = self.reply_link(reply_to).filter(|link| {
+            self.links
+                .get(link)
+                .is_some_and(|link| link.connection == connection)
+        });
         if let Some(link) = link {
             if let Some(known) = self.links.get_mut(&link)
-                && let LinkEnd::To { source: Origin::Replies { waiting, .. }, .. } = &mut known.end
+                && let LinkEnd::To {
+                    source: Origin::Replies { waiting, .. },
+                    ..
+                } = &mut known.end
                 && waiting.len() < MAX_WAITING_REPLIES
             {
                 waiting.push_back(response);
@@ -60,7 +86,10 @@ impl Router {
     pub(super) fn send_replies(&mut self, id: u64) {
         while let Some(link) = self.links.get_mut(&id)
             && link.credit > 0
-            && let LinkEnd::To { source: Origin::Replies { waiting, .. }, .. } = &mut link.end
+            && let LinkEnd::To {
+                source: Origin::Replies { waiting, .. },
+                ..
+            } = &mut link.end
             && let Some(response) = waiting.pop_front()
         {
             self.send_message(id, &response, 0, false, None);
@@ -95,9 +124,20 @@ fn encode_response(response: &Response, correlation: MessageId, number: u64) -> 
         }
     };
     set("status", Some(SimpleValue::Int(response.status)));
-    set("cache_control", response.cache_control.map(|text| SimpleValue::String(text.to_owned())));
-    set("tenant_id", response.tenant_id.clone().map(SimpleValue::String));
-    set("device_id", response.device_id.clone().map(SimpleValue::String));
+    set(
+        "cache_control",
+        response
+            .cache_control
+            .map(|text| SimpleValue::String(text.to_owned())),
+    );
+    set(
+        "tenant_id",
+        response.tenant_id.clone().map(SimpleValue::String),
+    );
+    set(
+        "device_id",
+        response.device_id.clone().map(SimpleValue::String),
+    );
     let mut message = encode(&properties);
     message.extend(encode(&application));
     message.extend(encode(&Data(Binary::from(body.into_bytes()))));

@@ -14,7 +14,11 @@ use fe2o3_amqp_types::{
 };
 use serde::Serialize;
 
-use super::{connection::IDLE_TIMEOUT, deliveries::Delivery, links::{Address, Link}};
+use super::{
+    connection::IDLE_TIMEOUT,
+    deliveries::Delivery,
+    links::{Address, Link},
+};
 use crate::{
     amqp::{
         error,
@@ -77,12 +81,25 @@ impl Router {
 
     pub(super) fn connect(&mut self, outbox: Arc<Outbox>) -> u64 {
         let id = self.next_id();
-        self.connections.insert(id, Connection { outbox, max_frame_size: 512, sessions: HashMap::new(), opened: false });
+        self.connections.insert(
+            id,
+            Connection {
+                outbox,
+                max_frame_size: 512,
+                sessions: HashMap::new(),
+                opened: false,
+            },
+        );
         id
     }
 
     pub(super) fn disconnect(&mut self, connection: u64) {
-        let channels: Vec<u16> = self.connections.get(&connection).into_iter().flat_map(|it| it.sessions.keys().copied()).collect();
+        let channels: Vec<u16> = self
+            .connections
+            .get(&connection)
+            .into_iter()
+            .flat_map(|it| it.sessions.keys().copied())
+            .collect();
         for channel in channels {
             self.end(connection, channel);
         }
@@ -99,7 +116,9 @@ impl Router {
             // Only after an open may there be a close (§2.4.3).
             known.outbox.push(|bytes| frame::write(bytes, 0, &open()));
         }
-        known.outbox.push(|bytes| frame::write(bytes, 0, &Close { error }));
+        known
+            .outbox
+            .push(|bytes| frame::write(bytes, 0, &Close { error }));
         known.outbox.finish();
         self.disconnect(connection);
     }
@@ -111,7 +130,9 @@ impl Router {
             Some(Performative::Open(open)) => self.on_open(connection, &open),
             Some(Performative::Close(_)) => {
                 if let Some(known) = self.connections.get(&connection) {
-                    known.outbox.push(|bytes| frame::write(bytes, 0, &Close { error: None }));
+                    known
+                        .outbox
+                        .push(|bytes| frame::write(bytes, 0, &Close { error: None }));
                     known.outbox.finish();
                 }
                 self.disconnect(connection);
@@ -125,11 +146,15 @@ impl Router {
                 self.end(connection, channel);
                 self.send(connection, channel, &End { error: None });
             }
-            Some(Performative::Attach(attach)) => self.on_attach(connection, channel, attach),
+            Some(Performative::Attach(attach)) => self.on_attach(connection, channel, &attach),
             Some(Performative::Detach(detach)) => self.on_detach(connection, channel, &detach),
             Some(Performative::Flow(flow)) => self.on_flow(connection, channel, &flow),
-            Some(Performative::Transfer(transfer)) => self.on_transfer(connection, channel, &transfer, frame.payload),
-            Some(Performative::Disposition(disposition)) => self.on_disposition(connection, channel, &disposition),
+            Some(Performative::Transfer(transfer)) => {
+                self.on_transfer(connection, channel, &transfer, frame.payload);
+            }
+            Some(Performative::Disposition(disposition)) => {
+                self.on_disposition(connection, channel, &disposition);
+            }
         }
     }
 
@@ -138,7 +163,9 @@ impl Router {
             return;
         };
         if let Some(idle) = remote.idle_time_out.filter(|idle| *idle > 0) {
-            known.outbox.set_heartbeat(Duration::from_millis(u64::from(idle)) / 2);
+            known
+                .outbox
+                .set_heartbeat(Duration::from_millis(u64::from(idle)) / 2);
         }
         known.max_frame_size = remote.max_frame_size.0.clamp(512, MAX_FRAME_SIZE) as usize;
         if !std::mem::replace(&mut known.opened, true) {
@@ -182,7 +209,11 @@ impl Router {
     }
 
     fn end(&mut self, connection: u64, channel: u16) {
-        let links: Vec<u64> = self.session(connection, channel).into_iter().flat_map(|it| it.links.values().copied()).collect();
+        let links: Vec<u64> = self
+            .session(connection, channel)
+            .into_iter()
+            .flat_map(|it| it.links.values().copied())
+            .collect();
         for link in links {
             self.remove_link(link);
         }
@@ -197,8 +228,13 @@ impl Router {
         };
         // §2.5.6: what the other side can take, counted from what it had seen when it said so.
         let seen = flow.next_incoming_id.unwrap_or(0);
-        session.remote_window = seen.wrapping_add(flow.incoming_window).wrapping_sub(session.next_outgoing_id);
-        let link = flow.handle.as_ref().map(|handle| session.links.get(&handle.0).copied());
+        session.remote_window = seen
+            .wrapping_add(flow.incoming_window)
+            .wrapping_sub(session.next_outgoing_id);
+        let link = flow
+            .handle
+            .as_ref()
+            .map(|handle| session.links.get(&handle.0).copied());
         self.drain_backlog(connection, channel);
         match link {
             None if flow.echo => self.send_flow(connection, channel, None),
@@ -242,7 +278,12 @@ impl Router {
     }
 
     /// Sends transfers as far as the session's window allows; the rest follows when it opens.
-    pub(super) fn send_transfers(&mut self, connection: u64, channel: u16, transfers: Vec<(Transfer, Vec<u8>)>) {
+    pub(super) fn send_transfers(
+        &mut self,
+        connection: u64,
+        channel: u16,
+        transfers: Vec<(Transfer, Vec<u8>)>,
+    ) {
         if let Some(session) = self.session(connection, channel) {
             session.backlog.extend(transfers);
             self.drain_backlog(connection, channel);
@@ -262,25 +303,34 @@ impl Router {
         {
             session.remote_window -= 1;
             session.next_outgoing_id = session.next_outgoing_id.wrapping_add(1);
-            known.outbox.push(|bytes| frame::write_transfer(bytes, channel, &transfer, &part));
+            known
+                .outbox
+                .push(|bytes| frame::write_transfer(bytes, channel, &transfer, &part));
         }
     }
 
     /// Takes back the transfers of a link that is gone.
     pub(super) fn drop_backlog(&mut self, connection: u64, channel: u16, handle: u32) {
         if let Some(session) = self.session(connection, channel) {
-            session.backlog.retain(|(transfer, _)| transfer.handle.0 != handle);
+            session
+                .backlog
+                .retain(|(transfer, _)| transfer.handle.0 != handle);
         }
     }
 
     pub(super) fn send(&self, connection: u64, channel: u16, performative: &impl Serialize) {
         if let Some(known) = self.connections.get(&connection) {
-            known.outbox.push(|bytes| frame::write(bytes, channel, performative));
+            known
+                .outbox
+                .push(|bytes| frame::write(bytes, channel, performative));
         }
     }
 
     pub(super) fn session(&mut self, connection: u64, channel: u16) -> Option<&mut Session> {
-        self.connections.get_mut(&connection)?.sessions.get_mut(&channel)
+        self.connections
+            .get_mut(&connection)?
+            .sessions
+            .get_mut(&channel)
     }
 
     pub(super) fn next_id(&mut self) -> u64 {

@@ -24,7 +24,9 @@ impl World {
     /// A world without tenants.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { tenants: BTreeMap::new() }
+        Self {
+            tenants: BTreeMap::new(),
+        }
     }
 
     /// Reads a world from YAML; [`World::default_yaml`] is a documented example of all it may say.
@@ -52,10 +54,18 @@ impl World {
         for (tenant, members) in members(&setup["tenants"], "tenants")? {
             let mut devices = BTreeMap::new();
             for (id, members) in members_or_none(&setup["devices"][tenant.as_str()], "devices")? {
-                devices.insert(id.clone(), Device::from_json(members)?.with_psk(id, format!("key-{id}")));
+                devices.insert(
+                    id.clone(),
+                    Device::from_json(members)?.with_psk(id, format!("key-{id}")),
+                );
             }
-            let members = members_or_none(members, tenant)?.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-            world.tenants.insert(tenant.clone(), Tenant { members, devices });
+            let members = members_or_none(members, tenant)?
+                .into_iter()
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            world
+                .tenants
+                .insert(tenant.clone(), Tenant { members, devices });
         }
         Ok(world)
     }
@@ -65,7 +75,8 @@ impl World {
 impl Default for World {
     fn default() -> Self {
         #[expect(clippy::expect_used, reason = "a test reads the built-in text")]
-        Self::from_yaml("default-world.yaml", Self::default_yaml()).expect("the built-in world has no mistakes")
+        Self::from_yaml("default-world.yaml", Self::default_yaml())
+            .expect("the built-in world has no mistakes")
     }
 }
 
@@ -84,7 +95,10 @@ impl Tenant {
     #[must_use]
     pub fn from_json(members: Value) -> Self {
         match members {
-            Value::Object(members) => Self { members, devices: BTreeMap::new() },
+            Value::Object(members) => Self {
+                members,
+                devices: BTreeMap::new(),
+            },
             _ => Self::default(),
         }
     }
@@ -119,7 +133,11 @@ impl Device {
     /// Adds a pre-shared key under which the device shakes hands as `auth_id@tenant`.
     #[must_use]
     pub fn with_psk(mut self, auth_id: impl Into<String>, key: impl Into<Vec<u8>>) -> Self {
-        self.credentials.push(PskCredentials { auth_id: auth_id.into(), key: Key(key.into()), disabled: false });
+        self.credentials.push(PskCredentials {
+            auth_id: auth_id.into(),
+            key: Key(key.into()),
+            disabled: false,
+        });
         self
     }
 
@@ -133,7 +151,9 @@ impl Device {
     fn from_json(value: &Value) -> Result<Self, String> {
         let mut device = Self::default();
         for (key, value) in members(value, "device")? {
-            let list = || -> Result<Vec<String>, String> { serde_json::from_value(value.clone()).map_err(|error| format!("{key}: {error}")) };
+            let list = || -> Result<Vec<String>, String> {
+                serde_json::from_value(value.clone()).map_err(|error| format!("{key}: {error}"))
+            };
             match key.as_str() {
                 "enabled" => device.disabled = value == false,
                 "via" => device.via = list()?,
@@ -220,12 +240,24 @@ impl SharedWorld {
 
     /// Sets what a device is; its tenant comes into being if it does not exist.
     pub fn set_device(&self, tenant: impl Into<String>, id: impl Into<String>, device: Device) {
-        self.change(|world| world.tenants.entry(tenant.into()).or_default().devices.insert(id.into(), device));
+        self.change(|world| {
+            world
+                .tenants
+                .entry(tenant.into())
+                .or_default()
+                .devices
+                .insert(id.into(), device)
+        });
     }
 
     /// Removes a device with its credentials.
     pub fn remove_device(&self, tenant: &str, id: &str) {
-        self.change(|world| world.tenants.get_mut(tenant).and_then(|tenant| tenant.devices.remove(id)));
+        self.change(|world| {
+            world
+                .tenants
+                .get_mut(tenant)
+                .and_then(|tenant| tenant.devices.remove(id))
+        });
     }
 
     /// Changes anything, at once for all who ask.
@@ -240,10 +272,15 @@ impl SharedWorld {
 }
 
 fn members<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>, String> {
-    value.as_object().ok_or_else(|| format!("`{what}` is not an object"))
+    value
+        .as_object()
+        .ok_or_else(|| format!("`{what}` is not an object"))
 }
 
-fn members_or_none<'a>(value: &'a Value, what: &str) -> Result<Vec<(&'a String, &'a Value)>, String> {
+fn members_or_none<'a>(
+    value: &'a Value,
+    what: &str,
+) -> Result<Vec<(&'a String, &'a Value)>, String> {
     match value {
         Value::Null => Ok(Vec::new()),
         other => members(other, what).map(|members| members.iter().collect()),

@@ -5,9 +5,15 @@ fn the_built_in_world_has_a_sensor_a_gateway_and_a_device_behind_it() {
     let world = World::default();
     let tenant = &world.tenants["DEFAULT_TENANT"];
     let sensor = &tenant.devices["4711"].credentials[0];
-    assert_eq!((sensor.auth_id.as_str(), sensor.key.expose()), ("sensor1", b"hono-secret".as_slice()));
+    assert_eq!(
+        (sensor.auth_id.as_str(), sensor.key.expose()),
+        ("sensor1", b"hono-secret".as_slice())
+    );
     let gateway = &tenant.devices["gw-1"].credentials[0];
-    assert_eq!((gateway.auth_id.as_str(), gateway.key.expose()), ("gw", b"gw-secret".as_slice()));
+    assert_eq!(
+        (gateway.auth_id.as_str(), gateway.key.expose()),
+        ("gw", b"gw-secret".as_slice())
+    );
     assert_eq!(tenant.devices["4712"].via, ["gw-1"]);
 }
 
@@ -42,7 +48,10 @@ tenants:
 "#;
     let world = World::from_yaml("w", text).unwrap();
     let tenant = &world.tenants["T"];
-    assert_eq!(tenant.members["resource-limits"]["data-volume"]["period"]["no-of-days"], 7);
+    assert_eq!(
+        tenant.members["resource-limits"]["data-volume"]["period"]["no-of-days"],
+        7
+    );
     assert_eq!(tenant.members["defaults"]["floor"], 3.5);
     assert_eq!(tenant.members["adapters"][0]["ext"]["max-ttd"], 30);
     let device = &tenant.devices["4713"];
@@ -111,10 +120,20 @@ tenants:
 
 #[test]
 fn texts_that_are_no_world_are_told_with_a_line() {
-    for (text, line) in [("", 1), ("tenants: [", 1), ("a: b\n  c: d\n", 2), ("tenants:\n  T: {}\n  T: {}\n", 3), ("- 1", 1), ("tenants:\n", 1)] {
+    for (text, line) in [
+        ("", 1),
+        ("tenants: [", 1),
+        ("a: b\n  c: d\n", 2),
+        ("tenants:\n  T: {}\n  T: {}\n", 3),
+        ("- 1", 1),
+        ("tenants:\n", 1),
+    ] {
         let problems = World::from_yaml("w", text).unwrap_err();
         assert_eq!(problems.len(), 1, "{text:?} {problems:?}");
-        assert!(problems[0].line.abs_diff(line) <= 1, "{text:?} {problems:?}");
+        assert!(
+            problems[0].line.abs_diff(line) <= 1,
+            "{text:?} {problems:?}"
+        );
     }
 }
 
@@ -123,27 +142,42 @@ fn ids_and_keys_that_look_like_numbers_stay_as_written() {
     let text = "tenants:\n  0815:\n    devices:\n      1e3:\n        credentials: [{auth-id: 007, key: 0x10}]\n";
     let world = World::from_yaml("w", text).unwrap();
     let credentials = &world.tenants["0815"].devices["1e3"].credentials[0];
-    assert_eq!((credentials.auth_id.as_str(), credentials.key.expose()), ("007", b"0x10".as_slice()));
+    assert_eq!(
+        (credentials.auth_id.as_str(), credentials.key.expose()),
+        ("007", b"0x10".as_slice())
+    );
 }
 
 #[test]
 fn the_set_up_of_the_recordings_is_a_world() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/golden/setup.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/vectors/golden/setup.json"
+    );
     let world = World::from_golden_setup(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert_eq!(world.tenants.len(), 6);
-    assert_eq!(world.tenants["GOLD-D"].members["resource-limits"]["max-ttl"], 20);
+    assert_eq!(
+        world.tenants["GOLD-D"].members["resource-limits"]["max-ttl"],
+        20
+    );
     let tenant = &world.tenants["GOLD-A"];
     assert!(tenant.devices["4714"].disabled);
     assert_eq!(tenant.devices["4713"].via, ["gw-1", "gw-2"]);
     assert_eq!(tenant.devices["def"].defaults["room"], "A1");
-    assert_eq!(tenant.devices["4711"].credentials[0].key.expose(), b"key-4711");
+    assert_eq!(
+        tenant.devices["4711"].credentials[0].key.expose(),
+        b"key-4711"
+    );
 }
 
 #[test]
 fn a_running_world_can_be_changed() {
     let world = SharedWorld::new(World::empty());
     world.set_device("T", "d", Device::default().with_psk("a", "k"));
-    world.set_tenant("T", Tenant::from_json(serde_json::json!({"enabled": false})));
+    world.set_tenant(
+        "T",
+        Tenant::from_json(serde_json::json!({"enabled": false})),
+    );
     world.look(|world| {
         assert_eq!(world.tenants["T"].members["enabled"], false);
         assert!(world.tenants["T"].devices.contains_key("d"));

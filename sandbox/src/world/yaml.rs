@@ -5,14 +5,17 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use saphyr::{AnnotatedMapping, MarkedYaml, ScanError, Scalar, ScalarStyle, YamlData, YamlLoader};
+use saphyr::{AnnotatedMapping, MarkedYaml, Scalar, ScalarStyle, ScanError, YamlData, YamlLoader};
 use saphyr_parser::Parser;
 use serde_json::{Map, Value};
 
 use super::{Device, Key, Problem, PskCredentials, Tenant, World};
 
 pub(super) fn read(file: &str, text: &str) -> Result<World, Vec<Problem>> {
-    let mut reader = Reader { file, problems: Vec::new() };
+    let mut reader = Reader {
+        file,
+        problems: Vec::new(),
+    };
     let world = reader.document(text);
     if reader.problems.is_empty() {
         return Ok(world);
@@ -51,7 +54,10 @@ impl Reader<'_> {
             }
         }
         if world.tenants.is_empty() && self.problems.is_empty() {
-            self.tell(line(root), "there is no tenant; it should start with `tenants:`");
+            self.tell(
+                line(root),
+                "there is no tenant; it should start with `tenants:`",
+            );
         }
         world
     }
@@ -61,7 +67,9 @@ impl Reader<'_> {
             self.check_id(&key, "tenant", "-_.");
             let mut tenant = Tenant::default();
             let mut owners: BTreeMap<String, usize> = BTreeMap::new();
-            for (member, node) in self.entries_or_null(node, "a tenant", &names(TENANT, &["devices"])) {
+            for (member, node) in
+                self.entries_or_null(node, "a tenant", &names(TENANT, &["devices"]))
+            {
                 if member.text == "devices" {
                     self.devices(node, &mut tenant, &mut owners);
                 } else if let Some(shape) = shape_of(TENANT, &member.text) {
@@ -73,18 +81,37 @@ impl Reader<'_> {
         }
     }
 
-    fn devices(&mut self, node: &Node<'_>, tenant: &mut Tenant, owners: &mut BTreeMap<String, usize>) {
+    fn devices(
+        &mut self,
+        node: &Node<'_>,
+        tenant: &mut Tenant,
+        owners: &mut BTreeMap<String, usize>,
+    ) {
         let mut wanted = Vec::new();
         for (key, node) in self.named(node, "devices") {
             self.check_id(&key, "device", "-_.:=");
             let mut device = Device::default();
-            let members = ["enabled", "via", "viaGroups", "memberOf", "defaults", "credentials"];
+            let members = [
+                "enabled",
+                "via",
+                "viaGroups",
+                "memberOf",
+                "defaults",
+                "credentials",
+            ];
             for (member, node) in self.entries_or_null(node, "a device", &members) {
                 match member.text.as_str() {
-                    "enabled" => device.disabled = self.value(node, "enabled", &Shape::Flag) == false,
+                    "enabled" => {
+                        device.disabled = self.value(node, "enabled", &Shape::Flag) == false;
+                    }
                     "via" => {
                         device.via = self.texts(node, "via");
-                        wanted.extend(device.via.iter().map(|gateway| (gateway.clone(), line(node))));
+                        wanted.extend(
+                            device
+                                .via
+                                .iter()
+                                .map(|gateway| (gateway.clone(), line(node))),
+                        );
                     }
                     "viaGroups" => device.via_groups = self.texts(node, "viaGroups"),
                     "memberOf" => device.member_of = self.texts(node, "memberOf"),
@@ -93,7 +120,8 @@ impl Reader<'_> {
                     _ => {}
                 }
             }
-            if !device.member_of.is_empty() && !(device.via.is_empty() && device.via_groups.is_empty()) {
+            let served = !device.via.is_empty() || !device.via_groups.is_empty();
+            if served && !device.member_of.is_empty() {
                 self.tell(key.line, format!("device `{}` has `memberOf`, so it is a gateway and has neither `via` nor `viaGroups`", key.text));
             }
             tenant.devices.insert(key.text, device);
@@ -101,23 +129,26 @@ impl Reader<'_> {
         for (gateway, line) in wanted {
             if !tenant.devices.contains_key(&gateway) {
                 let meant = did_you_mean(&gateway, tenant.devices.keys().map(String::as_str));
-                self.tell(line, format!("`via` names `{gateway}`, which is no device of this tenant{meant}"));
+                self.tell(
+                    line,
+                    format!("`via` names `{gateway}`, which is no device of this tenant{meant}"),
+                );
             }
         }
     }
 
-    fn credentials(&mut self, node: &Node<'_>, owners: &mut BTreeMap<String, usize>) -> Vec<PskCredentials> {
+    fn credentials(
+        &mut self,
+        node: &Node<'_>,
+        owners: &mut BTreeMap<String, usize>,
+    ) -> Vec<PskCredentials> {
         let mut all = Vec::new();
         for item in self.items(node, "credentials") {
             let (mut auth_id, mut key, mut disabled) = (None, None, false);
             let members = ["type", "auth-id", "enabled", "key", "key-base64"];
             for (member, node) in self.entries(item, "credentials", &members) {
                 match member.text.as_str() {
-                    "type" => {
-                        if self.text(node, "type").is_some_and(|kind| kind != "psk") {
-                            self.tell(line(node), "only credentials of type `psk` are known");
-                        }
-                    }
+                    "type" => self.check_type(node),
                     "auth-id" => auth_id = self.text(node, "auth-id"),
                     "enabled" => disabled = self.value(node, "enabled", &Shape::Flag) == false,
                     "key" | "key-base64" => {
@@ -134,7 +165,10 @@ impl Reader<'_> {
                 None => self.tell(start, "credentials without `auth-id`"),
                 Some(auth_id) => {
                     if let Some(first) = owners.insert(auth_id.clone(), start) {
-                        self.tell(start, format!("auth-id `{auth_id}` is already used in line {first}"));
+                        self.tell(
+                            start,
+                            format!("auth-id `{auth_id}` is already used in line {first}"),
+                        );
                     }
                 }
             }
@@ -142,7 +176,11 @@ impl Reader<'_> {
                 self.tell(start, "credentials without `key` or `key-base64`");
             }
             if let (Some(auth_id), Some(key)) = (auth_id, key) {
-                all.push(PskCredentials { auth_id, key: Key(key), disabled });
+                all.push(PskCredentials {
+                    auth_id,
+                    key: Key(key),
+                    disabled,
+                });
             }
         }
         all
@@ -152,7 +190,11 @@ impl Reader<'_> {
         let Some(text) = self.text(node, name) else {
             return Vec::new();
         };
-        let key = if name == "key" { Some(text.into_bytes()) } else { BASE64_STANDARD.decode(text).ok() };
+        let key = if name == "key" {
+            Some(text.into_bytes())
+        } else {
+            BASE64_STANDARD.decode(text).ok()
+        };
         match key {
             Some(key) if key.is_empty() => self.tell(line(node), format!("`{name}` is empty")),
             Some(key) => return key,
@@ -170,7 +212,8 @@ impl Reader<'_> {
             Shape::Any => (true, ""),
             Shape::Object => (value.is_object(), "a mapping"),
             Shape::Known(members) => {
-                for (member, node) in self.entries(node, &format!("`{name}`"), &names(members, &[])) {
+                for (member, node) in self.entries(node, &format!("`{name}`"), &names(members, &[]))
+                {
                     if let Some(shape) = shape_of(members, &member.text) {
                         self.value(node, &member.text, shape);
                     }
@@ -199,7 +242,10 @@ impl Reader<'_> {
 
     fn texts(&mut self, node: &Node<'_>, name: &str) -> Vec<String> {
         let items = self.items(node, name);
-        items.into_iter().filter_map(|item| self.text(item, name)).collect()
+        items
+            .into_iter()
+            .filter_map(|item| self.text(item, name))
+            .collect()
     }
 
     /// The text of a scalar as it is written, be it like a number or not.
@@ -229,9 +275,11 @@ impl Reader<'_> {
                 }
             }
             YamlData::Sequence(items) => items.iter().map(|item| self.any(item)).collect(),
-            YamlData::Mapping(map) => {
-                Value::Object(map.iter().map(|(key, value)| (self.key_of(key).text, self.any(value))).collect())
-            }
+            YamlData::Mapping(map) => Value::Object(
+                map.iter()
+                    .map(|(key, value)| (self.key_of(key).text, self.any(value)))
+                    .collect(),
+            ),
             YamlData::Tagged(_, node) => self.any(node),
             YamlData::Value(_) | YamlData::Alias(_) | YamlData::BadValue => {
                 self.tell(line(node), "this is not understood");
@@ -240,7 +288,12 @@ impl Reader<'_> {
         }
     }
 
-    fn entries<'n>(&mut self, node: &'n Node<'n>, what: &str, known: &[&str]) -> Vec<(Entry, &'n Node<'n>)> {
+    fn entries<'n>(
+        &mut self,
+        node: &'n Node<'n>,
+        what: &str,
+        known: &[&str],
+    ) -> Vec<(Entry, &'n Node<'n>)> {
         let Some(map) = mapping(node) else {
             self.tell(line(node), format!("{what} should be a mapping"));
             return Vec::new();
@@ -258,17 +311,32 @@ impl Reader<'_> {
         entries
     }
 
-    fn entries_or_null<'n>(&mut self, node: &'n Node<'n>, what: &str, known: &[&str]) -> Vec<(Entry, &'n Node<'n>)> {
-        if is_null(node) { Vec::new() } else { self.entries(node, what, known) }
+    fn entries_or_null<'n>(
+        &mut self,
+        node: &'n Node<'n>,
+        what: &str,
+        known: &[&str],
+    ) -> Vec<(Entry, &'n Node<'n>)> {
+        if is_null(node) {
+            Vec::new()
+        } else {
+            self.entries(node, what, known)
+        }
     }
 
     /// Entries whose keys are ids.
     fn named<'n>(&mut self, node: &'n Node<'n>, what: &str) -> Vec<(Entry, &'n Node<'n>)> {
         match mapping(node) {
-            Some(map) => map.iter().map(|(key, value)| (self.key_of(key), value)).collect(),
+            Some(map) => map
+                .iter()
+                .map(|(key, value)| (self.key_of(key), value))
+                .collect(),
             None if is_null(node) => Vec::new(),
             None => {
-                self.tell(line(node), format!("`{what}` should be a mapping from id to what it is"));
+                self.tell(
+                    line(node),
+                    format!("`{what}` should be a mapping from id to what it is"),
+                );
                 Vec::new()
             }
         }
@@ -288,14 +356,35 @@ impl Reader<'_> {
         Entry { text, line }
     }
 
+    fn check_type(&mut self, node: &Node<'_>) {
+        if self.text(node, "type").is_some_and(|kind| kind != "psk") {
+            self.tell(line(node), "only credentials of type `psk` are known");
+        }
+    }
+
     fn check_id(&mut self, id: &Entry, what: &str, also: &str) {
-        if id.text.is_empty() || !id.text.chars().all(|letter| letter.is_ascii_alphanumeric() || also.contains(letter)) {
-            self.tell(id.line, format!("`{}` is no {what} id; letters, digits and `{also}` are allowed", id.text));
+        if id.text.is_empty()
+            || !id
+                .text
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || also.contains(letter))
+        {
+            self.tell(
+                id.line,
+                format!(
+                    "`{}` is no {what} id; letters, digits and `{also}` are allowed",
+                    id.text
+                ),
+            );
         }
     }
 
     fn tell(&mut self, line: usize, text: impl Into<String>) {
-        self.problems.push(Problem { file: self.file.to_owned(), line, text: text.into() });
+        self.problems.push(Problem {
+            file: self.file.to_owned(),
+            line,
+            text: text.into(),
+        });
     }
 }
 
@@ -322,7 +411,13 @@ const TENANT: &[(&str, Shape)] = &[
     ("defaults", Shape::Object),
     ("minimum-message-size", Shape::Whole),
     ("resource-limits", Shape::Known(RESOURCE_LIMITS)),
-    ("tracing", Shape::Known(&[("sampling-mode", Shape::Text), ("sampling-mode-per-auth-id", Shape::Object)])),
+    (
+        "tracing",
+        Shape::Known(&[
+            ("sampling-mode", Shape::Text),
+            ("sampling-mode-per-auth-id", Shape::Object),
+        ]),
+    ),
     ("trusted-ca", Shape::Each(&Shape::Object)),
     ("ext", Shape::Object),
 ];
@@ -340,19 +435,40 @@ const RESOURCE_LIMITS: &[(&str, Shape)] = &[
     ("max-ttl-command-response", Shape::Whole),
     ("max-ttl-telemetry-qos0", Shape::Whole),
     ("max-ttl-telemetry-qos1", Shape::Whole),
-    ("data-volume", Shape::Known(&[("max-bytes", Shape::Whole), ("effective-since", Shape::Text), ("period", PERIOD)])),
-    ("connection-duration", Shape::Known(&[("max-minutes", Shape::Whole), ("effective-since", Shape::Text), ("period", PERIOD)])),
+    (
+        "data-volume",
+        Shape::Known(&[
+            ("max-bytes", Shape::Whole),
+            ("effective-since", Shape::Text),
+            ("period", PERIOD),
+        ]),
+    ),
+    (
+        "connection-duration",
+        Shape::Known(&[
+            ("max-minutes", Shape::Whole),
+            ("effective-since", Shape::Text),
+            ("period", PERIOD),
+        ]),
+    ),
     ("ext", Shape::Any),
 ];
 
 const PERIOD: Shape = Shape::Known(&[("mode", Shape::Text), ("no-of-days", Shape::Whole)]);
 
 fn names<'a>(members: &[(&'a str, Shape)], more: &[&'a str]) -> Vec<&'a str> {
-    members.iter().map(|(name, _)| *name).chain(more.iter().copied()).collect()
+    members
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(more.iter().copied())
+        .collect()
 }
 
 fn shape_of(members: &'static [(&str, Shape)], name: &str) -> Option<&'static Shape> {
-    members.iter().find(|(known, _)| *known == name).map(|(_, shape)| shape)
+    members
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, shape)| shape)
 }
 
 fn mapping<'n, 'i>(node: &'n Node<'i>) -> Option<&'n AnnotatedMapping<'i, Node<'i>>> {
@@ -371,9 +487,18 @@ fn line(node: &Node<'_>) -> usize {
 }
 
 fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let closest = known.map(|known| (strsim::damerau_levenshtein(&word.to_lowercase(), &known.to_lowercase()), known)).min();
+    let closest = known
+        .map(|known| {
+            (
+                strsim::damerau_levenshtein(&word.to_lowercase(), &known.to_lowercase()),
+                known,
+            )
+        })
+        .min();
     match closest {
-        Some((distance, known)) if distance <= 1 + word.len() / 4 => format!("; did you mean `{known}`?"),
+        Some((distance, known)) if distance <= 1 + word.len() / 4 => {
+            format!("; did you mean `{known}`?")
+        }
         _ => String::new(),
     }
 }
@@ -383,7 +508,9 @@ fn load<'i>(text: &'i str) -> Result<Vec<Node<'i>>, (usize, String)> {
     let mut loader = YamlLoader::<Node<'i>>::default();
     loader.early_parse(false);
     let told = |error: &ScanError| (error.marker().line(), error.info().to_owned());
-    Parser::new_from_str(text).load(&mut loader, true).map_err(|error| told(&error))?;
+    Parser::new_from_str(text)
+        .load(&mut loader, true)
+        .map_err(|error| told(&error))?;
     match loader.error() {
         Some(error) => Err(told(error)),
         None => Ok(loader.into_documents()),
