@@ -4,7 +4,6 @@ use std::time::Duration;
 
 /// Settings of one [`Endpoint`](crate::Endpoint).
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Config {
     /// `ACK_TIMEOUT`: the shortest wait before a confirmable response is sent again (RFC 7252 §4.8).
     pub ack_timeout: Duration,

@@ -558,11 +558,12 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         self.transmits.push_back(Transmit { peer, payload });
     }
 
-    const fn lifetime(&self, reliability: Reliability) -> Duration {
-        match reliability {
+    fn lifetime(&self, reliability: Reliability) -> Duration {
+        let configured = match reliability {
             Reliability::Confirmable => self.config.exchange_lifetime,
             Reliability::NonConfirmable => self.config.non_lifetime,
-        }
+        };
+        configured.max(SHORTEST_LIFETIME)
     }
 
     fn prune_timers(&mut self) {
@@ -612,3 +613,6 @@ fn encode<P>(
 
 /// How many of the oldest exchanges are looked at for an answered one when the table is full.
 const OLDEST_ASKED: usize = 64;
+
+/// A lifetime of nothing would be over before it began.
+const SHORTEST_LIFETIME: Duration = Duration::from_millis(1);

@@ -101,7 +101,6 @@ impl MessageIds {
             {
                 return None;
             }
-            self.used_up.truncate(BLOCKS);
             if self.used_up.len() >= BLOCKS {
                 self.used_up.pop_front();
             }

@@ -4,7 +4,7 @@
 //! dropped if elective, reason to refuse if critical. Uri-Path and Uri-Query that are not UTF-8 count as such, too.
 
 use crate::message::option::{self, Definition, Occurrence};
-use crate::message::{Code, Message, MessageId, Options, Token};
+use crate::message::{Code, Message, MessageId, Options, Token, Type};
 use crate::response::Response;
 
 /// Whether the client wants to know that its request arrived (RFC 7252 §4.2, §4.3).
@@ -96,6 +96,20 @@ impl Request {
     #[must_use]
     pub fn into_payload(self) -> Vec<u8> {
         self.payload
+    }
+
+    /// The request in a message; `None` if it is none, or one that the endpoint refuses. For tests of what comes after.
+    #[must_use]
+    pub fn of(message: Message) -> Option<Self> {
+        let reliability = match message.kind {
+            Type::Confirmable if message.code.is_request() => Reliability::Confirmable,
+            Type::NonConfirmable if message.code.is_request() => Reliability::NonConfirmable,
+            Type::Confirmable | Type::NonConfirmable | Type::Acknowledgement | Type::Reset => {
+                return None;
+            }
+        };
+        let (request, verdict) = Self::from_message(reliability, message);
+        verdict.is_ok().then_some(request)
     }
 
     pub(crate) fn no_response(&self) -> NoResponse {

@@ -121,7 +121,7 @@ impl Timers {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         let lifetimes = self
             .forget_confirmable
             .len()
@@ -138,3 +138,63 @@ const TIMERS: [Timer; 3] = [
 
 /// Below this a sweep saves nothing worth it.
 const SMALLEST_SWEEP: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn deadlines_that_no_longer_count_are_swept_out() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "virtual time must begin somewhere"
+        )]
+        let start = Instant::now();
+        let mut timers = Timers::new();
+        for exchange in 0..100_000 {
+            let at = start + Duration::from_millis(exchange);
+            let exchange = ExchangeId(exchange);
+            timers.start(
+                TIMERS[usize::try_from(exchange.0 % 3).unwrap()],
+                Deadline { at, exchange },
+            );
+            // the first counts and stays at the front, the others are over at once
+            timers.prune(|_, deadline| deadline.exchange.0 < 3);
+            assert!(timers.len() <= SMALLEST_SWEEP);
+        }
+        assert_eq!(timers.next(), Some(start));
+    }
+
+    #[test]
+    fn deadlines_come_due_on_time_whatever_their_kind() {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "virtual time must begin somewhere"
+        )]
+        let start = Instant::now();
+        let mut timers = Timers::new();
+        for (exchange, timer) in TIMERS.into_iter().enumerate() {
+            let exchange = ExchangeId(exchange.try_into().unwrap());
+            timers.start(
+                timer,
+                Deadline {
+                    at: start + Duration::from_secs(exchange.0),
+                    exchange,
+                },
+            );
+        }
+        assert_eq!(
+            timers.pop_due(start).map(|(timer, _)| timer),
+            Some(Timer::Retransmit)
+        );
+        assert_eq!(timers.pop_due(start), None);
+        let late = start + Duration::from_secs(2);
+        let due: Vec<_> = std::iter::from_fn(|| timers.pop_due(late))
+            .map(|(timer, _)| timer)
+            .collect();
+        assert_eq!(due, TIMERS[1..]);
+        assert_eq!(timers.next(), None);
+    }
+}

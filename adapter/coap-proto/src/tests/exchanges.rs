@@ -1,0 +1,321 @@
+//! Acknowledgements, responses and their repetition (RFC 7252 §4.2, §4.3, §4.5, §5.2; RFC 7967).
+
+use super::*;
+
+#[test]
+fn an_early_answer_travels_in_the_acknowledgement() {
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    let expected = message(Type::Acknowledgement, Code::CHANGED, 7);
+    assert_eq!(server.respond(exchange, changed()), [expected]);
+}
+
+#[test]
+fn a_late_answer_is_a_confirmable_message_with_the_token_and_a_new_id() {
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    assert_eq!(
+        server.acknowledge(exchange),
+        [Message::empty(Type::Acknowledgement, MessageId(7))]
+    );
+    let sent = server.respond(exchange, changed());
+    let expected = Message {
+        id: sent[0].id,
+        ..message(Type::Confirmable, Code::CHANGED, 7)
+    };
+    assert_eq!(sent, [expected]);
+    assert_eq!(server.receive(&ack(sent[0].id)), []);
+    assert_eq!(server.pass(SECOND * 200), []);
+    assert_eq!(server.endpoint.statistics().confirmed, 1);
+}
+
+#[test]
+fn a_non_confirmable_request_gets_a_non_confirmable_answer_and_no_acknowledgement() {
+    let mut server = Server::new();
+    let exchange = server.accept(&non(7));
+    assert_eq!(server.acknowledge(exchange), []);
+    let sent = server.respond(exchange, changed());
+    assert_eq!(
+        (sent[0].kind, sent[0].code, sent[0].token),
+        (Type::NonConfirmable, Code::CHANGED, non(7).token)
+    );
+}
+
+#[test]
+fn an_unacknowledged_answer_is_sent_again_at_doubling_intervals_and_then_given_up() {
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    server.acknowledge(exchange);
+    let first = server.respond(exchange, changed()).remove(0);
+    let again = server.pass(SECOND * 120);
+    assert_eq!(again.len(), 4, "MAX_RETRANSMIT");
+    assert!(
+        again.iter().all(|(_, message)| *message == first),
+        "the same message each time"
+    );
+    let base = again[0].0;
+    assert!(
+        (SECOND * 2..=SECOND * 3).contains(&base),
+        "{base:?} is within ACK_TIMEOUT and ACK_RANDOM_FACTOR"
+    );
+    let times: Vec<_> = again.iter().map(|(at, _)| *at).collect();
+    assert_eq!(times, [base, base * 3, base * 7, base * 15]);
+    assert_eq!(server.gave_up(), Some((exchange, GaveUpReason::TimedOut)));
+    assert_eq!(server.endpoint.statistics().gave_up, 1);
+}
+
+#[test]
+fn a_reset_stops_the_retransmission_and_is_told() {
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    server.acknowledge(exchange);
+    let id = server.respond(exchange, changed())[0].id;
+    assert_eq!(server.receive(&reset(id)), []);
+    assert_eq!(server.gave_up(), Some((exchange, GaveUpReason::Reset)));
+    assert_eq!(server.pass(SECOND * 100), []);
+    assert_eq!(server.gave_up(), None);
+}
+
+#[test]
+fn acknowledgements_of_other_peers_or_ids_or_with_a_code_stop_nothing() {
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    server.acknowledge(exchange);
+    let id = server.respond(exchange, changed())[0].id;
+    server.receive_from(1, &ack(id));
+    server.receive(&ack(MessageId(id.0.wrapping_add(1))));
+    server.receive(
+        &message(Type::Acknowledgement, Code::CONTENT, id.0)
+            .encode()
+            .unwrap(),
+    );
+    assert_eq!(server.endpoint.statistics().ignored, 3);
+    assert_eq!(server.pass(SECOND * 3).len(), 1);
+}
+
+#[test]
+fn a_duplicate_gets_what_its_original_got_so_far() {
+    let mut server = Server::new();
+    let datagram = con(7).encode().unwrap();
+    let exchange = server.accept(&con(7));
+    assert_eq!(server.receive(&datagram), [], "undecided: ignored");
+    let acknowledgement = server.acknowledge(exchange);
+    assert_eq!(
+        server.receive(&datagram),
+        acknowledgement,
+        "acknowledged: the empty ACK again"
+    );
+    let response = server.respond(exchange, changed().payload("late"));
+    assert_eq!(
+        server.receive(&datagram),
+        response,
+        "answered: the response again"
+    );
+    server.receive(&ack(response[0].id));
+    assert_eq!(
+        server.receive(&datagram),
+        response,
+        "also when it was confirmed"
+    );
+    assert_eq!(server.request(), None, "the caller saw it once");
+    assert_eq!(
+        (
+            server.endpoint.statistics().duplicates,
+            server.endpoint.statistics().repeated
+        ),
+        (4, 3)
+    );
+}
+
+#[test]
+fn a_duplicate_of_a_non_confirmable_request_gets_the_same_answer() {
+    let mut server = Server::new();
+    let exchange = server.accept(&non(7));
+    let response = server.respond(exchange, changed());
+    assert_eq!(server.receive(&non(7).encode().unwrap()), response);
+    assert_eq!(server.request(), None);
+}
+
+#[test]
+fn the_same_id_of_another_peer_is_another_request() {
+    let mut server = Server::new();
+    server.accept(&con(7));
+    server.receive_from(1, &con(7).encode().unwrap());
+    assert!(server.request().is_some());
+}
+
+#[test]
+fn an_id_may_be_used_anew_after_the_lifetime() {
+    for (first, lifetime) in [(con(7), 247), (non(7), 145)] {
+        let mut server = Server::new();
+        let exchange = server.accept(&first);
+        server.respond(exchange, changed());
+        server.pass(SECOND * lifetime - Duration::from_millis(1));
+        assert_ne!(
+            server.receive(&first.encode().unwrap()),
+            [],
+            "still a duplicate"
+        );
+        server.pass(Duration::from_millis(1));
+        server.accept(&first);
+    }
+}
+
+#[test]
+fn an_id_may_be_used_anew_after_the_lifetime_even_if_the_answer_came_late() {
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    server.acknowledge(exchange);
+    server.pass(SECOND * 60);
+    let response = server.respond(exchange, changed());
+    server.receive(&ack(response[0].id));
+    server.pass(SECOND * 187);
+    let anew = server.accept(&con(7));
+    assert_ne!(anew, exchange);
+}
+
+#[test]
+fn an_acknowledged_request_may_take_longer_than_the_lifetime() {
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    server.acknowledge(exchange);
+    server.pass(SECOND * 600);
+    assert_eq!(
+        server.respond(exchange, changed())[0].kind,
+        Type::Confirmable
+    );
+}
+
+#[test]
+fn a_request_never_answered_is_abandoned_in_the_end() {
+    for (request, delay) in [(con(7), 247), (non(7), 3600 + 145)] {
+        let mut server = Server::new();
+        let exchange = server.accept(&request);
+        server.pass(SECOND * delay);
+        assert!(server.is_empty());
+        assert_eq!(server.endpoint.statistics().abandoned, 1);
+        assert_eq!(server.respond(exchange, changed()), []);
+        assert_eq!(server.endpoint.statistics().late_responses, 1);
+    }
+}
+
+#[test]
+fn only_the_first_response_counts() {
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    assert_eq!(server.respond(exchange, changed()).len(), 1);
+    assert_eq!(server.respond(exchange, changed()), []);
+    assert_eq!(server.acknowledge(exchange), []);
+    assert_eq!(server.endpoint.statistics().late_responses, 1);
+}
+
+/// RFC 7967 §2.1, table 1: the client tells which classes it does not want.
+#[test]
+fn unwanted_responses_are_not_sent_but_confirmable_requests_are_acknowledged() {
+    let codes = [Code::CHANGED, Code::BAD_REQUEST, Code::SERVICE_UNAVAILABLE];
+    for (value, wanted) in [
+        (&[][..], [true, true, true]),
+        (&[2], [false, true, true]),
+        (&[8], [true, false, true]),
+        (&[16], [true, true, false]),
+        (&[24], [true, false, false]),
+        (&[26], [false, false, false]),
+        (&[127], [false, false, false]),
+    ] {
+        for (code, wanted) in codes.into_iter().zip(wanted) {
+            let mut server = Server::new();
+            let request = with_option(con(7), option::NO_RESPONSE, value);
+            let exchange = server.accept(&request);
+            let sent = server.respond(exchange, Response::new(code));
+            let expected = if wanted {
+                message(Type::Acknowledgement, code, 7)
+            } else {
+                Message::empty(Type::Acknowledgement, MessageId(7))
+            };
+            assert_eq!(sent, std::slice::from_ref(&expected), "{value:?} {code}");
+            assert_eq!(
+                server.receive(&request.encode().unwrap()),
+                [expected],
+                "{value:?} {code}, the duplicate"
+            );
+
+            let mut server = Server::new();
+            let request = with_option(non(7), option::NO_RESPONSE, value);
+            let exchange = server.accept(&request);
+            let sent = server.respond(exchange, Response::new(code)).len();
+            assert_eq!(
+                sent,
+                usize::from(wanted),
+                "{value:?} {code}, non-confirmable"
+            );
+            assert_eq!(
+                server.receive(&request.encode().unwrap()).len(),
+                sent,
+                "{value:?} {code}, its duplicate"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_unwanted_response_is_not_sent_after_the_acknowledgement_either() {
+    let mut server = Server::new();
+    let exchange = server.accept(&with_option(con(7), option::NO_RESPONSE, &[2]));
+    assert_eq!(server.acknowledge(exchange).len(), 1);
+    assert_eq!(server.respond(exchange, changed()), []);
+    assert_eq!(server.pass(SECOND * 100), []);
+    assert_eq!(server.endpoint.statistics().suppressed, 1);
+}
+
+#[test]
+fn an_invalid_response_becomes_an_internal_server_error() {
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    let sent = server.respond(
+        exchange,
+        changed().option(option::LOCATION_PATH, [b'x'; 256]),
+    );
+    assert_eq!(
+        sent,
+        [message(
+            Type::Acknowledgement,
+            Code::INTERNAL_SERVER_ERROR,
+            7
+        )]
+    );
+    assert_eq!(server.endpoint.statistics().invalid_responses, 1);
+}
+
+#[test]
+fn nothing_is_left_of_a_forgotten_peer() {
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    server.acknowledge(exchange);
+    server.respond(exchange, changed());
+    let undecided = server.accept(&con(8));
+    server
+        .endpoint
+        .handle_datagram(server.now, &0, &con(9).encode().unwrap());
+    server
+        .endpoint
+        .handle_datagram(server.now, &0, &con(7).encode().unwrap());
+    server.endpoint.forget_peer(&0);
+    assert!(server.is_empty());
+    assert_eq!((server.sent(), server.request()), (vec![], None));
+    assert_eq!(server.respond(undecided, changed()), []);
+}
+
+#[test]
+fn nothing_is_left_after_all_lifetimes() {
+    let mut server = Server::new();
+    let piggy_backed = server.accept(&con(1));
+    server.respond(piggy_backed, changed());
+    let separate = server.accept(&con(2));
+    server.acknowledge(separate);
+    server.respond(separate, changed());
+    let not = server.accept(&non(3));
+    server.respond(not, changed());
+    assert_eq!(server.endpoint.exchanges(), 3);
+    server.pass(SECOND * 247);
+    assert!(server.is_empty());
+}
