@@ -24,7 +24,7 @@
 //! - a new handshake from the address of a live association replaces it only when the new one is established;
 //! - no renegotiation, no compression, no resumption, no cipher that isn't AEAD.
 //!
-//! The modules [`codec`], [`crypto`], [`protection`], [`reassembly`] and [`flight`] are public for the client that demonstrations
+//! The modules [`codec`], [`crypto`], [`protection`], [`reassembly`], [`inbox`] and [`flight`] are public for the client that demonstrations
 //! and tests use (`dtls-client`) and for tests that build hostile records. A shell round the server needs only the names that
 //! stand at the root of this crate.
 //!
@@ -42,6 +42,7 @@ pub mod codec;
 pub mod crypto;
 pub mod protection;
 pub mod reassembly;
+pub mod inbox;
 pub mod flight;
 mod cookie;
 mod server;

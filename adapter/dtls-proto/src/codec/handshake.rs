@@ -95,6 +95,21 @@ impl<'a> Fragment<'a> {
     }
 }
 
+/// The fragments in a handshake record, up to the first that can't be decoded.
+pub fn read_fragments(record: &[u8]) -> impl Iterator<Item = Result<Fragment<'_>, Malformed>> {
+    let mut reader = Reader::new(record);
+    std::iter::from_fn(move || {
+        if reader.is_empty() {
+            return None;
+        }
+        let fragment = Fragment::decode(&mut reader);
+        if fragment.is_err() {
+            reader.remaining();
+        }
+        Some(fragment)
+    })
+}
+
 /// A whole handshake message: header (as one fragment, as the transcript wants it, RFC 6347 §4.2.6) and body.
 #[must_use]
 pub fn message(message_type: HandshakeType, message_seq: u16, body: &[u8]) -> Vec<u8> {

@@ -7,9 +7,19 @@ mod aead;
 mod schedule;
 mod transcript;
 
+use ring::rand::{SecureRandom, SystemRandom};
+
 pub use aead::{Aead, RecordKey};
 pub use prf::prf_sha256;
 pub use schedule::{Keys, MasterSecret, Side, VERIFY_DATA_LENGTH};
 pub use secret::Psk;
 pub use suite::{CipherSuite, KeyExchange};
 pub use transcript::Transcript;
+
+/// The random bytes of a hello, from the system; `None` if it has none to give.
+#[must_use]
+pub fn random() -> Option<[u8; 32]> {
+    let mut random = [0; 32];
+    SystemRandom::new().fill(&mut random).ok()?;
+    Some(random)
+}

@@ -28,13 +28,13 @@ use crate::codec::handshake::{Fragment, HandshakeType, message};
 use crate::codec::hello::{ClientHello, Random};
 use crate::codec::key_exchange::{decode_psk_identity, encode_psk_identity_hint};
 use crate::codec::record::RecordHeader;
-use crate::crypto::{KeyExchange, MasterSecret, Psk, Side, Transcript};
+use crate::crypto::{KeyExchange, MasterSecret, Psk, Side, Transcript, random};
 use crate::event::{AssociationId, Event};
 use crate::flight::{Packer, Part};
+use crate::inbox::{Inbox, SealedRecord};
 use crate::protection::Protection;
 use crate::reassembly::{Limits, Reassembler};
 use crate::server::MAX_PSK_IDENTITY;
-use crate::server::inbox::{Inbox, SealedRecord, fragments};
 use crate::server::negotiation::Negotiated;
 use crate::server::session::{LastFlight, Session};
 use crate::server::shared::Shared;
@@ -138,7 +138,7 @@ impl Handshake {
             association,
             peer,
             client_random: offer.hello.random,
-            server_random: shared.random()?,
+            server_random: random()?,
             negotiated,
             transcript,
             inbox: Inbox::new(header.message_seq.saturating_add(1)),
@@ -182,9 +182,9 @@ impl Handshake {
         fragment: &Fragment<'_>,
         shared: &mut Shared,
     ) -> Progress {
-        self.context
-            .inbox
-            .put_fragment(fragment, &mut shared.statistics);
+        if self.context.inbox.messages.insert(fragment).is_err() {
+            count(&mut shared.statistics.refused_fragments);
+        }
         self.advance(now, shared)
     }
 
@@ -207,9 +207,9 @@ impl Handshake {
         if matches!(self.state, State::Silent) {
             return Progress::Ongoing;
         }
-        self.context
-            .inbox
-            .put_sealed(header, fragment, &mut shared.statistics);
+        if self.context.inbox.put_sealed(header, fragment).is_err() {
+            count(&mut shared.statistics.early_records_dropped);
+        }
         self.advance(now, shared)
     }
 
@@ -407,7 +407,7 @@ impl AwaitFinished {
                 count(&mut shared.statistics.bad_records);
                 continue;
             };
-            for fragment in fragments(plaintext, &mut shared.statistics) {
+            for fragment in shared.fragments(plaintext) {
                 if self.messages.insert(&fragment).is_err() {
                     count(&mut shared.statistics.refused_fragments);
                 }

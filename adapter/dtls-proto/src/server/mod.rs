@@ -1,7 +1,6 @@
 //! All associations of one UDP socket: who gets a record, and who is let in.
 
 mod shared;
-mod inbox;
 mod negotiation;
 mod handshake;
 mod session;
@@ -25,10 +24,10 @@ use crate::cookie::Cookies;
 use crate::crypto::Psk;
 use crate::event::{AssociationId, CloseReason, Event, SendError, Transmit};
 use crate::flight::CHANGE_CIPHER_SPEC;
+use crate::inbox::SealedRecord;
 use crate::protection::{OpenError, Protection};
 use crate::server::handshake::{Handshake, Offer, Progress};
 use crate::server::idle::IdleQueue;
-use crate::server::inbox::{SealedRecord, fragments};
 use crate::server::negotiation::Negotiated;
 use crate::server::session::{Receipt, Session};
 use crate::server::shared::Shared;
@@ -239,7 +238,7 @@ impl Server {
     ) {
         match header.content_type {
             ContentType::HANDSHAKE => {
-                for fragment in fragments(fragment, &mut self.shared.statistics) {
+                for fragment in self.shared.fragments(fragment) {
                     if fragment.header.message_type == HandshakeType::CLIENT_HELLO {
                         self.handle_client_hello(now, peer, header, &fragment);
                     } else {

@@ -10,7 +10,6 @@ use crate::crypto::{CipherSuite, VERIFY_DATA_LENGTH};
 use crate::event::{AssociationId, CloseReason, Event, SendError};
 use crate::flight::{Packer, Part};
 use crate::protection::{OpenError, Protection, SealError};
-use crate::server::inbox::fragments;
 use crate::server::negotiation::Negotiated;
 use crate::server::shared::Shared;
 use crate::statistics::count;
@@ -110,7 +109,7 @@ impl Session {
             }
             ContentType::ALERT => self.handle_alert(plaintext, shared),
             ContentType::HANDSHAKE => {
-                for fragment in fragments(plaintext, &mut shared.statistics) {
+                for fragment in shared.fragments(plaintext) {
                     self.handle_handshake(&fragment, shared);
                 }
                 Receipt::Taken

@@ -3,12 +3,10 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use ring::rand::{SecureRandom, SystemRandom};
-
-use crate::codec::hello::Random;
+use crate::codec::handshake::{Fragment, read_fragments};
 use crate::config::Config;
 use crate::event::{Event, Transmit};
-use crate::statistics::Statistics;
+use crate::statistics::{Statistics, count};
 use crate::timer::Timers;
 
 pub(crate) struct Shared {
@@ -17,7 +15,6 @@ pub(crate) struct Shared {
     pub(crate) timers: Timers,
     pub(crate) transmits: VecDeque<Transmit>,
     pub(crate) events: VecDeque<Event>,
-    random: SystemRandom,
 }
 
 impl Shared {
@@ -28,7 +25,6 @@ impl Shared {
             timers: Timers::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
-            random: SystemRandom::new(),
         }
     }
 
@@ -36,10 +32,15 @@ impl Shared {
         self.transmits.push_back(Transmit { peer, payload });
     }
 
-    /// Fresh random bytes; `None` if the system has none to give.
-    pub(crate) fn random(&self) -> Option<Random> {
-        let mut random = [0; 32];
-        self.random.fill(&mut random).ok()?;
-        Some(random)
+    /// The fragments in a handshake record; what is malformed ends the list and is counted.
+    pub(crate) fn fragments<'a>(&mut self, record: &'a [u8]) -> Vec<Fragment<'a>> {
+        read_fragments(record)
+            .filter_map(|fragment| {
+                if fragment.is_err() {
+                    count(&mut self.statistics.malformed_messages);
+                }
+                fragment.ok()
+            })
+            .collect()
     }
 }

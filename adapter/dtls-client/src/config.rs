@@ -1,0 +1,62 @@
+//! What can be set of a [`crate::Client`].
+
+use std::time::Duration;
+
+use dtls_proto::codec::extension::MaxFragmentLength;
+use dtls_proto::flight::Backoff;
+use dtls_proto::{CipherSuite, Psk};
+
+/// Who the client is and what it offers.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The PSK identity, any bytes; what is past 65,535 is cut off.
+    pub identity: Vec<u8>,
+    /// The key that goes with it.
+    pub key: Psk,
+    /// The suites to offer, the favourite first.
+    pub suites: Vec<CipherSuite>,
+    /// The host to name to the server (RFC 6066 §3).
+    pub server_name: Option<String>,
+    /// Whether to offer the extended master secret.
+    pub master_secret: MasterSecretKind,
+    /// The limit of a record's plaintext to ask for (RFC 6066 §4).
+    pub max_fragment_length: Option<MaxFragmentLength>,
+    /// The most bytes a datagram we send during the handshake may have (UDP payload), at least 64. The ClientHello is never cut.
+    pub mtu: usize,
+    /// When to send a flight again, and when to give up.
+    pub backoff: Backoff,
+}
+
+/// Which master secret the client offers to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MasterSecretKind {
+    /// Bound to the whole handshake, if the server can (RFC 7627).
+    Extended,
+    /// Bound to the randoms only, as old clients have it (RFC 5246 §8.1).
+    Plain,
+}
+
+impl Config {
+    /// All suites, extended master secret, first retransmission after one second (RFC 6347 §4.2.4.1).
+    pub fn new(identity: impl AsRef<[u8]>, key: &[u8]) -> Self {
+        Self {
+            identity: identity.as_ref().to_vec(),
+            key: Psk::from(key),
+            suites: vec![
+                CipherSuite::PskAes128Ccm8,
+                CipherSuite::PskAes128Ccm,
+                CipherSuite::PskAes128GcmSha256,
+            ],
+            server_name: None,
+            master_secret: MasterSecretKind::Extended,
+            max_fragment_length: None,
+            mtu: 1232,
+            backoff: Backoff {
+                initial: Duration::from_secs(1),
+                maximum: Duration::from_secs(60),
+                retransmissions: 5,
+            },
+        }
+    }
+}
