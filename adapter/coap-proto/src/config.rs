@@ -21,7 +21,7 @@ pub struct Config {
     /// Requests remembered per peer; beyond, the oldest answered one is forgotten early. If none is answered yet, the new one is
     /// ignored.
     pub max_messages_per_peer: usize,
-    /// Requests remembered in all, with the same rule.
+    /// Requests remembered in all, with the same rule; each takes about 300 bytes.
     pub max_exchanges: usize,
     /// What to do with a confirmable request whose options or payload break the format.
     pub format_errors: FormatErrors,

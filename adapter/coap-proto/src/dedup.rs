@@ -28,10 +28,10 @@ impl Peer {
         self.requests.push_back((id, exchange));
     }
 
+    /// Of an exchange that awaits no acknowledgement, or no longer.
     pub(crate) fn forget(&mut self, exchange: ExchangeId) {
         self.requests
             .retain(|(_, remembered)| *remembered != exchange);
-        self.acknowledge(exchange);
     }
 
     /// The youngest exchange whose request had this id.

@@ -397,7 +397,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
                 self.timers
                     .start(Timer::Retransmit, Deadline { at, exchange });
                 peer.await_ack(id, exchange);
-                State::AwaitAck(retransmission)
+                State::AwaitAck(Box::new(retransmission))
             }
         };
         count(match way {

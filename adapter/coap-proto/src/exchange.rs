@@ -36,8 +36,8 @@ pub(crate) enum State {
     Undecided,
     /// The empty ACK went out, the answer is still to come.
     Acknowledged,
-    /// The separate response was sent and is not acknowledged.
-    AwaitAck(Retransmission),
+    /// The separate response was sent and is not acknowledged. Boxed, as few are in this state and many are kept.
+    AwaitAck(Box<Retransmission>),
     /// Nothing is to be sent but this, should the request come again.
     Done { repeat: Option<Arc<[u8]>> },
 }

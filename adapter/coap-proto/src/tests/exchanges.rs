@@ -186,6 +186,19 @@ fn an_acknowledged_request_may_take_longer_than_the_lifetime() {
     );
 }
 
+/// The lifetime counts anew for the message id of the response, or its retransmission would end with that of the request.
+#[test]
+fn an_answer_at_the_end_of_the_lifetime_is_sent_again_like_any_other() {
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    server.acknowledge(exchange);
+    server.pass(SECOND * 246);
+    server.respond(exchange, changed());
+    assert_eq!(server.pass(SECOND * 120).len(), 4);
+    server.pass(SECOND * 127);
+    assert!(server.is_empty());
+}
+
 #[test]
 fn a_request_never_answered_is_abandoned_in_the_end() {
     for (request, delay) in [(con(7), 247), (non(7), 3600 + 145)] {
