@@ -1,0 +1,213 @@
+//! From the caller's response to the end of the exchange (RFC 7252 §4.2, §5.2; RFC 7967).
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Endpoint, Event, GaveUpReason, empty};
+use crate::exchange::{Exchange, ExchangeId, State, Way};
+use crate::message::{Code, Message, MessageId, Type};
+use crate::reliability::{Attempt, Retransmission, after, initial_timeout};
+use crate::response::Response;
+use crate::statistics::count;
+use crate::timer::{Deadline, Timer};
+
+impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
+    pub(super) fn answer(
+        &mut self,
+        now: Instant,
+        exchange: ExchangeId,
+        way: Way,
+        mut response: Response,
+    ) {
+        let Some(entry) = self.exchanges.get_mut(&exchange) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&entry.peer) else {
+            return;
+        };
+        if entry.no_response.suppresses(response.code) {
+            count(&mut self.statistics.suppressed);
+            return self.answer_nothing(exchange, way);
+        }
+        if !response.is_valid() {
+            count(&mut self.statistics.invalid_responses);
+            response = Response::new(Code::INTERNAL_SERVER_ERROR);
+        }
+        let (kind, id) = match way {
+            Way::PiggyBacked => (Type::Acknowledgement, Some(entry.request_id)),
+            Way::Separate => (
+                Type::Confirmable,
+                peer.ids.next(now, self.config.exchange_lifetime),
+            ),
+            Way::NonConfirmable => (
+                Type::NonConfirmable,
+                peer.ids.next(now, self.config.exchange_lifetime),
+            ),
+        };
+        let Some(id) = id else {
+            count(&mut self.statistics.out_of_message_ids);
+            return self.answer_nothing(exchange, way);
+        };
+        let Some(message) = encode(kind, id, entry, response) else {
+            return;
+        };
+        entry.state = match way {
+            Way::PiggyBacked | Way::NonConfirmable => State::Done {
+                repeat: Some(Arc::clone(&message)),
+            },
+            Way::Separate => {
+                let timeout = initial_timeout(&self.config, &mut self.random);
+                let retransmission = Retransmission::start(now, Arc::clone(&message), timeout);
+                let at = retransmission.due;
+                self.timers
+                    .start(Timer::Retransmit, Deadline { at, exchange });
+                peer.await_ack(id, exchange);
+                State::AwaitAck(Box::new(retransmission))
+            }
+        };
+        count(match way {
+            Way::PiggyBacked => &mut self.statistics.piggy_backed,
+            Way::Separate => &mut self.statistics.separate,
+            Way::NonConfirmable => &mut self.statistics.non_confirmable,
+        });
+        let peer = entry.peer.clone();
+        if way != Way::PiggyBacked {
+            self.prolong(now, exchange);
+        }
+        self.send(peer, message);
+    }
+
+    /// Ends an exchange without a response; a confirmable request is acknowledged all the same (RFC 7967 §2).
+    fn answer_nothing(&mut self, exchange: ExchangeId, way: Way) {
+        let Some(entry) = self.exchanges.get_mut(&exchange) else {
+            return;
+        };
+        let ack = empty(Type::Acknowledgement, entry.request_id);
+        let repeat = match way {
+            Way::PiggyBacked | Way::Separate => Some(Arc::clone(&ack)),
+            Way::NonConfirmable => None,
+        };
+        entry.state = State::Done { repeat };
+        if way == Way::PiggyBacked {
+            let peer = entry.peer.clone();
+            self.send(peer, ack);
+        }
+    }
+
+    pub(super) fn retransmit(&mut self, now: Instant, exchange: ExchangeId) {
+        let Some(entry) = self.exchanges.get_mut(&exchange) else {
+            return;
+        };
+        let State::AwaitAck(response) = &mut entry.state else {
+            return;
+        };
+        match response.next_attempt(now, self.config.max_retransmit) {
+            Attempt::SendAgain => {
+                count(&mut self.statistics.retransmissions);
+                let (at, message, peer) = (
+                    response.due,
+                    Arc::clone(&response.message),
+                    entry.peer.clone(),
+                );
+                self.timers
+                    .start(Timer::Retransmit, Deadline { at, exchange });
+                self.send(peer, message);
+            }
+            Attempt::GiveUp => self.give_up(exchange),
+        }
+    }
+
+    pub(super) fn stop_retransmission(&mut self, exchange: ExchangeId) {
+        let Some(entry) = self.exchanges.get_mut(&exchange) else {
+            return;
+        };
+        if let State::AwaitAck(response) = &entry.state {
+            let repeat = Some(Arc::clone(&response.message));
+            entry.state = State::Done { repeat };
+        }
+        if let Some(peer) = self.peers.get_mut(&entry.peer) {
+            peer.acknowledge(exchange);
+        }
+    }
+
+    fn give_up(&mut self, exchange: ExchangeId) {
+        self.stop_retransmission(exchange);
+        count(&mut self.statistics.gave_up);
+        if let Some(entry) = self.exchanges.get(&exchange) {
+            let (peer, reason) = (entry.peer.clone(), GaveUpReason::TimedOut);
+            self.events.push_back(Event::GaveUp {
+                exchange,
+                peer,
+                reason,
+            });
+        }
+    }
+
+    /// Starts the lifetime anew, for the message id we used.
+    fn prolong(&mut self, now: Instant, exchange: ExchangeId) {
+        let Some(reliability) = self.exchanges.get(&exchange).map(|entry| entry.reliability) else {
+            return;
+        };
+        let at = after(now, self.lifetime(reliability));
+        if let Some(entry) = self.exchanges.get_mut(&exchange) {
+            entry.forget_at = at;
+        }
+        self.timers
+            .start(Timer::Forget(reliability), Deadline { at, exchange });
+    }
+
+    pub(super) fn end_lifetime(&mut self, now: Instant, exchange: ExchangeId) {
+        let Some(entry) = self.exchanges.get(&exchange) else {
+            return;
+        };
+        match entry.way_of_answer() {
+            None => {
+                if let State::AwaitAck(_) = entry.state {
+                    self.give_up(exchange);
+                }
+                self.close(exchange);
+            }
+            Some(Way::Separate | Way::NonConfirmable)
+                if now < after(entry.received, self.config.max_answer_delay) =>
+            {
+                self.prolong(now, exchange);
+            }
+            Some(_) => {
+                count(&mut self.statistics.abandoned);
+                self.close(exchange);
+            }
+        }
+    }
+
+    /// Forgets an exchange, and its peer if it was the last.
+    pub(super) fn close(&mut self, exchange: ExchangeId) {
+        let Some(entry) = self.exchanges.remove(&exchange) else {
+            return;
+        };
+        if let Some(peer) = self.peers.get_mut(&entry.peer) {
+            peer.forget(exchange);
+            if peer.len() == 0 {
+                self.peers.remove(&entry.peer);
+            }
+        }
+    }
+}
+
+fn encode<P>(
+    kind: Type,
+    id: MessageId,
+    exchange: &Exchange<P>,
+    response: Response,
+) -> Option<Arc<[u8]>> {
+    let message = Message {
+        kind,
+        code: response.code,
+        id,
+        token: exchange.token,
+        options: response.options,
+        payload: response.payload,
+    };
+    message.encode().ok().map(Arc::from)
+}

@@ -1,0 +1,240 @@
+//! The message layer of a server towards all its peers (RFC 7252 §4): decides what to send, to hand on, to repeat, to forget.
+
+mod receive;
+
+mod answer;
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::dedup::Peer;
+use crate::exchange::{Exchange, ExchangeId, State, Way};
+use crate::message::{Message, MessageId, Type};
+use crate::reliability::Random;
+use crate::request::{Reliability, Request};
+use crate::response::Response;
+use crate::statistics::{Statistics, count};
+use crate::timer::{Deadline, Timer, Timers};
+
+/// A CoAP server without socket and clock; `P` tells peers apart: an address, or a DTLS association.
+#[derive(Debug)]
+pub struct Endpoint<P> {
+    config: Config,
+    random: Random,
+    peers: HashMap<P, Peer>,
+    exchanges: HashMap<ExchangeId, Exchange<P>>,
+    next_exchange: u64,
+    timers: Timers,
+    transmits: VecDeque<Transmit<P>>,
+    events: VecDeque<Event<P>>,
+    statistics: Statistics,
+}
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit<P> {
+    /// Whom to.
+    pub peer: P,
+    /// One CoAP message; shared with what is kept for repeating it.
+    pub payload: Arc<[u8]>,
+}
+
+/// What the caller is to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<P> {
+    /// A new request, never a duplicate; to be answered by [`Endpoint::respond`].
+    Request {
+        /// Names it in [`Endpoint::respond`] and [`Endpoint::acknowledge`].
+        exchange: ExchangeId,
+        /// Who asks.
+        peer: P,
+        /// What is asked.
+        request: Request,
+    },
+    /// A separate response did not arrive, or the peer did not want it.
+    GaveUp {
+        /// Which one.
+        exchange: ExchangeId,
+        /// Who was to get it.
+        peer: P,
+        /// What happened instead of an acknowledgement.
+        reason: GaveUpReason,
+    },
+}
+
+/// How a separate response came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GaveUpReason {
+    /// The peer answered with a Reset: it has forgotten the request.
+    Reset,
+    /// Nothing came after `MAX_RETRANSMIT` retransmissions.
+    TimedOut,
+}
+
+impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
+    /// An endpoint without peers; `seed` makes message ids and waits differ between endpoints, and alike between test runs.
+    #[must_use]
+    pub fn new(config: Config, seed: u64) -> Self {
+        Self {
+            config,
+            random: Random::new(seed),
+            peers: HashMap::new(),
+            exchanges: HashMap::new(),
+            next_exchange: 0,
+            timers: Timers::new(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            statistics: Statistics::default(),
+        }
+    }
+
+    /// Takes in what came from a peer, whatever it is.
+    pub fn handle_datagram(&mut self, now: Instant, peer: &P, datagram: &[u8]) {
+        count(&mut self.statistics.datagrams);
+        match Message::decode(datagram) {
+            Ok(message) => self.handle_message(now, peer, message),
+            Err(error) => self.reject_malformed(peer, error),
+        }
+        self.prune_timers();
+    }
+
+    /// Answers a request: piggy-backed, separately if it was acknowledged before, or non-confirmable like the request.
+    ///
+    /// An exchange that is unknown, answered or over is counted and otherwise ignored, as the peer may have been forgotten meanwhile.
+    pub fn respond(&mut self, now: Instant, exchange: ExchangeId, response: Response) {
+        match self
+            .exchanges
+            .get(&exchange)
+            .and_then(Exchange::way_of_answer)
+        {
+            Some(way) => self.answer(now, exchange, way, response),
+            None => count(&mut self.statistics.late_responses),
+        }
+        self.prune_timers();
+    }
+
+    /// Tells the peer that its request arrived and the answer will take time (RFC 7252 §5.2.2).
+    ///
+    /// Does nothing for requests that are non-confirmable, acknowledged or answered.
+    pub fn acknowledge(&mut self, _now: Instant, exchange: ExchangeId) {
+        let Some(entry) = self.exchanges.get_mut(&exchange) else {
+            return;
+        };
+        if entry.way_of_answer() == Some(Way::PiggyBacked) {
+            entry.state = State::Acknowledged;
+            count(&mut self.statistics.acknowledgements);
+            let (peer, id) = (entry.peer.clone(), entry.request_id);
+            self.send(peer, empty(Type::Acknowledgement, id));
+        }
+    }
+
+    /// Drops everything of a peer, sent or to be sent, because its session is over.
+    pub fn forget_peer(&mut self, peer: &P) {
+        let Some(forgotten) = self.peers.remove(peer) else {
+            return;
+        };
+        for exchange in forgotten.exchanges() {
+            self.exchanges.remove(&exchange);
+        }
+        self.transmits.retain(|transmit| transmit.peer != *peer);
+        self.events.retain(|event| match event {
+            Event::Request { peer: of, .. } | Event::GaveUp { peer: of, .. } => of != peer,
+        });
+        self.prune_timers();
+    }
+
+    /// Does what is due: sends again, gives up, forgets.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((timer, deadline)) = self.timers.pop_due(now) {
+            if !counts(&self.exchanges, timer, deadline) {
+                continue;
+            }
+            match timer {
+                Timer::Retransmit => self.retransmit(now, deadline.exchange),
+                Timer::Forget(_) => self.end_lifetime(now, deadline.exchange),
+            }
+        }
+        self.prune_timers();
+    }
+
+    /// The next datagram to send, if any.
+    pub fn poll_transmit(&mut self) -> Option<Transmit<P>> {
+        self.transmits.pop_front()
+    }
+
+    /// The next thing that happened, if any.
+    pub fn poll_event(&mut self) -> Option<Event<P>> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`] next; `None` if nothing is waited for. May change after any other call.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub const fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// How many requests are remembered, answered or not.
+    #[must_use]
+    pub fn exchanges(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Of how many peers something is remembered.
+    #[must_use]
+    pub fn peers(&self) -> usize {
+        self.peers.len()
+    }
+
+    fn send(&mut self, peer: P, payload: Arc<[u8]>) {
+        self.transmits.push_back(Transmit { peer, payload });
+    }
+
+    fn lifetime(&self, reliability: Reliability) -> Duration {
+        let configured = match reliability {
+            Reliability::Confirmable => self.config.exchange_lifetime,
+            Reliability::NonConfirmable => self.config.non_lifetime,
+        };
+        configured.max(SHORTEST_LIFETIME)
+    }
+
+    fn prune_timers(&mut self) {
+        let exchanges = &self.exchanges;
+        self.timers
+            .prune(|timer, deadline| counts(exchanges, timer, deadline));
+    }
+}
+
+/// Whether a deadline is still that of its exchange.
+fn counts<P>(
+    exchanges: &HashMap<ExchangeId, Exchange<P>>,
+    timer: Timer,
+    deadline: Deadline,
+) -> bool {
+    exchanges
+        .get(&deadline.exchange)
+        .is_some_and(|entry| match (timer, &entry.state) {
+            (Timer::Forget(_), _) => entry.forget_at == deadline.at,
+            (Timer::Retransmit, State::AwaitAck(response)) => response.due == deadline.at,
+            (Timer::Retransmit, State::Undecided | State::Acknowledged | State::Done { .. }) => {
+                false
+            }
+        })
+}
+
+fn empty(kind: Type, id: MessageId) -> Arc<[u8]> {
+    Message::empty(kind, id).encode().unwrap_or_default().into()
+}
+
+/// A lifetime of nothing would be over before it began.
+const SHORTEST_LIFETIME: Duration = Duration::from_millis(1);
