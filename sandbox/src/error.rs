@@ -36,6 +36,20 @@ pub enum Error {
         /// What the peer says.
         reason: String,
     },
+    /// The server does not want to shake hands.
+    #[error("{address} refused the handshake: {reason}")]
+    Handshake {
+        /// The server.
+        address: SocketAddr,
+        /// What it says.
+        reason: String,
+    },
+    /// The server does not want this message (RFC 7252 §4.2).
+    #[error("the message was answered with a reset")]
+    Reset,
+    /// Nothing more can be shown, for the output is closed.
+    #[error("cannot write to the output")]
+    Output(#[source] io::Error),
     /// The other side did not answer in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),

@@ -25,6 +25,8 @@ mod amqp;
 mod amqp_peer;
 mod registry;
 pub mod northbound;
+pub mod device;
+pub mod scene;
 mod error;
 
 use std::{

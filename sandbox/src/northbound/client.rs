@@ -1,18 +1,14 @@
-//! The business application north of the adapter: an AMQP client over TCP that receives messages and settles them as it is told to.
+//! The frames of a receiving AMQP client (AMQP 1.0 part 2).
 
 use std::{
     io::{self, ErrorKind},
-    net::SocketAddr,
-    str::FromStr,
     sync::Arc,
     time::Duration,
 };
 
 use fe2o3_amqp_types::{
     definitions::{Fields, Handle, ReceiverSettleMode, Role, SenderSettleMode},
-    messaging::{
-        Accepted, DeliveryState, Modified, Rejected, Released, Source, Target, TargetArchetype,
-    },
+    messaging::{Source, Target, TargetArchetype},
     performatives::{
         Attach, Begin, Close, Detach, Disposition, Flow, Open, Performative, Transfer,
     },
@@ -23,12 +19,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpStream, tcp::OwnedReadHalf},
     sync::mpsc,
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
+use super::{ApplicationConfig, Behaviour, Received};
 use crate::{
-    Error,
     amqp::{
         frame::{self, Frame},
         outbox::Outbox,
@@ -37,204 +33,8 @@ use crate::{
     amqp_peer::PRIORITY,
 };
 
-/// What the application does with a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Behaviour {
-    /// Takes it.
-    Accept,
-    /// Refuses it for ever; with a condition, also says "no thanks".
-    Reject(Option<String>),
-    /// Gives it back untouched.
-    Release,
-    /// Gives it back as one whose delivery failed.
-    Modify,
-    /// Gives it back as one that cannot be delivered here.
-    ModifyUndeliverable,
-    /// Receives and never says what became of it.
-    Silent,
-    /// Is attached and asks for nothing.
-    NoCredit,
-    /// Takes it after a while.
-    Delay(Duration),
-}
-
-impl Behaviour {
-    fn outcome(&self) -> Option<DeliveryState> {
-        let modified = |delivery_failed, undeliverable_here| {
-            DeliveryState::Modified(Modified {
-                delivery_failed,
-                undeliverable_here,
-                message_annotations: None,
-            })
-        };
-        match self {
-            Self::Accept | Self::Delay(_) => Some(DeliveryState::Accepted(Accepted {})),
-            Self::Reject(condition) => {
-                let error = condition
-                    .as_deref()
-                    .map(|condition| crate::amqp::error(condition, "no thanks"));
-                Some(DeliveryState::Rejected(Rejected { error }))
-            }
-            Self::Release => Some(DeliveryState::Released(Released {})),
-            Self::Modify => Some(modified(Some(true), None)),
-            Self::ModifyUndeliverable => Some(modified(None, Some(true))),
-            Self::Silent | Self::NoCredit => None,
-        }
-    }
-}
-
-/// The words of the recorded exchanges: `accept`, `reject`, `reject:amqp:not-allowed`, `release`, `modify`,
-/// `modify-undeliverable`, `none`, `no-credit`, `delay:0.8`.
-impl FromStr for Behaviour {
-    type Err = UnknownBehaviour;
-
-    fn from_str(text: &str) -> Result<Self, UnknownBehaviour> {
-        let unknown = || UnknownBehaviour(text.to_owned());
-        match (text, text.split_once(':')) {
-            ("accept", _) => Ok(Self::Accept),
-            ("reject", _) => Ok(Self::Reject(None)),
-            ("release", _) => Ok(Self::Release),
-            ("modify", _) => Ok(Self::Modify),
-            ("modify-undeliverable", _) => Ok(Self::ModifyUndeliverable),
-            ("none", _) => Ok(Self::Silent),
-            ("no-credit", _) => Ok(Self::NoCredit),
-            (_, Some(("reject", condition))) if !condition.is_empty() => {
-                Ok(Self::Reject(Some(condition.to_owned())))
-            }
-            (_, Some(("delay", seconds))) => {
-                let seconds = seconds
-                    .parse()
-                    .ok()
-                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-                seconds.map(Self::Delay).ok_or_else(unknown)
-            }
-            _ => Err(unknown()),
-        }
-    }
-}
-
-/// A text that names no [`Behaviour`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is nothing an application can do; accept, reject[:condition], release, modify, modify-undeliverable, none, no-credit or delay:SECONDS"
-)]
-pub struct UnknownBehaviour(String);
-
-/// A message as the application got it.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Received {
-    /// The address of the link it came over.
-    pub link: String,
-    /// Whether the sender had settled it already and waits for no outcome.
-    pub settled: bool,
-    /// The sections in the form of the recorded exchanges: typed leaves, and `order`. Null if it is no AMQP message.
-    pub sections: serde_json::Value,
-    /// The body's bytes.
-    pub payload: Vec<u8>,
-}
-
-/// How an application attaches.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ApplicationConfig {
-    /// Where the AMQP network listens.
-    pub peer: SocketAddr,
-    /// The addresses it receives from.
-    pub addresses: Vec<String>,
-    /// What it does with messages.
-    pub behaviour: Behaviour,
-    /// It gets nothing while somebody of a higher priority receives from the same address; others have 0.
-    pub priority: i32,
-}
-
-impl ApplicationConfig {
-    /// An application like any other, attached to the tenant's telemetry and events.
-    #[must_use]
-    pub fn of_tenant(peer: SocketAddr, tenant: &str, behaviour: Behaviour) -> Self {
-        let addresses = ["telemetry", "event"]
-            .map(|endpoint| format!("{endpoint}/{tenant}"))
-            .to_vec();
-        Self {
-            peer,
-            addresses,
-            behaviour,
-            priority: 0,
-        }
-    }
-}
-
-/// An attached application. Dropping it cuts the connection; [`Application::detach`] ends it in order.
-#[derive(Debug)]
-pub struct Application {
-    received: mpsc::Receiver<Received>,
-    leave: CancellationToken,
-    task: AbortOnDropHandle<()>,
-}
-
-impl Application {
-    /// Attaches to `telemetry/<tenant>`, `event/<tenant>` and the `further` addresses. When it returns, senders to them have credit.
-    ///
-    /// # Errors
-    /// If the peer is not there, refuses an address, or takes too long.
-    pub async fn attach(
-        peer: SocketAddr,
-        tenant: &str,
-        further: &[&str],
-        behaviour: Behaviour,
-    ) -> Result<Self, Error> {
-        let mut config = ApplicationConfig::of_tenant(peer, tenant, behaviour);
-        config
-            .addresses
-            .extend(further.iter().map(|address| (*address).to_owned()));
-        Self::start(config).await
-    }
-
-    /// Attaches as `config` says.
-    ///
-    /// # Errors
-    /// If the peer is not there, refuses an address, or takes too long.
-    pub async fn start(config: ApplicationConfig) -> Result<Self, Error> {
-        let address = config.peer;
-        let attached = timeout(ATTACH_TIMEOUT, connect(config))
-            .await
-            .map_err(|_| Error::Timeout(ATTACH_TIMEOUT))?;
-        let (client, reader) = attached.map_err(|failure| match failure {
-            Failure::Refused { address, reason } => Error::Refused { address, reason },
-            Failure::Io(source) => Error::Connection { address, source },
-        })?;
-        let (sender, received) = mpsc::channel(QUEUE);
-        let leave = CancellationToken::new();
-        let task = AbortOnDropHandle::new(tokio::spawn(client.run(reader, sender, leave.clone())));
-        Ok(Self {
-            received,
-            leave,
-            task,
-        })
-    }
-
-    /// The next message, or none if none comes in time or the connection is gone.
-    pub async fn receive(&mut self, within: Duration) -> Option<Received> {
-        timeout(within, self.received.recv()).await.ok().flatten()
-    }
-
-    /// The next message, or none if the connection is gone.
-    pub async fn next(&mut self) -> Option<Received> {
-        self.received.recv().await
-    }
-
-    /// Closes the connection; when it returns, senders without another receiver have lost their credit.
-    pub async fn detach(self) {
-        self.leave.cancel();
-        drop(self.received);
-        if timeout(ATTACH_TIMEOUT, self.task).await.is_err() {
-            tracing::debug!("the peer did not answer the close in time");
-        }
-    }
-}
-
-enum Failure {
+/// Why an application could not attach.
+pub(super) enum Failure {
     Refused { address: String, reason: String },
     Io(io::Error),
 }
@@ -245,9 +45,10 @@ impl From<io::Error> for Failure {
     }
 }
 
-type Reader = BufReader<OwnedReadHalf>;
+pub(super) type Reader = BufReader<OwnedReadHalf>;
 
-struct Client {
+/// The AMQP connection of an application: one session, a receiving link for each address.
+pub(super) struct Client {
     outbox: Arc<Outbox>,
     /// Keeps the writer alive as long as the client.
     writer: AbortOnDropHandle<()>,
@@ -265,7 +66,8 @@ struct Link {
     partial: Option<(Transfer, Vec<u8>)>,
 }
 
-async fn connect(config: ApplicationConfig) -> Result<(Client, Reader), Failure> {
+/// Connects and attaches all links.
+pub(super) async fn connect(config: ApplicationConfig) -> Result<(Client, Reader), Failure> {
     let mut stream = TcpStream::connect(config.peer).await?;
     stream.set_nodelay(true)?;
     stream.write_all(&frame::AMQP_HEADER).await?;
@@ -399,7 +201,8 @@ impl Client {
         }
     }
 
-    async fn run(
+    /// Receives and settles until told to leave or until the peer does.
+    pub(super) async fn run(
         mut self,
         mut reader: Reader,
         received: mpsc::Sender<Received>,
@@ -516,41 +319,6 @@ impl Client {
     }
 }
 
-const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
 const CREDIT: u32 = 500;
 /// So wide that it never closes between two flows for credit, however many frames a message takes.
 const WINDOW: u32 = i32::MAX as u32;
-/// Messages that nobody fetched; when full, the connection is not read.
-const QUEUE: usize = 4096;
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::Behaviour;
-
-    #[test]
-    fn the_words_of_the_recordings_are_understood_and_others_are_not() {
-        for (text, behaviour) in [
-            ("accept", Behaviour::Accept),
-            ("reject", Behaviour::Reject(None)),
-            (
-                "reject:amqp:not-allowed",
-                Behaviour::Reject(Some("amqp:not-allowed".to_owned())),
-            ),
-            ("release", Behaviour::Release),
-            ("modify", Behaviour::Modify),
-            ("modify-undeliverable", Behaviour::ModifyUndeliverable),
-            ("none", Behaviour::Silent),
-            ("no-credit", Behaviour::NoCredit),
-            ("delay:0.8", Behaviour::Delay(Duration::from_millis(800))),
-        ] {
-            assert_eq!(text.parse(), Ok(behaviour));
-        }
-        for text in [
-            "", "Accept", "reject:", "delay:", "delay:-1", "delay:x", "absent",
-        ] {
-            assert!(text.parse::<Behaviour>().is_err(), "{text}");
-        }
-    }
-}

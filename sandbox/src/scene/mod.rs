@@ -1,0 +1,392 @@
+//! What a newcomer sees: where everything listens, lines to paste, a short play with a device and an application, and from then
+//! on every message as it arrives north of the adapter.
+
+mod stage;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{sync::mpsc, time::sleep};
+
+use self::stage::{Line, Millis, Mood, Stage, shown};
+use crate::{
+    Error,
+    device::{CoapRequest, CoapResponse, Device},
+    northbound::{Application, ApplicationConfig, Behaviour},
+    world::World,
+};
+
+/// What the scene tells of and plays with. Everything must be up already.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SceneConfig {
+    /// The adapter's port for DTLS.
+    pub coaps: SocketAddr,
+    /// The adapter's port without security, if there is one.
+    pub coap: Option<SocketAddr>,
+    /// The sandbox's AMQP network.
+    pub amqp: SocketAddr,
+    /// The adapter's health checks.
+    pub health: SocketAddr,
+    /// Who may speak: the first device with a key plays.
+    pub world: World,
+    /// Whether to write in colours; see [`wants_colour`].
+    pub colour: bool,
+    /// Whether a device plays before the watching begins.
+    pub play: bool,
+}
+
+impl SceneConfig {
+    /// A scene in black and white, with play, on the world `world`.
+    #[must_use]
+    pub const fn new(
+        coaps: SocketAddr,
+        coap: Option<SocketAddr>,
+        amqp: SocketAddr,
+        health: SocketAddr,
+        world: World,
+    ) -> Self {
+        Self {
+            coaps,
+            coap,
+            amqp,
+            health,
+            world,
+            colour: false,
+            play: true,
+        }
+    }
+}
+
+/// Whether standard output is a terminal and nobody asked for none (`NO_COLOR`).
+#[must_use]
+pub fn wants_colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Shows the scene on `out` until `stopped` is there.
+///
+/// # Errors
+/// [`Error::Output`] if `out` takes nothing more, and what [`Application::start`] fails with.
+pub async fn play(
+    out: impl Write + Send,
+    config: SceneConfig,
+    stopped: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let mut stage = Stage {
+        out,
+        colour: config.colour,
+    };
+    let mut watcher = watch(&config).await?;
+    let cast = Cast::of(&config.world);
+    stage.header(&config, cast.as_ref())?;
+    // Few lines, and the stage takes them at once.
+    let (lines, mut spoken) = mpsc::channel(16);
+    let mut device = std::pin::pin!(perform(&config, cast, lines));
+    let mut stopped = std::pin::pin!(stopped);
+    let mut playing = true;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stopped => break,
+            received = watcher.next() => match received {
+                Some(received) => stage.arrival(&received)?,
+                None => break,
+            },
+            Some(line) = spoken.recv() => stage.line(&line)?,
+            () = &mut device, if playing => {
+                playing = false;
+                while let Ok(line) = spoken.try_recv() {
+                    stage.line(&line)?;
+                }
+                stage.farewell()?;
+            }
+        }
+    }
+    watcher.detach().await;
+    Ok(())
+}
+
+/// The built-in application: it takes what nobody else receives, so that a newcomer's own gets everything.
+async fn watch(config: &SceneConfig) -> Result<Application, Error> {
+    let tenants = config.world.tenants.keys();
+    let addresses = tenants
+        .flat_map(|tenant| ["telemetry", "event"].map(|endpoint| format!("{endpoint}/{tenant}")))
+        .collect();
+    Application::start(ApplicationConfig {
+        peer: config.amqp,
+        addresses,
+        behaviour: Behaviour::Accept,
+        priority: -1,
+    })
+    .await
+}
+
+/// Who plays.
+struct Cast {
+    tenant: String,
+    device: String,
+    auth_id: String,
+    key: Vec<u8>,
+}
+
+impl Cast {
+    fn of(world: &World) -> Option<Self> {
+        let mut enabled = world
+            .tenants
+            .iter()
+            .filter(|(_, tenant)| tenant.members.get("enabled") != Some(&false.into()));
+        enabled.find_map(|(tenant, known)| {
+            // A device rather than a gateway, if there is one.
+            let is_gateway =
+                |id: &String| known.devices.values().any(|device| device.via.contains(id));
+            let mut devices: Vec<_> = known
+                .devices
+                .iter()
+                .filter(|(_, device)| !device.disabled)
+                .collect();
+            devices.sort_by_key(|(id, device)| is_gateway(id) || !device.member_of.is_empty());
+            devices.into_iter().find_map(|(id, device)| {
+                let credentials = device
+                    .credentials
+                    .iter()
+                    .find(|credentials| !credentials.disabled)?;
+                Some(Self {
+                    tenant: tenant.clone(),
+                    device: id.clone(),
+                    auth_id: credentials.auth_id.clone(),
+                    key: credentials.key.expose().to_vec(),
+                })
+            })
+        })
+    }
+
+    fn identity(&self) -> String {
+        format!("{}@{}", self.auth_id, self.tenant)
+    }
+}
+
+/// The device's part: a handshake, a measurement, an event.
+async fn perform(config: &SceneConfig, cast: Option<Cast>, lines: mpsc::Sender<Line>) {
+    let (Some(cast), true) = (cast, config.play) else {
+        return;
+    };
+    let voice = Voice {
+        who: format!("device {}", cast.device),
+        lines,
+    };
+    let Some(mut device) = connect(config, &cast, &voice).await else {
+        return;
+    };
+    for (path, body) in [
+        ("telemetry", r#"{"temp": 21.5}"#),
+        ("event", r#"{"alarm": "door open"}"#),
+    ] {
+        sleep(PAUSE).await;
+        voice
+            .say(
+                format!("sends POST /{path}  application/json  {body}"),
+                Mood::Neutral,
+            )
+            .await;
+        match request(&mut device, path, body, &voice).await {
+            Ok(response) if response.is_success() => {
+                voice
+                    .say(
+                        format!(
+                            "got {} Changed after {}: the application has accepted it",
+                            response.code(),
+                            Millis(response.took)
+                        ),
+                        Mood::Good,
+                    )
+                    .await;
+            }
+            Ok(response) => {
+                voice
+                    .say(
+                        format!("got {} {}", response.code(), shown(&response.payload)),
+                        Mood::Bad,
+                    )
+                    .await;
+            }
+            Err(error) => {
+                voice
+                    .say(format!("got no answer: {error}"), Mood::Bad)
+                    .await;
+            }
+        }
+    }
+    device.close().await;
+}
+
+async fn connect(config: &SceneConfig, cast: &Cast, voice: &Voice) -> Option<Device> {
+    for attempt in 1..=ATTEMPTS {
+        match Device::connect(config.coaps, &cast.identity(), &cast.key, HANDSHAKE).await {
+            Ok(device) => {
+                let suite = device.suite().unwrap_or_default().to_owned();
+                voice
+                    .say(
+                        format!("shook hands as {} over DTLS 1.2, {suite}", cast.identity()),
+                        Mood::Neutral,
+                    )
+                    .await;
+                return Some(device);
+            }
+            Err(error) if attempt == ATTEMPTS => {
+                voice
+                    .say(format!("cannot shake hands: {error}"), Mood::Bad)
+                    .await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, attempt, "the handshake is tried again");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    None
+}
+
+/// 5.03 means later: links may still be coming up.
+async fn request(
+    device: &mut Device,
+    path: &str,
+    body: &str,
+    voice: &Voice,
+) -> Result<CoapResponse, Error> {
+    let request = CoapRequest::post(path).body(JSON, body);
+    for _ in 1..ATTEMPTS {
+        let response = device.request(&request, ANSWER).await?;
+        if response.raw_code != SERVICE_UNAVAILABLE {
+            return Ok(response);
+        }
+        voice
+            .say(
+                format!("got 5.03 {}, tries again", shown(&response.payload)),
+                Mood::Bad,
+            )
+            .await;
+        sleep(Duration::from_secs(1)).await;
+    }
+    device.request(&request, ANSWER).await
+}
+
+/// How the device says its lines.
+struct Voice {
+    who: String,
+    lines: mpsc::Sender<Line>,
+}
+
+impl Voice {
+    async fn say(&self, text: String, mood: Mood) {
+        // The stage is gone only when all is over.
+        if self
+            .lines
+            .send(Line {
+                who: self.who.clone(),
+                text,
+                mood,
+            })
+            .await
+            .is_err()
+        {
+            tracing::debug!("nobody listens to the scene");
+        }
+    }
+}
+
+fn lines_to_paste(config: &SceneConfig, cast: Option<&Cast>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let client = "coap-client-openssl -m";
+    if let Some(cast) = cast
+        && let Some(key) = pasteable(&cast.key)
+    {
+        let identity = cast.identity();
+        for (path, body) in [
+            ("telemetry", r#"{"temp": 22}"#),
+            ("event", r#"{"alarm": "fire"}"#),
+        ] {
+            lines.push(format!(
+                "{client} post -u {identity} -k {key} -t json -e '{body}' 'coaps://{}/{path}'",
+                host(config.coaps)
+            ));
+        }
+        if let Some((gateway, key, device)) = gateway(&config.world, &cast.tenant) {
+            let identity = format!("{gateway}@{}", cast.tenant);
+            lines.push(format!("{client} put -u {identity} -k {key} -t json -e '{{\"temp\": 3}}' 'coaps://{}/telemetry/{}/{device}'", host(config.coaps), cast.tenant));
+        }
+    }
+    if let (Some(coap), Some((tenant, device))) = (config.coap, any_device(&config.world, cast)) {
+        lines.push(format!("coap-client -m put -t json -e '{{\"temp\": 23}}' 'coap://{}/telemetry/{tenant}/{device}'", host(coap)));
+    }
+    lines
+}
+
+/// A gateway's auth-id and key, and a device that it may speak for.
+fn gateway(world: &World, tenant: &str) -> Option<(String, String, String)> {
+    let tenant = world.tenants.get(tenant)?;
+    tenant
+        .devices
+        .iter()
+        .filter(|(_, device)| !device.disabled)
+        .find_map(|(id, device)| {
+            device.via.iter().find_map(|via| {
+                let credentials = tenant
+                    .devices
+                    .get(via)?
+                    .credentials
+                    .iter()
+                    .find(|credentials| !credentials.disabled)?;
+                Some((
+                    credentials.auth_id.clone(),
+                    pasteable(credentials.key.expose())?,
+                    id.clone(),
+                ))
+            })
+        })
+}
+
+fn any_device<'a>(world: &'a World, cast: Option<&'a Cast>) -> Option<(&'a str, &'a str)> {
+    match cast {
+        Some(cast) => Some((&cast.tenant, &cast.device)),
+        None => world.tenants.iter().find_map(|(tenant, known)| {
+            known
+                .devices
+                .keys()
+                .next()
+                .map(|device| (tenant.as_str(), device.as_str()))
+        }),
+    }
+}
+
+/// A key that can stand in a command line without quotes.
+fn pasteable(key: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(key).ok()?;
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.=+@%".contains(letter);
+    (!text.is_empty() && text.chars().all(fits)).then(|| text.to_owned())
+}
+
+/// The host and port to write into a URI; nobody can send to "any address".
+fn host(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), address.port())
+        }
+        _ => address,
+    }
+}
+
+const JSON: u16 = 50;
+const SERVICE_UNAVAILABLE: u8 = 0xa3;
+const ATTEMPTS: u32 = 4;
+const HANDSHAKE: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(10);
+/// So that an eye can follow.
+const PAUSE: Duration = Duration::from_millis(400);
+
+#[cfg(test)]
+mod tests;
