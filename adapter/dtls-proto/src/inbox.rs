@@ -43,27 +43,24 @@ impl Inbox {
         }
     }
 
-    /// Holds a record of epoch 1.
+    /// Holds a record of epoch 1. A handshake record always finds room, at the cost of what came before it: else anybody could
+    /// shut out a Finished by sending rubbish in the peer's name.
     ///
     /// # Errors
-    /// [`NoRoom`] if it is not kept: too much is held, or this very record is.
+    /// [`NoRoom`] if a record was thrown away, this one or an older one.
     pub fn put_sealed(&mut self, header: RecordHeader, fragment: &[u8]) -> Result<(), NoRoom> {
-        let held: usize = self.sealed.iter().map(|record| record.fragment.len()).sum();
-        let fits = self.sealed.len() < MAX_EARLY_RECORDS
-            && held.saturating_add(fragment.len()) <= MAX_EARLY_BYTES;
-        if !fits
-            || self
-                .sealed
-                .iter()
-                .any(|record| record.header.sequence == header.sequence)
-        {
-            return Err(NoRoom);
+        let mut outcome = Ok(());
+        while !self.has_room(fragment.len()) {
+            outcome = Err(NoRoom);
+            if header.content_type != ContentType::HANDSHAKE || !self.drop_one() {
+                return outcome;
+            }
         }
         self.sealed.push_back(SealedRecord {
             header,
             fragment: fragment.to_vec(),
         });
-        Ok(())
+        outcome
     }
 
     /// The first held record that should carry a handshake message.
@@ -79,6 +76,21 @@ impl Inbox {
     #[must_use]
     pub fn into_sealed(self) -> VecDeque<SealedRecord> {
         self.sealed
+    }
+
+    fn has_room(&self, length: usize) -> bool {
+        let held: usize = self.sealed.iter().map(|record| record.fragment.len()).sum();
+        self.sealed.len() < MAX_EARLY_RECORDS && held.saturating_add(length) <= MAX_EARLY_BYTES
+    }
+
+    /// Throws away the oldest record that is no handshake record, or else the oldest; `false` if there is none.
+    fn drop_one(&mut self) -> bool {
+        let index = self
+            .sealed
+            .iter()
+            .position(|record| record.header.content_type != ContentType::HANDSHAKE)
+            .unwrap_or(0);
+        self.sealed.remove(index).is_some()
     }
 }
 

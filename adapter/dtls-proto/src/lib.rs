@@ -50,6 +50,8 @@ mod timer;
 mod config;
 mod event;
 mod statistics;
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use codec::alert::AlertDescription;
 pub use config::Config;

@@ -45,8 +45,8 @@ impl Aead {
 
 /// The key of one direction; wiped when dropped, never printed.
 ///
-/// Only the key's own bytes are kept, not the cipher's expanded form, which is ten to thirty times as large: there may be a hundred
-/// thousand of these, and expanding costs less than fetching the expanded form from cold memory.
+/// Only the key's own bytes are kept, not the cipher's expanded form, which is ten to thirty times as large, because there may be a
+/// hundred thousand of these. Expanding costs about 0.2 µs a record with AES instructions.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct RecordKey {
     #[zeroize(skip)]
@@ -82,35 +82,12 @@ impl RecordKey {
         out.extend_from_slice(&explicit);
         let start = out.len();
         out.extend_from_slice(plaintext);
-        let buffer = out.get_mut(start..)?;
-        let nonce = self.nonce(explicit);
-        match self.aead {
-            Aead::Aes128Ccm8 => {
-                let cipher = Ccm::<Aes128Enc, U8, U12>::new(&self.key.into());
-                let tag = cipher
-                    .encrypt_inout_detached(&Nonce::from(nonce), &additional_data, buffer.into())
-                    .ok()?;
-                out.extend_from_slice(&tag);
-            }
-            Aead::Aes128Ccm => {
-                let cipher = Ccm::<Aes128Enc, U16, U12>::new(&self.key.into());
-                let tag = cipher
-                    .encrypt_inout_detached(&Nonce::from(nonce), &additional_data, buffer.into())
-                    .ok()?;
-                out.extend_from_slice(&tag);
-            }
-            Aead::Aes128Gcm => {
-                let tag = self
-                    .gcm()?
-                    .seal_in_place_separate_tag(
-                        ring_aead::Nonce::assume_unique_for_key(nonce),
-                        ring_aead::Aad::from(additional_data),
-                        buffer,
-                    )
-                    .ok()?;
-                out.extend_from_slice(tag.as_ref());
-            }
-        }
+        let tag = self.encrypt(
+            self.nonce(explicit),
+            &additional_data,
+            out.get_mut(start..)?,
+        )?;
+        out.extend(tag.iter().take(self.aead.tag_length()));
         Some(())
     }
 
@@ -122,7 +99,56 @@ impl RecordKey {
         let (explicit, sealed) = fragment.split_at_mut_checked(EXPLICIT_NONCE_LENGTH)?;
         let length = sealed.len().checked_sub(self.aead.tag_length())?;
         let additional_data = header.additional_data(u16::try_from(length).ok()?);
-        let nonce = self.nonce((&*explicit).try_into().ok()?);
+        self.decrypt(
+            self.nonce((&*explicit).try_into().ok()?),
+            &additional_data,
+            sealed,
+        )
+    }
+
+    /// Encrypts in place; the tag stands at the start of what is returned.
+    fn encrypt(
+        &self,
+        nonce: [u8; 12],
+        additional_data: &[u8],
+        buffer: &mut [u8],
+    ) -> Option<[u8; 16]> {
+        let mut out = [0; 16];
+        let mut put = |tag: &[u8]| {
+            for (byte, source) in out.iter_mut().zip(tag) {
+                *byte = *source;
+            }
+        };
+        match self.aead {
+            Aead::Aes128Ccm8 => put(&Ccm::<Aes128Enc, U8, U12>::new(&self.key.into())
+                .encrypt_inout_detached(&Nonce::from(nonce), additional_data, buffer.into())
+                .ok()?),
+            Aead::Aes128Ccm => put(&Ccm::<Aes128Enc, U16, U12>::new(&self.key.into())
+                .encrypt_inout_detached(&Nonce::from(nonce), additional_data, buffer.into())
+                .ok()?),
+            Aead::Aes128Gcm => {
+                let nonce = ring_aead::Nonce::assume_unique_for_key(nonce);
+                let tag = self
+                    .gcm()?
+                    .seal_in_place_separate_tag(
+                        nonce,
+                        ring_aead::Aad::from(additional_data),
+                        buffer,
+                    )
+                    .ok()?;
+                put(tag.as_ref());
+            }
+        }
+        Some(out)
+    }
+
+    /// Decrypts ciphertext and tag in place.
+    fn decrypt<'a>(
+        &self,
+        nonce: [u8; 12],
+        additional_data: &[u8],
+        sealed: &'a mut [u8],
+    ) -> Option<&'a mut [u8]> {
         if self.aead == Aead::Aes128Gcm {
             let nonce = ring_aead::Nonce::assume_unique_for_key(nonce);
             return self
@@ -131,16 +157,17 @@ impl RecordKey {
                 .ok();
         }
         let nonce = Nonce::from(nonce);
+        let length = sealed.len().checked_sub(self.aead.tag_length())?;
         let (buffer, tag) = sealed.split_at_mut_checked(length)?;
         if self.aead == Aead::Aes128Ccm8 {
             let tag = Tag::<U8>::try_from(&*tag).ok()?;
             Ccm::<Aes128Enc, U8, U12>::new(&self.key.into())
-                .decrypt_inout_detached(&nonce, &additional_data, (&mut *buffer).into(), &tag)
+                .decrypt_inout_detached(&nonce, additional_data, (&mut *buffer).into(), &tag)
                 .ok()?;
         } else {
             let tag = Tag::<U16>::try_from(&*tag).ok()?;
             Ccm::<Aes128Enc, U16, U12>::new(&self.key.into())
-                .decrypt_inout_detached(&nonce, &additional_data, (&mut *buffer).into(), &tag)
+                .decrypt_inout_detached(&nonce, additional_data, (&mut *buffer).into(), &tag)
                 .ok()?;
         }
         Some(buffer)
@@ -173,3 +200,103 @@ pub(crate) const SALT_LENGTH: usize = 4;
 
 /// Bytes of the nonce that are sent with the record.
 const EXPLICIT_NONCE_LENGTH: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::record::{ContentType, HEADER_LENGTH};
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits = text.as_bytes().as_chunks::<2>().0;
+        digits
+            .iter()
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    /// One vector, both ways.
+    fn check(aead: Aead, vector: [&str; 6]) {
+        let [key, nonce, additional_data, plaintext, ciphertext, tag] = vector.map(hex);
+        let key = RecordKey::new(aead, key.try_into().unwrap(), [0; SALT_LENGTH]);
+        let nonce = nonce.try_into().unwrap();
+        let mut buffer = plaintext.clone();
+        let made = key.encrypt(nonce, &additional_data, &mut buffer).unwrap();
+        assert_eq!(buffer, ciphertext);
+        assert_eq!(made[..aead.tag_length()], tag);
+        let mut sealed = [ciphertext, tag].concat();
+        let opened = key
+            .decrypt(nonce, &additional_data, &mut sealed.clone())
+            .unwrap()
+            .to_vec();
+        assert_eq!(opened, plaintext);
+        *sealed.last_mut().unwrap() ^= 1;
+        assert!(key.decrypt(nonce, &additional_data, &mut sealed).is_none());
+    }
+
+    #[test]
+    fn ccm_8_gives_example_3_of_nist_sp_800_38c() {
+        check(
+            Aead::Aes128Ccm8,
+            [
+                "404142434445464748494a4b4c4d4e4f",
+                "101112131415161718191a1b",
+                "000102030405060708090a0b0c0d0e0f10111213",
+                "202122232425262728292a2b2c2d2e2f3031323334353637",
+                "e3b201a9f5b71a7a9b1ceaeccd97e70b6176aad9a4428aa5",
+                "484392fbc1b09951",
+            ],
+        );
+    }
+
+    #[test]
+    fn gcm_gives_test_case_4_of_its_specification() {
+        check(
+            Aead::Aes128Gcm,
+            [
+                "feffe9928665731c6d6a8f9467308308",
+                "cafebabefacedbaddecaf888",
+                "feedfacedeadbeeffeedfacedeadbeefabaddad2",
+                "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525\
+                 b16aedf5aa0de657ba637b39",
+                "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c7d8f6a5aac84aa05\
+                 1ba30b396a0aac973d58e091",
+                "5bc94fbc3221a5db94fae95ae7121a47",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_record_opens_under_its_own_header_only() {
+        for aead in [Aead::Aes128Ccm8, Aead::Aes128Ccm, Aead::Aes128Gcm] {
+            let key = RecordKey::new(aead, [1; KEY_LENGTH], [2; SALT_LENGTH]);
+            let header = RecordHeader::new(ContentType::APPLICATION_DATA, 1, 7);
+            let mut record = Vec::new();
+            key.seal(header, b"21.5", &mut record).unwrap();
+            assert_eq!(record.len(), HEADER_LENGTH + aead.overhead() + 4);
+            let fragment = &record[HEADER_LENGTH..];
+            assert_eq!(key.open(header, &mut fragment.to_vec()).unwrap(), b"21.5");
+            for other in [
+                RecordHeader {
+                    content_type: ContentType::ALERT,
+                    ..header
+                },
+                RecordHeader { epoch: 2, ..header },
+                RecordHeader {
+                    sequence: 8,
+                    ..header
+                },
+            ] {
+                assert!(
+                    key.open(other, &mut fragment.to_vec()).is_none(),
+                    "{other:?}"
+                );
+            }
+            for length in 0..fragment.len() {
+                assert!(
+                    key.open(header, &mut fragment[..length].to_vec()).is_none(),
+                    "{length}"
+                );
+            }
+        }
+    }
+}

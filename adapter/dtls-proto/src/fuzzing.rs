@@ -1,0 +1,99 @@
+//! One entry a parser for arbitrary bytes; called by `arbtest` under `cargo test`, and by coverage-guided runs by hand.
+//!
+//! None of these may panic; where something was decoded, encoding it anew must give the same bytes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use crate::codec::Reader;
+use crate::codec::alert::Alert;
+use crate::codec::extension::HelloExtensions;
+use crate::codec::handshake::{Fragment, message, read_fragments};
+use crate::codec::hello::{ClientHello, HelloVerifyRequest, ServerHello};
+use crate::codec::key_exchange::{
+    decode_psk_identity, decode_psk_identity_hint, encode_psk_identity,
+};
+use crate::codec::record::{put_plain_record, split_first};
+use crate::config::Config;
+use crate::reassembly::{Limits, Reassembler};
+use crate::server::Server;
+
+/// The records of a datagram.
+pub fn records(bytes: &[u8]) {
+    let mut datagram = bytes.to_vec();
+    let mut rest = datagram.as_mut_slice();
+    let mut encoded = Vec::new();
+    while let Ok(split) = split_first(rest) {
+        put_plain_record(split.header, split.fragment, &mut encoded);
+        rest = split.rest;
+    }
+    assert!(bytes.starts_with(&encoded));
+}
+
+/// The bodies of all messages and of the alert.
+pub fn messages(bytes: &[u8]) {
+    if let Ok(hello) = ClientHello::decode(bytes) {
+        let again = hello.encode();
+        // An empty extensions block and none at all are the same to us.
+        assert!(again == bytes || hello.extensions.is_empty());
+        assert_eq!(
+            hello.suites().count().saturating_mul(2),
+            hello.cipher_suites.len()
+        );
+    }
+    if let Ok(hello) = ServerHello::decode(bytes) {
+        assert!(hello.encode() == bytes || hello.extensions.is_empty());
+    }
+    if let Ok(request) = HelloVerifyRequest::decode(bytes) {
+        assert_eq!(request.encode(), bytes);
+    }
+    if let Ok(identity) = decode_psk_identity(bytes) {
+        assert_eq!(encode_psk_identity(identity), bytes);
+        assert_eq!(decode_psk_identity_hint(bytes), Ok(identity));
+    }
+    if let Ok(alert) = Alert::decode(bytes) {
+        assert_eq!(alert.encode(), bytes);
+    }
+    if let Ok(extensions) = HelloExtensions::decode(bytes) {
+        let mut offered = Vec::new();
+        extensions.encode_offer(&mut offered);
+        if extensions.server_name != Some("") {
+            assert_eq!(HelloExtensions::decode(&offered), Ok(extensions));
+        }
+    }
+}
+
+/// Handshake fragments, as they stand in records, put together.
+pub fn fragments(bytes: &[u8]) {
+    let limits = Limits {
+        messages: 4,
+        bytes: 4096,
+    };
+    let mut reassembler = Reassembler::new(0, limits);
+    for fragment in read_fragments(bytes).filter_map(Result::ok) {
+        // Whether it is taken or not, what comes out must be whole.
+        reassembler.insert(&fragment).unwrap_or(());
+        while let Some(complete) = reassembler.peek() {
+            assert!(complete.body.len() <= limits.bytes);
+            let encoded = message(complete.message_type, complete.message_seq, &complete.body);
+            let decoded = Fragment::decode(&mut Reader::new(&encoded));
+            assert!(decoded.is_ok_and(|fragment| fragment.is_whole()));
+            reassembler.advance();
+        }
+    }
+}
+
+/// A datagram for a server that knows nobody: it must answer with no more than it got, and keep nothing.
+pub fn datagram(now: Instant, bytes: &[u8]) {
+    let mut server = Server::new(Config::default(), [0; 32]);
+    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 5683));
+    server.handle_datagram(now, peer, &mut bytes.to_vec());
+    let mut answered = 0_usize;
+    while let Some(transmit) = server.poll_transmit() {
+        answered = answered.saturating_add(transmit.payload.len());
+    }
+    assert!(answered <= bytes.len());
+    assert_eq!(server.poll_event(), None);
+    assert_eq!(server.poll_timeout(), None);
+    assert_eq!(server.handshaking(), 0);
+}

@@ -1,0 +1,13 @@
+//! Client and server cores on one clock, in virtual time, over a network that loses, doubles and delays by a seed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod network;
+mod pair;
+mod handshakes;
+mod bad_network;
+mod keys;
+mod floods;
+mod limits;
+mod live;
+mod hostile;
+mod bytes;
