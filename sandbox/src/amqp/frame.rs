@@ -3,9 +3,10 @@
 use std::io::{Error, ErrorKind};
 
 use fe2o3_amqp_types::performatives::{Performative, Transfer};
-use serde::{Deserialize, Serialize};
-use serde_amqp::{de::Deserializer, read::IoReader};
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::nesting::{is_shallow, performative_length};
 
 /// One frame of an open connection.
 pub(crate) struct Frame {
@@ -18,7 +19,7 @@ pub(crate) struct Frame {
 
 /// Reads the next frame. `None` when the other side ended the stream between two frames.
 pub(crate) async fn read(reader: &mut (impl AsyncRead + Unpin)) -> Result<Option<Frame>, Error> {
-    let Some((kind, channel, body)) = read_raw(reader).await? else {
+    let Some((kind, channel, mut body)) = read_raw(reader).await? else {
         return Ok(None);
     };
     if kind != TYPE_AMQP {
@@ -31,10 +32,12 @@ pub(crate) async fn read(reader: &mut (impl AsyncRead + Unpin)) -> Result<Option
             payload: body,
         }));
     }
-    let mut rest = body.as_slice();
-    let performative = Performative::deserialize(&mut Deserializer::new(IoReader::new(&mut rest)))
-        .map_err(malformed)?;
-    let payload = rest.to_vec();
+    let length = performative_length(&body).ok_or_else(|| malformed("no performative"))?;
+    let payload = body.split_off(length);
+    if !is_shallow(&body) {
+        return Err(malformed("values too deep in each other"));
+    }
+    let performative = serde_amqp::from_slice(&body).map_err(malformed)?;
     Ok(Some(Frame {
         channel,
         performative: Some(performative),

@@ -6,6 +6,7 @@
 //! shown byte for byte. Types and their encoding are those of `fe2o3-amqp-types` and `serde_amqp`.
 
 pub(crate) mod frame;
+mod nesting;
 pub(crate) mod outbox;
 pub(crate) mod sections;
 

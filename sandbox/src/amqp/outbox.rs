@@ -119,3 +119,49 @@ impl Outbox {
 
 const MAX_UNREAD: usize = 32 * 1024 * 1024;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::{MAX_UNREAD, Outbox};
+
+    #[tokio::test]
+    async fn what_was_pushed_is_written_before_the_end() {
+        let (mut near, mut far) = duplex(8);
+        let outbox = Arc::new(Outbox::default());
+        outbox.push(|bytes| bytes.extend_from_slice(b"first, "));
+        let writing = tokio::spawn({
+            let outbox = Arc::clone(&outbox);
+            async move { outbox.drain_into(&mut near).await }
+        });
+        outbox.push(|bytes| bytes.extend_from_slice(b"second"));
+        outbox.finish();
+        outbox.push(|bytes| bytes.extend_from_slice(b"too late"));
+        let mut read = String::new();
+        far.read_to_string(&mut read).await.unwrap();
+        assert_eq!(read, "first, second");
+        writing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_too_much_unread_is_cut_off() {
+        let (mut near, _far) = duplex(8);
+        let outbox = Outbox::default();
+        outbox.push(|bytes| bytes.resize(MAX_UNREAD + 1, 0));
+        assert!(outbox.drain_into(&mut near).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_gets_empty_frames() {
+        let (mut near, mut far) = duplex(64);
+        let outbox = Arc::new(Outbox::default());
+        outbox.set_heartbeat(Duration::from_secs(1));
+        let _writing = tokio::spawn(async move { outbox.drain_into(&mut near).await });
+        let mut frames = [0xff; 16];
+        far.read_exact(&mut frames).await.unwrap();
+        assert_eq!(frames, *b"\0\0\0\x08\x02\0\0\0\0\0\0\x08\x02\0\0\0");
+    }
+}

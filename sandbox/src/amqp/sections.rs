@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_amqp::{Value, de::Deserializer, descriptor::Descriptor, read::IoReader};
 use serde_json::{Map, json};
 
+use super::nesting::is_shallow;
+
 /// A message's sections in their order: name and content.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sections(Vec<(&'static str, Value)>);
@@ -15,6 +17,9 @@ pub(crate) struct Sections(Vec<(&'static str, Value)>);
 impl Sections {
     /// Takes a message apart. An error tells what could not be understood.
     pub(crate) fn decode(message: &[u8]) -> Result<Self, String> {
+        if !is_shallow(message) {
+            return Err("values too deep in each other".to_owned());
+        }
         let mut rest = message;
         let mut sections = Vec::new();
         while !rest.is_empty() {
@@ -265,6 +270,7 @@ mod tests {
         }
         assert!(Sections::decode(&raw[..5]).is_err());
         assert!(Sections::decode(&[0x41]).is_err());
+        assert!(Sections::decode(&[0xd0, 0, 0xff, 0xff, 0xff, 0, 0, 0, 1].repeat(7000)).is_err());
     }
 
     fn unhex(text: &str) -> Vec<u8> {
