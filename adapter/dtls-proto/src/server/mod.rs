@@ -2,6 +2,7 @@
 
 mod shared;
 mod negotiation;
+mod admission;
 mod handshake;
 mod session;
 mod idle;
@@ -14,9 +15,8 @@ use std::time::Instant;
 
 use crate::codec::ProtocolVersion;
 use crate::codec::alert::{Alert, AlertDescription};
-use crate::codec::handshake::{Fragment, HandshakeHeader, HandshakeType, message};
-use crate::codec::hello::{ClientHello, HelloVerifyRequest};
-use crate::codec::record::{ContentType, RecordHeader, put_plain_record, split_first};
+use crate::codec::handshake::HandshakeType;
+use crate::codec::record::{ContentType, RecordHeader, split_first};
 use crate::config::Config;
 use crate::cookie::Cookies;
 use crate::crypto::Psk;
@@ -24,9 +24,8 @@ use crate::event::{AssociationId, CloseReason, Event, SendError, Transmit};
 use crate::flight::CHANGE_CIPHER_SPEC;
 use crate::inbox::SealedRecord;
 use crate::protection::{OpenError, Protection};
-use crate::server::handshake::{Handshake, Offer, Progress};
+use crate::server::handshake::{Handshake, Progress};
 use crate::server::idle::IdleQueue;
-use crate::server::negotiation::Negotiated;
 use crate::server::session::{Receipt, Session};
 use crate::server::shared::Shared;
 use crate::statistics::{Statistics, count};
@@ -259,103 +258,6 @@ impl Server {
         }
     }
 
-    /// A ClientHello: nothing is kept before it brings a good cookie.
-    fn handle_client_hello(
-        &mut self,
-        now: Instant,
-        peer: SocketAddr,
-        header: RecordHeader,
-        fragment: &Fragment<'_>,
-    ) {
-        let statistics = &mut self.shared.statistics;
-        if !fragment.is_whole() {
-            return count(&mut statistics.fragmented_hellos);
-        }
-        let Ok(hello) = ClientHello::decode(fragment.body) else {
-            return count(&mut statistics.malformed_messages);
-        };
-        if !self.cookies.accepts(now, peer, &hello) {
-            if !hello.cookie.is_empty() {
-                count(&mut statistics.bad_cookies);
-            }
-            count(&mut statistics.cookies_sent);
-            let cookie = self.cookies.issue(now, peer, &hello);
-            let answer =
-                hello_verify_request(&cookie, header.sequence, fragment.header.message_seq);
-            return self.shared.transmit(peer, answer);
-        }
-        match Negotiated::choose(&hello, &self.shared.config.suites) {
-            Ok(negotiated) => {
-                let offer = Offer {
-                    hello,
-                    fragment: *fragment,
-                    record_sequence: header.sequence,
-                };
-                self.begin(now, peer, &offer, negotiated);
-            }
-            Err(alert) => {
-                count(&mut self.shared.statistics.handshakes_refused);
-                self.shared
-                    .transmit(peer, plain_alert(alert, header.sequence));
-            }
-        }
-    }
-
-    /// Begins a handshake, unless this hello is one we know or there is no room.
-    fn begin(&mut self, now: Instant, peer: SocketAddr, offer: &Offer<'_>, negotiated: Negotiated) {
-        let known = self.peers.get(&peer).copied().unwrap_or_default();
-        let random = &offer.hello.random;
-        let of_session = known.session.and_then(|id| self.sessions.get(&id));
-        if of_session.is_some_and(|session| session.is_from(random)) {
-            return count(&mut self.shared.statistics.duplicate_hellos);
-        }
-        if let Some(id) = known.handshake {
-            if let Some(handshake) = self
-                .handshakes
-                .get_mut(&id)
-                .filter(|handshake| handshake.is_from(random))
-            {
-                count(&mut self.shared.statistics.duplicate_hellos);
-                return handshake.repeat_flight(&mut self.shared);
-            }
-            self.forget_handshake(id, CloseReason::Replaced);
-        }
-        if !self.has_room(now, known.session) {
-            return count(&mut self.shared.statistics.handshakes_over_limit);
-        }
-        let association = self.new_association();
-        if let Some(handshake) =
-            Handshake::start(now, association, peer, offer, negotiated, &mut self.shared)
-        {
-            self.handshakes.insert(association, Box::new(handshake));
-            self.peers.entry(peer).or_default().handshake = Some(association);
-        }
-    }
-
-    /// Whether one more handshake may begin; if all places are taken, an idle association makes room. The association that would
-    /// be replaced doesn't count.
-    fn has_room(&mut self, now: Instant, replaced: Option<AssociationId>) -> bool {
-        let config = &self.shared.config;
-        if self.handshakes.len() >= config.max_handshakes {
-            return false;
-        }
-        let taken = self.handshakes.len().saturating_add(self.sessions.len());
-        if taken.saturating_sub(usize::from(replaced.is_some())) < config.max_associations {
-            return true;
-        }
-        let threshold = config.idle_threshold.as_secs();
-        let limit = u64::from(self.seconds(now))
-            .checked_sub(threshold)
-            .and_then(|limit| u32::try_from(limit).ok());
-        let idle = limit.and_then(|limit| self.idle.idle_since(limit, &mut self.sessions));
-        let Some(association) = idle else {
-            return false;
-        };
-        count(&mut self.shared.statistics.evictions);
-        self.forget_session(association, CloseReason::Evicted);
-        true
-    }
-
     /// A plaintext alert may come from anybody: it ends at most a handshake that has no keys yet, and nothing beside a live
     /// association.
     fn handle_plain_alert(&mut self, peer: SocketAddr, fragment: &[u8]) {
@@ -565,12 +467,6 @@ impl Server {
         }
     }
 
-    fn new_association(&mut self) -> AssociationId {
-        let id = self.next_association;
-        self.next_association = id.saturating_add(1);
-        AssociationId(id)
-    }
-
     /// The server's own clock: whole seconds since it was first told the time.
     fn seconds(&mut self, now: Instant) -> u32 {
         let origin = *self.origin.get_or_insert(now);
@@ -587,40 +483,5 @@ impl fmt::Debug for Server {
     }
 }
 
-/// The whole datagram that demands a cookie. Record and message have the numbers the ClientHello had, as nothing is kept that could
-/// count them (RFC 6347 §4.2.1).
-fn hello_verify_request(cookie: &[u8], record_sequence: u64, message_seq: u16) -> Vec<u8> {
-    let body = HelloVerifyRequest {
-        version: ProtocolVersion::DTLS_1_0,
-        cookie,
-    }
-    .encode();
-    let message = message(HandshakeType::HELLO_VERIFY_REQUEST, message_seq, &body);
-    let header = RecordHeader {
-        version: ProtocolVersion::DTLS_1_0,
-        ..RecordHeader::new(ContentType::HANDSHAKE, 0, record_sequence)
-    };
-    plain_record(header, &message)
-}
-
-fn plain_alert(alert: AlertDescription, record_sequence: u64) -> Vec<u8> {
-    let header = RecordHeader::new(ContentType::ALERT, 0, record_sequence);
-    plain_record(header, &Alert::fatal(alert).encode())
-}
-
-fn plain_record(header: RecordHeader, fragment: &[u8]) -> Vec<u8> {
-    let mut datagram = Vec::with_capacity(header.encoded_length().saturating_add(fragment.len()));
-    put_plain_record(header, fragment, &mut datagram);
-    datagram
-}
-
 /// See [`Server::MAX_PSK_IDENTITY`].
 pub(crate) const MAX_PSK_IDENTITY: usize = 512;
-
-/// What a HelloVerifyRequest takes must stay below what the shortest ClientHello has.
-const _: () = {
-    let headers = crate::codec::record::HEADER_LENGTH + HandshakeHeader::LENGTH;
-    let request = headers + 2 + 1 + crate::cookie::COOKIE_LENGTH;
-    let shortest_hello = headers + 2 + 32 + 1 + 1 + 4 + 2;
-    assert!(request <= shortest_hello);
-};
