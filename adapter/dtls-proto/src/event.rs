@@ -56,6 +56,8 @@ pub enum Event {
     ApplicationData {
         /// Whose.
         association: AssociationId,
+        /// Whence the record came.
+        peer: SocketAddr,
         /// The plaintext.
         data: Vec<u8>,
     },

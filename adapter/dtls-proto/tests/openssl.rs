@@ -332,7 +332,9 @@ fn answer(server: &mut Server, event: Event) -> Seen {
             Seen::Identity
         }
         Event::Established { .. } => Seen::Established,
-        Event::ApplicationData { association, data } => {
+        Event::ApplicationData {
+            association, data, ..
+        } => {
             server.send(Instant::now(), association, &data).unwrap();
             Seen::Data
         }

@@ -13,6 +13,8 @@ mod udp;
 
 mod listener;
 
-pub use dtls_proto::{AssociationId, Config, Psk, Statistics};
-pub use listener::{Event, KeyStore, Listener};
+pub use dtls_proto::{
+    AlertDescription, AssociationId, CipherSuite, CloseReason, Config, Psk, Statistics,
+};
+pub use listener::{Event, Gauges, KeyStore, Listener};
 pub use udp::{Batch, UdpSocket};

@@ -10,8 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dtls_proto::{AssociationId, Config, Event as CoreEvent, Psk, Server, Statistics};
-use tokio::task::JoinSet;
+use dtls_proto::{
+    AssociationId, CipherSuite, CloseReason, Config, Event as CoreEvent, Psk, Server, Statistics,
+};
+use tokio::{
+    sync::Semaphore,
+    task::{AbortHandle, JoinSet},
+};
 
 use crate::udp::{Batch, UdpSocket};
 
@@ -27,15 +32,29 @@ pub trait KeyStore: Send + Sync + 'static {
     -> impl Future<Output = Option<(Psk, Self::Principal)>> + Send;
 }
 
-/// What [`Listener::next`] tells.
+/// What [`Listener::next`] tells. Each `Established` is followed, in the end, by exactly one `Closed`.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event<P> {
+    /// A peer has proved who it is; data may flow.
+    Established {
+        /// The new session.
+        association: AssociationId,
+        /// Whose session it is.
+        principal: P,
+        /// The address the peer has now.
+        peer: SocketAddr,
+        /// What protects the records.
+        suite: CipherSuite,
+    },
     /// A record of an authenticated peer.
     ApplicationData {
         /// The session it belongs to.
         association: AssociationId,
         /// Whose session it is.
         principal: P,
+        /// Whence the record came.
+        peer: SocketAddr,
         /// The opened content.
         data: Vec<u8>,
     },
@@ -43,7 +62,23 @@ pub enum Event<P> {
     Closed {
         /// The session that is over.
         association: AssociationId,
+        /// Whose session it was.
+        principal: P,
+        /// Why it is over.
+        reason: CloseReason,
     },
+}
+
+/// How much of everything there is at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gauges {
+    /// Established sessions.
+    pub sessions: usize,
+    /// Handshakes under way, those that wait for a key among them.
+    pub handshakes: usize,
+    /// Look-ups of keys that run or wait for their turn.
+    pub lookups: usize,
 }
 
 /// A DTLS server on one UDP socket.
@@ -54,9 +89,13 @@ pub struct Listener<K: KeyStore> {
     server: Server,
     keys: Arc<K>,
     lookups: JoinSet<(AssociationId, Found<K>)>,
+    /// What each handshake that waits for an answer has running for it.
+    running: HashMap<AssociationId, AbortHandle>,
+    /// How many look-ups the store is asked for at a time.
+    turns: Arc<Semaphore>,
     /// How long a look-up may take, the same as the handshake waits for it.
     lookup_deadline: Duration,
-    principals: HashMap<AssociationId, K::Principal>,
+    principals: HashMap<AssociationId, Holder<K::Principal>>,
     events: VecDeque<Event<K::Principal>>,
     unsent: u64,
 }
@@ -71,11 +110,21 @@ impl<K: KeyStore> Listener<K> {
             server: Server::new(config, seed),
             keys,
             lookups: JoinSet::new(),
+            running: HashMap::new(),
+            turns: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             lookup_deadline,
             principals: HashMap::new(),
             events: VecDeque::new(),
             unsent: 0,
         }
+    }
+
+    /// Asks the key store for at most `limit` keys at a time (at least one); further look-ups wait for their turn as long as their
+    /// handshake does. Before this is called, the limit is 1,024.
+    #[must_use]
+    pub fn with_max_lookups(mut self, limit: usize) -> Self {
+        self.turns = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
+        self
     }
 
     /// The next thing the caller must know. Cancel safe.
@@ -129,6 +178,15 @@ impl<K: KeyStore> Listener<K> {
         self.server.established()
     }
 
+    /// What there is on this port at the moment.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            sessions: self.server.established(),
+            handshakes: self.server.handshaking(),
+            lookups: self.lookups.len(),
+        }
+    }
+
     /// Datagrams the kernel had no room for.
     pub fn unsent(&self) -> u64 {
         self.unsent
@@ -143,8 +201,12 @@ impl<K: KeyStore> Listener<K> {
     }
 
     fn answer(&mut self, association: AssociationId, found: Found<K>) {
+        if self.running.remove(&association).is_none() {
+            // The handshake ended just before.
+            return;
+        }
         let key = found.map(|(key, principal)| {
-            self.principals.insert(association, principal);
+            self.principals.insert(association, Holder::new(principal));
             key
         });
         self.server.provide_psk(Instant::now(), association, key);
@@ -164,15 +226,18 @@ impl<K: KeyStore> Listener<K> {
                     association,
                     peer,
                     suite,
+                } => self.on_established(association, peer, suite),
+                CoreEvent::ApplicationData {
+                    association,
+                    peer,
+                    data,
                 } => {
-                    tracing::debug!(%peer, suite = suite.name(), ?association, "DTLS session established");
-                }
-                CoreEvent::ApplicationData { association, data } => {
-                    if let Some(principal) = self.principals.get(&association) {
-                        let principal = principal.clone();
+                    if let Some(holder) = self.principals.get(&association) {
+                        let principal = holder.principal.clone();
                         self.events.push_back(Event::ApplicationData {
                             association,
                             principal,
+                            peer,
                             data,
                         });
                     }
@@ -180,13 +245,40 @@ impl<K: KeyStore> Listener<K> {
                 CoreEvent::Closed {
                     association,
                     reason,
-                } => {
-                    tracing::debug!(?association, ?reason, "DTLS session closed");
-                    self.principals.remove(&association);
-                    self.events.push_back(Event::Closed { association });
-                }
+                } => self.on_closed(association, reason),
                 _ => {}
             }
+        }
+        // What an event led to may have to be sent.
+        self.flush();
+    }
+
+    fn on_established(&mut self, association: AssociationId, peer: SocketAddr, suite: CipherSuite) {
+        tracing::debug!(%peer, suite = suite.name(), %association, "DTLS session established");
+        if let Some(holder) = self.principals.get_mut(&association) {
+            holder.established = true;
+            let principal = holder.principal.clone();
+            self.events.push_back(Event::Established {
+                association,
+                principal,
+                peer,
+                suite,
+            });
+        }
+    }
+
+    fn on_closed(&mut self, association: AssociationId, reason: CloseReason) {
+        tracing::debug!(%association, ?reason, "DTLS session closed");
+        if let Some(lookup) = self.running.remove(&association) {
+            lookup.abort();
+        }
+        let holder = self.principals.remove(&association);
+        if let Some(holder) = holder.filter(|holder| holder.established) {
+            self.events.push_back(Event::Closed {
+                association,
+                principal: holder.principal,
+                reason,
+            });
         }
     }
 
@@ -198,13 +290,37 @@ impl<K: KeyStore> Listener<K> {
         }
     }
 
-    /// Starts a look-up; there are never more of them than half-open handshakes, which the core bounds.
+    /// Starts a look-up. There are never more of them than half-open handshakes, which the core bounds: one that ends takes its
+    /// look-up with it.
     fn look_up(&mut self, association: AssociationId, identity: Vec<u8>) {
-        let (keys, deadline) = (Arc::clone(&self.keys), self.lookup_deadline);
-        self.lookups.spawn(async move {
-            let found = tokio::time::timeout(deadline, keys.key(identity)).await;
-            (association, found.ok().flatten())
+        let (keys, turns) = (Arc::clone(&self.keys), Arc::clone(&self.turns));
+        let deadline = self.lookup_deadline;
+        let lookup = self.lookups.spawn(async move {
+            let found = tokio::time::timeout(deadline, async {
+                // Never closed, so there is always a turn to wait for.
+                let _turn = turns.acquire().await.ok()?;
+                keys.key(identity).await
+            });
+            (association, found.await.ok().flatten())
         });
+        self.running.insert(association, lookup);
+    }
+}
+
+/// Who a handshake or session belongs to.
+#[derive(Debug)]
+struct Holder<P> {
+    principal: P,
+    /// Whether the caller was told of the session.
+    established: bool,
+}
+
+impl<P> Holder<P> {
+    fn new(principal: P) -> Self {
+        Self {
+            principal,
+            established: false,
+        }
     }
 }
 
@@ -218,3 +334,6 @@ async fn until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// How many keys are asked for at a time, unless told otherwise.
+const MAX_LOOKUPS: usize = 1024;

@@ -103,6 +103,7 @@ impl Session {
                 self.last_flight = None;
                 shared.events.push_back(Event::ApplicationData {
                     association,
+                    peer: self.peer,
                     data: plaintext.to_vec(),
                 });
                 Receipt::Taken

@@ -1,0 +1,250 @@
+//! The listener with real sockets on loopback, devices played by `dtls-client`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use dtls_client::{Client, Config as ClientConfig, Event as DeviceEvent};
+use dtls_server::{CloseReason, Config, Event, KeyStore, Listener, Psk, UdpSocket};
+use tokio::{net::UdpSocket as TokioSocket, sync::Semaphore, time::timeout};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Knows every identity; one that starts with "slow" is found only once a permit is given.
+#[derive(Debug)]
+struct Store {
+    gate: Semaphore,
+    asked: Semaphore,
+}
+
+impl Store {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            gate: Semaphore::new(0),
+            asked: Semaphore::new(0),
+        })
+    }
+}
+
+impl KeyStore for Store {
+    type Principal = String;
+
+    async fn key(&self, identity: Vec<u8>) -> Option<(Psk, String)> {
+        self.asked.add_permits(1);
+        let identity = String::from_utf8(identity).ok()?;
+        if identity.starts_with("slow") {
+            self.gate.acquire().await.ok()?.forget();
+        }
+        Some((Psk::from(b"secret".as_slice()), identity))
+    }
+}
+
+struct Device {
+    socket: TokioSocket,
+    client: Client,
+}
+
+impl Device {
+    async fn new(identity: &str, server: SocketAddr) -> Self {
+        let socket = TokioSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(server).await.unwrap();
+        let client = Client::new(Instant::now(), ClientConfig::new(identity, b"secret")).unwrap();
+        Self { socket, client }
+    }
+
+    async fn event(&mut self) -> DeviceEvent {
+        timeout(LIMIT, async {
+            let mut buffer = [0; 2048];
+            loop {
+                while let Some(datagram) = self.client.poll_transmit() {
+                    self.socket.send(&datagram).await.unwrap();
+                }
+                if let Some(event) = self.client.poll_event() {
+                    return event;
+                }
+                let due = self.client.poll_timeout().unwrap_or(Instant::now() + LIMIT);
+                match tokio::time::timeout_at(due.into(), self.socket.recv(&mut buffer)).await {
+                    Ok(received) => self
+                        .client
+                        .handle_datagram(Instant::now(), &mut buffer[..received.unwrap()]),
+                    Err(_) => self.client.handle_timeout(Instant::now()),
+                }
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("nothing happened to {:?}", self.client))
+    }
+
+    async fn say(&mut self, text: &[u8]) {
+        self.client.send(Instant::now(), text).unwrap();
+        while let Some(datagram) = self.client.poll_transmit() {
+            self.socket.send(&datagram).await.unwrap();
+        }
+    }
+
+    async fn greet(&mut self) {
+        let event = self.event().await;
+        assert!(
+            matches!(event, DeviceEvent::Established { .. }),
+            "{event:?}"
+        );
+    }
+}
+
+fn listener(store: &Arc<Store>, config: Config) -> (Listener<Store>, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = Listener::new(socket, config, [7; 32], Arc::clone(store));
+    let address = listener.local_address().unwrap();
+    (listener, address)
+}
+
+async fn next(listener: &mut Listener<Store>) -> Event<String> {
+    timeout(LIMIT, listener.next()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_session_tells_its_beginning_its_data_and_its_end() {
+    let store = Store::new();
+    let (mut listener, address) = listener(&store, Config::default());
+    let mut device = Device::new("sensor1@T", address).await;
+    let peer_address = device.socket.local_addr().unwrap();
+    let ((), first) = tokio::join!(device.greet(), next(&mut listener));
+    let Event::Established {
+        association,
+        principal,
+        peer,
+        ..
+    } = first
+    else {
+        panic!("{first:?}")
+    };
+    assert_eq!((principal.as_str(), peer), ("sensor1@T", peer_address));
+    assert_eq!(listener.gauges().sessions, 1);
+    assert_eq!(listener.gauges().handshakes, 0);
+    assert_eq!(listener.gauges().lookups, 0);
+
+    device.say(b"21.5").await;
+    let event = next(&mut listener).await;
+    let Event::ApplicationData { data, peer, .. } = event else {
+        panic!("{event:?}")
+    };
+    assert_eq!((data.as_slice(), peer), (&b"21.5"[..], peer_address));
+    assert!(listener.send(association, b"thanks"));
+    assert_eq!(
+        device.event().await,
+        DeviceEvent::ApplicationData(b"thanks".to_vec())
+    );
+
+    device.client.close(Instant::now());
+    while let Some(datagram) = device.client.poll_transmit() {
+        device.socket.send(&datagram).await.unwrap();
+    }
+    let event = next(&mut listener).await;
+    let Event::Closed {
+        principal, reason, ..
+    } = event
+    else {
+        panic!("{event:?}")
+    };
+    assert_eq!(principal, "sensor1@T");
+    assert_eq!(reason, CloseReason::PeerClosed);
+    assert_eq!(listener.gauges().sessions, 0);
+    assert!(!listener.send(association, b"gone"));
+}
+
+#[tokio::test]
+async fn a_slow_look_up_delays_nobody_else() {
+    let store = Store::new();
+    let (mut listener, address) = listener(&store, Config::default());
+    let mut slow = Device::new("slow@T", address).await;
+    let mut quick = Device::new("quick@T", address).await;
+    // The slow device's key is asked for and can't be found before the gate opens.
+    tokio::select! {
+        _ = slow.event() => panic!("the gate is shut"),
+        _ = listener.next() => panic!("the gate is shut"),
+        asked = store.asked.acquire() => asked.unwrap().forget(),
+    }
+    tokio::join!(quick.greet(), next(&mut listener));
+    quick.say(b"here").await;
+    let event = next(&mut listener).await;
+    assert!(
+        matches!(&event, Event::ApplicationData { principal, .. } if principal == "quick@T"),
+        "{event:?}"
+    );
+    store.gate.add_permits(1);
+    let ((), event) = tokio::join!(slow.greet(), next(&mut listener));
+    assert!(
+        matches!(&event, Event::Established { principal, .. } if principal == "slow@T"),
+        "{event:?}"
+    );
+}
+
+#[tokio::test]
+async fn look_ups_wait_for_their_turn() {
+    let store = Store::new();
+    let (listener, address) = listener(&store, Config::default());
+    let mut listener = listener.with_max_lookups(1);
+    let mut first = Device::new("slow1@T", address).await;
+    tokio::select! {
+        _ = first.event() => panic!("the gate is shut"),
+        _ = listener.next() => panic!("the gate is shut"),
+        asked = store.asked.acquire() => asked.unwrap().forget(),
+    }
+    let mut second = Device::new("slow2@T", address).await;
+    let second_waits = async {
+        while listener.gauges().lookups < 2 {
+            // Only events end `next`, and there can be none.
+            let pause = timeout(Duration::from_millis(5), listener.next()).await;
+            assert!(pause.is_err(), "{pause:?}");
+        }
+    };
+    tokio::select! {
+        _ = second.event() => panic!("the gate is shut"),
+        () = second_waits => {}
+    }
+    assert_eq!(
+        store.asked.available_permits(),
+        0,
+        "the second was not asked for"
+    );
+    store.gate.add_permits(2);
+    let both = async {
+        next(&mut listener).await;
+        next(&mut listener).await;
+    };
+    tokio::join!(first.greet(), second.greet(), both);
+    assert_eq!(listener.gauges().sessions, 2);
+}
+
+#[tokio::test]
+async fn a_look_up_ends_with_its_handshake_and_the_caller_hears_nothing() {
+    let store = Store::new();
+    let mut config = Config::default();
+    config.psk_deadline = Duration::from_millis(100);
+    config.retransmission_timeout = Duration::from_millis(50);
+    config.max_retransmissions = 1;
+    let (mut listener, address) = listener(&store, config);
+    let mut device = Device::new("slow@T", address).await;
+    let over = async {
+        while listener.statistics().handshakes_expired == 0 || listener.gauges().lookups > 0 {
+            let pause = timeout(Duration::from_millis(5), listener.next()).await;
+            assert!(pause.is_err(), "{pause:?}");
+        }
+    };
+    timeout(LIMIT, async {
+        tokio::select! {
+            _ = device.event() => panic!("the gate is shut"),
+            () = over => {}
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(listener.gauges(), dtls_server::Gauges::default());
+}
