@@ -23,6 +23,7 @@
 pub mod world;
 mod amqp;
 mod amqp_peer;
+mod command_router;
 mod registry;
 pub mod northbound;
 pub mod device;

@@ -30,13 +30,6 @@ impl Service {
         }
     }
 
-    /// Whether responses may be received at this source address: below the address that requests go to.
-    pub(crate) fn is_reply_address(address: &str) -> bool {
-        address
-            .rsplit_once('/')
-            .is_some_and(|(before, last)| !last.is_empty() && Self::at(before).is_some())
-    }
-
     fn name(&self) -> &'static str {
         match self {
             Self::Tenant => "tenant",
@@ -70,6 +63,7 @@ pub(crate) struct Response {
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Body {
+    None,
     Json(Value),
     Text(&'static str),
 }
@@ -211,6 +205,24 @@ fn credentials(world: &World, tenant: &str, request: &Request<'_>) -> Outcome {
         json!({"device-id": id, "type": "psk", "auth-id": auth_id, "enabled": true, "secrets": [secret]}),
         "no-cache",
     ))
+}
+
+/// Why a device cannot be asserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    Tenant,
+    Device,
+}
+
+/// The gateways of an enabled device, as its assertion has them.
+pub(crate) fn gateways_of_enabled<'a>(
+    world: &'a World,
+    tenant: &str,
+    id: &str,
+) -> Result<Vec<&'a str>, Unknown> {
+    let tenant = world.tenants.get(tenant).ok_or(Unknown::Tenant)?;
+    let device = enabled(tenant, id).ok_or(Unknown::Device)?;
+    Ok(gateways_of(tenant, device))
 }
 
 /// The explicit gateways of a device, then the members of its groups.
@@ -498,30 +510,6 @@ tenants:
                 (response.status, response.cache_control, response.body),
                 expected,
                 "{case}"
-            );
-        }
-    }
-
-    #[test]
-    fn only_the_addresses_of_the_registry_are_services() {
-        for (address, service, reply) in [
-            ("tenant", true, false),
-            ("tenant/1-2", false, true),
-            ("registration/T", true, false),
-            ("registration/T/1-2", false, true),
-            ("credentials/T", true, false),
-            ("registration", false, false),
-            ("registration/", false, false),
-            ("telemetry/T", false, false),
-            ("tenant/", false, false),
-        ] {
-            assert_eq!(
-                (
-                    Service::at(address).is_some(),
-                    Service::is_reply_address(address)
-                ),
-                (service, reply),
-                "{address}"
             );
         }
     }

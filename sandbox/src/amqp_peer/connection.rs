@@ -4,7 +4,7 @@ use std::{
     io::{Error, ErrorKind},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fe2o3_amqp_types::{
@@ -14,8 +14,8 @@ use fe2o3_amqp_types::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    time::{sleep, timeout},
+    sync::{Notify, Semaphore},
+    time::{sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -38,6 +38,12 @@ impl Peer {
         let address = listener.local_addr()?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let router = Arc::new(Mutex::new(Router::new(world)));
+        let due = lock(&router).deadlines.changed();
+        tasks.spawn(release_late_commands(
+            Arc::clone(&router),
+            due,
+            stop.clone(),
+        ));
         tasks.spawn(accept(listener, router, stop.clone(), tasks.clone()));
         Ok(Self {
             address,
@@ -103,6 +109,27 @@ async fn accept(
             }
             drop(place);
         });
+    }
+}
+
+/// Releases each command that no adapter settles in time.
+async fn release_late_commands(
+    router: Arc<Mutex<Router>>,
+    changed: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    loop {
+        let next = lock(&router).release_late_commands(Instant::now());
+        let wait = async {
+            match next {
+                Some(next) => sleep_until(next.into()).await,
+                None => changed.notified().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = wait => {}
+        }
     }
 }
 

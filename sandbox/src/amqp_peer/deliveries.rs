@@ -9,6 +9,7 @@ use fe2o3_amqp_types::{
 };
 
 use super::{
+    commands::outcome_of_command,
     links::{Goal, LinkEnd, MAX_MESSAGE_SIZE},
     router::Router,
 };
@@ -17,23 +18,33 @@ use crate::amqp::frame;
 /// A message on its way.
 pub(super) struct Delivery {
     /// The sender's link and its number for the delivery; none when the sender waits for no outcome.
-    origin: Option<(u64, u32)>,
-    address: String,
-    message: Arc<Vec<u8>>,
-    format: u32,
-    settled: bool,
+    pub(super) origin: Option<(u64, u32)>,
+    pub(super) kind: Kind,
+    pub(super) address: String,
+    pub(super) message: Arc<Vec<u8>>,
+    pub(super) format: u32,
+    pub(super) settled: bool,
     /// Whether it waits at its address for credit.
-    waiting: bool,
+    pub(super) waiting: bool,
     /// The receiver's link.
-    receiver: Option<u64>,
+    pub(super) receiver: Option<u64>,
+}
+
+/// Who takes part in a delivery.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Sender and receiver only: all that is said passes as it is.
+    Passed,
+    /// The command router stands between them (spec: command-routing §5).
+    Command,
 }
 
 /// A message of which not all has come.
 pub(super) struct Partial {
-    number: u32,
-    format: u32,
-    settled: bool,
-    message: Vec<u8>,
+    pub(super) number: u32,
+    pub(super) format: u32,
+    pub(super) settled: bool,
+    pub(super) message: Vec<u8>,
 }
 
 impl Router {
@@ -113,6 +124,12 @@ impl Router {
                 self.grant_request(id);
                 return;
             }
+            Goal::Commands { tenant } => {
+                let tenant = tenant.clone();
+                self.on_command(id, &tenant, &whole);
+                self.grant(id);
+                return;
+            }
             Goal::Address(address) => address.clone(),
         };
         let heard = self
@@ -139,6 +156,7 @@ impl Router {
             delivery,
             Delivery {
                 origin: (!whole.settled).then_some((id, whole.number)),
+                kind: Kind::Passed,
                 address: address.clone(),
                 message: Arc::new(whole.message),
                 format: whole.format,
@@ -174,7 +192,7 @@ impl Router {
     }
 
     /// The receiver with credit whose turn it is, among those of the highest priority that is attached.
-    fn next_receiver(&self, address: &str) -> Option<u64> {
+    pub(super) fn next_receiver(&self, address: &str) -> Option<u64> {
         let known = self.addresses.get(address)?;
         let all = known
             .receivers
@@ -195,13 +213,14 @@ impl Router {
         ready.get(turn).copied()
     }
 
-    fn deliver(&mut self, id: u64, receiver: u64) {
+    pub(super) fn deliver(&mut self, id: u64, receiver: u64) {
         let Some(delivery) = self.deliveries.get_mut(&id) else {
             return;
         };
-        delivery.waiting = false;
+        if std::mem::take(&mut delivery.waiting) {
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(delivery.message.len());
+        }
         delivery.receiver = Some(receiver);
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(delivery.message.len());
         let (message, format) = (Arc::clone(&delivery.message), delivery.format);
         let sender_settled = delivery.settled;
         // From here on only the receiver holds the message.
@@ -346,6 +365,10 @@ impl Router {
         if delivery.waiting {
             self.waiting_bytes = self.waiting_bytes.saturating_sub(delivery.message.len());
         }
+        let state = match delivery.kind {
+            Kind::Passed => state,
+            Kind::Command => outcome_of_command(state),
+        };
         let Some((link, number)) = delivery.origin else {
             return;
         };
@@ -440,7 +463,7 @@ impl Router {
         }
     }
 
-    fn settle(&self, connection: u64, channel: u16, number: u32, state: DeliveryState) {
+    pub(super) fn settle(&self, connection: u64, channel: u16, number: u32, state: DeliveryState) {
         self.send(
             connection,
             channel,
@@ -456,7 +479,7 @@ pub(super) enum Settled {
     No,
 }
 
-const fn disposition_of(role: Role, number: u32, state: DeliveryState) -> Disposition {
+pub(super) const fn disposition_of(role: Role, number: u32, state: DeliveryState) -> Disposition {
     Disposition {
         role,
         first: number,

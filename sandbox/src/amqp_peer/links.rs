@@ -12,9 +12,10 @@ use serde_amqp::Value;
 
 use super::{
     deliveries::Partial,
+    requests::Service,
     router::{HANDLE_MAX, LinkState, Router},
 };
-use crate::{amqp::error, registry::Service};
+use crate::amqp::error;
 
 /// A link of a client, seen from here.
 pub(super) struct Link {
@@ -47,6 +48,10 @@ pub(super) enum LinkEnd {
 pub(super) enum Goal {
     Address(String),
     Service(Service),
+    /// To the command router: commands for the devices of a tenant.
+    Commands {
+        tenant: String,
+    },
 }
 
 /// Where a receiver's messages come from.
@@ -113,6 +118,9 @@ impl Router {
                 );
             }
             Some(service) => Goal::Service(service),
+            None if let Some(tenant) = commands_for(&address) => Goal::Commands {
+                tenant: tenant.to_owned(),
+            },
             None if is_passed_on(&address) => Goal::Address(address.clone()),
             None => {
                 return self.refuse(
@@ -160,6 +168,7 @@ impl Router {
                 self.grant(link);
             }
             Goal::Service(_) => self.tell_credit(link),
+            Goal::Commands { .. } => self.grant(link),
         }
     }
 
@@ -349,7 +358,10 @@ impl Router {
                 self.forget_receiver(id, link.connection, link.channel);
                 String::new()
             }
-            LinkEnd::From { .. } => String::new(),
+            LinkEnd::From { .. } => {
+                self.forget_sender(id, link.connection, link.channel, "");
+                String::new()
+            }
         };
         if let Some(session) = self.session(link.connection, link.channel) {
             session.links.remove(&link.handle);
@@ -391,18 +403,23 @@ impl Router {
             return;
         };
         let LinkEnd::From {
-            target: Goal::Address(address),
-            unsettled,
-            ..
+            target, unsettled, ..
         } = &known.end
         else {
             return;
         };
         let due = MESSAGE_CREDIT.saturating_sub(*unsettled);
-        let heard = self
-            .addresses
-            .get(address)
-            .is_some_and(|address| !address.receivers.is_empty());
+        let heard = match target {
+            Goal::Address(address) => self
+                .addresses
+                .get(address)
+                .is_some_and(|address| !address.receivers.is_empty()),
+            // The command router listens for every tenant that there is.
+            Goal::Commands { tenant } => {
+                (self.world).look(|world| world.tenants.contains_key(tenant))
+            }
+            Goal::Service(_) => return,
+        };
         if heard && due > known.credit && known.credit <= due / 2 {
             known.credit = due;
             self.tell_credit(link);
@@ -468,6 +485,13 @@ impl Router {
     }
 }
 
+/// The tenant whose commands are sent to this address.
+fn commands_for(address: &str) -> Option<&str> {
+    address
+        .strip_prefix("command/")
+        .filter(|tenant| !tenant.is_empty() && !tenant.contains('/'))
+}
+
 /// The addresses whose messages are passed from senders to receivers.
 fn is_passed_on(address: &str) -> bool {
     let (endpoint, rest) = address.split_once('/').unwrap_or((address, ""));
@@ -476,7 +500,7 @@ fn is_passed_on(address: &str) -> bool {
 
 fn unknown(address: &str) -> String {
     format!(
-        "no node `{address}` here; there are {}/..., tenant, registration/<tenant>, credentials/<tenant>",
+        "no node `{address}` here; there are {}/..., command/<tenant> to send to, tenant, registration/<tenant>, credentials/<tenant>, cmd_router/<tenant>",
         ENDPOINTS.join("/..., ")
     )
 }
@@ -494,10 +518,9 @@ fn priority(attach: &Attach) -> i32 {
 pub(crate) const PRIORITY: &str = "priority";
 pub(super) const MAX_MESSAGE_SIZE: usize = 1024 * 1024;
 
-const ENDPOINTS: [&str; 6] = [
+const ENDPOINTS: [&str; 5] = [
     "telemetry",
     "event",
-    "command",
     "command_response",
     "command_internal",
     "notification",

@@ -1,4 +1,6 @@
-//! Requests to the registry and the responses to them (spec: registry-apis A.1).
+//! Requests to the registry and the command router, and the responses to them (spec: registry-apis A.1).
+
+use std::time::Instant;
 
 use fe2o3_amqp_types::{
     messaging::{
@@ -18,8 +20,35 @@ use crate::{
         frame::encode,
         sections::{CORRELATION_ID, MESSAGE_ID, REPLY_TO, SUBJECT, Sections},
     },
-    registry::{self, Body, Request, Response, Service},
+    registry::{self, Body, Request, Response},
 };
+
+/// Which API a link leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Service {
+    Registry(registry::Service),
+    CommandRouter { tenant: String },
+}
+
+impl Service {
+    /// The service behind the target address of a request link, if it is one.
+    pub(super) fn at(address: &str) -> Option<Self> {
+        match address.split_once('/') {
+            Some(("cmd_router", tenant)) if !tenant.is_empty() && !tenant.contains('/') => {
+                let tenant = tenant.to_owned();
+                Some(Self::CommandRouter { tenant })
+            }
+            _ => registry::Service::at(address).map(Self::Registry),
+        }
+    }
+
+    /// Whether responses may be received at this source address: below the address that requests go to.
+    pub(super) fn is_reply_address(address: &str) -> bool {
+        address
+            .rsplit_once('/')
+            .is_some_and(|(before, last)| !last.is_empty() && Self::at(before).is_some())
+    }
+}
 
 impl Router {
     /// Answers a request over the reply link that it names. What is returned is the outcome of the request itself.
@@ -42,23 +71,26 @@ impl Router {
         else {
             return rejected();
         };
-        let body = sections.body();
-        let request = Request {
-            subject,
-            tenant_id: sections.application_string("tenant_id"),
-            device_id: sections.application_string("device_id"),
-            gateway_id: sections.application_string("gateway_id"),
-            body: &body,
+        let response = match service {
+            Service::Registry(service) => {
+                let body = sections.body();
+                let request = Request {
+                    subject,
+                    tenant_id: sections.application_string("tenant_id"),
+                    device_id: sections.application_string("device_id"),
+                    gateway_id: sections.application_string("gateway_id"),
+                    body: &body,
+                };
+                self.world
+                    .look(|world| registry::respond(world, service, &request))
+            }
+            Service::CommandRouter { tenant } => {
+                let commands = &mut self.commands;
+                self.world
+                    .look(|world| commands.respond(world, tenant, subject, message, Instant::now()))
+            }
         };
-        let response = self
-            .world
-            .look(|world| registry::respond(world, service, &request));
-        tracing::debug!(
-            ?service,
-            subject,
-            status = response.status,
-            "registry request"
-        );
+        tracing::debug!(?service, subject, status = response.status, "request");
         let number = self.next_id();
         let response = encode_response(&response, correlation, number);
         // A reply link on another connection is as good as none.
@@ -107,14 +139,15 @@ impl Router {
 
 fn encode_response(response: &Response, correlation: MessageId, number: u64) -> Vec<u8> {
     let (content_type, body) = match &response.body {
-        Body::Json(json) => ("application/json", json.to_string()),
-        Body::Text(text) => ("text/plain", (*text).to_owned()),
+        Body::None => (None, None),
+        Body::Json(json) => (Some("application/json"), Some(json.to_string())),
+        Body::Text(text) => (Some("text/plain"), Some((*text).to_owned())),
     };
     let properties = Properties {
         message_id: Some(MessageId::String(format!("sandbox-{number}"))),
         to: Some(response.to.clone()),
         correlation_id: Some(correlation),
-        content_type: Some(Symbol::from(content_type)),
+        content_type: content_type.map(Symbol::from),
         ..Properties::default()
     };
     let mut application = ApplicationProperties::default();
@@ -140,7 +173,9 @@ fn encode_response(response: &Response, correlation: MessageId, number: u64) -> 
     );
     let mut message = encode(&properties);
     message.extend(encode(&application));
-    message.extend(encode(&Data(Binary::from(body.into_bytes()))));
+    // Without any body section it would be no AMQP message (part 3 §3.2).
+    let body = body.unwrap_or_default().into_bytes();
+    message.extend(encode(&Data(Binary::from(body))));
     message
 }
 
@@ -167,3 +202,36 @@ fn text(value: Option<&Value>) -> Option<&str> {
 }
 
 const MAX_WAITING_REPLIES: usize = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::Service;
+
+    #[test]
+    fn only_the_addresses_of_the_registry_and_the_command_router_are_services() {
+        for (address, service, reply) in [
+            ("tenant", true, false),
+            ("tenant/1-2", false, true),
+            ("registration/T", true, false),
+            ("registration/T/1-2", false, true),
+            ("credentials/T", true, false),
+            ("cmd_router/T", true, false),
+            ("cmd_router/T/1-2", false, true),
+            ("cmd_router/", false, false),
+            ("cmd_router", false, false),
+            ("registration", false, false),
+            ("registration/", false, false),
+            ("telemetry/T", false, false),
+            ("tenant/", false, false),
+        ] {
+            assert_eq!(
+                (
+                    Service::at(address).is_some(),
+                    Service::is_reply_address(address)
+                ),
+                (service, reply),
+                "{address}"
+            );
+        }
+    }
+}

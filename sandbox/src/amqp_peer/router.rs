@@ -15,6 +15,7 @@ use fe2o3_amqp_types::{
 use serde::Serialize;
 
 use super::{
+    commands::Deadlines,
     connection::IDLE_TIMEOUT,
     deliveries::Delivery,
     links::{Address, Link},
@@ -25,6 +26,7 @@ use crate::{
         frame::{self, Frame, MAX_FRAME_SIZE},
         outbox::Outbox,
     },
+    command_router::CommandRouter,
     world::SharedWorld,
 };
 
@@ -37,6 +39,8 @@ pub(super) struct Router {
     pub(super) deliveries: HashMap<u64, Delivery>,
     /// The bytes of all messages that wait for a receiver's credit.
     pub(super) waiting_bytes: usize,
+    pub(super) commands: CommandRouter,
+    pub(super) deadlines: Deadlines,
     last_id: u64,
 }
 
@@ -75,6 +79,8 @@ impl Router {
             addresses: HashMap::new(),
             deliveries: HashMap::new(),
             waiting_bytes: 0,
+            commands: CommandRouter::default(),
+            deadlines: Deadlines::default(),
             last_id: 0,
         }
     }

@@ -1,0 +1,137 @@
+//! The requests that adapters send to `cmd_router/<tenant>` (spec: registry-apis A.6).
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use serde_amqp::Value;
+
+use super::{CommandRouter, consumers::Full, message::Message};
+use crate::{
+    registry::{Body, Response},
+    world::World,
+};
+
+type Outcome = Result<(), (i32, &'static str)>;
+
+impl CommandRouter {
+    /// Answers one request; `message` has `subject`.
+    pub(crate) fn respond(
+        &mut self,
+        world: &World,
+        tenant: &str,
+        subject: &str,
+        message: &[u8],
+        now: Instant,
+    ) -> Response {
+        let message = Message::decode(message);
+        let device = message
+            .as_ref()
+            .and_then(|message| string(message, "device_id"))
+            .map(str::to_owned);
+        let outcome = match (subject, message) {
+            (_, None) => Err((400, "malformed request")),
+            ("register-command-consumer", Some(request)) => {
+                self.register(world, tenant, &request, now)
+            }
+            ("unregister-command-consumer", Some(request)) => {
+                self.unregister(tenant, &request, now)
+            }
+            ("set-last-known-gw", Some(request)) => self.set_last_gateway(tenant, &request, now),
+            ("enable-command-routing", Some(request)) => enable(&request),
+            _ => Err((400, "unsupported operation")),
+        };
+        let (status, body) = match outcome {
+            Ok(()) => (204, Body::None),
+            Err((status, text)) => (status, Body::Text(text)),
+        };
+        let to = match &device {
+            Some(device) => format!("cmd_router/{tenant}/{device}"),
+            None => format!("cmd_router/{tenant}"),
+        };
+        Response {
+            status,
+            cache_control: None,
+            tenant_id: Some(tenant.to_owned()),
+            device_id: device,
+            to,
+            body,
+        }
+    }
+
+    fn register(
+        &mut self,
+        world: &World,
+        tenant: &str,
+        request: &Message<'_>,
+        now: Instant,
+    ) -> Outcome {
+        let (device, instance) = consumer(request)?;
+        if !world.tenants.contains_key(tenant) {
+            return Err((404, "no such tenant"));
+        }
+        let lifespan = match request.application_property("lifespan") {
+            Some(Value::Int(seconds)) => u64::try_from(*seconds).ok(),
+            Some(Value::Long(seconds)) => u64::try_from(*seconds).ok(),
+            None => None,
+            Some(_) => return Err((400, "lifespan is not a number")),
+        };
+        let lifespan = lifespan.map(Duration::from_secs);
+        let registered = self
+            .consumers
+            .register(tenant, device, instance, lifespan, now);
+        registered.map_err(full)
+    }
+
+    fn unregister(&mut self, tenant: &str, request: &Message<'_>, now: Instant) -> Outcome {
+        let (device, instance) = consumer(request)?;
+        self.consumers
+            .unregister(tenant, device, instance, now)
+            .map_err(|_| (412, "no matching command consumer mapping found"))
+    }
+
+    /// One gateway stands in the application properties, several stand in the body.
+    fn set_last_gateway(&mut self, tenant: &str, request: &Message<'_>, now: Instant) -> Outcome {
+        let named = (string(request, "device_id"), string(request, "gateway_id"));
+        let all = match named {
+            (Some(device), Some(gateway)) => {
+                BTreeMap::from([(device.to_owned(), gateway.to_owned())])
+            }
+            (None, None) => serde_json::from_slice(&request.data())
+                .map_err(|_| (400, "neither device and gateway nor an object of them"))?,
+            _ => return Err((400, "device_id or gateway_id is missing")),
+        };
+        for (device, gateway) in &all {
+            self.consumers
+                .set_last_gateway(tenant, device, gateway, now)
+                .map_err(full)?;
+        }
+        Ok(())
+    }
+}
+
+/// Commands of every tenant are taken from its first moment on, so nothing has to be enabled.
+fn enable(request: &Message<'_>) -> Outcome {
+    let tenants: Result<Vec<String>, _> = serde_json::from_slice(&request.data());
+    tenants
+        .map(drop)
+        .map_err(|_| (400, "request body is not an array of tenant ids"))
+}
+
+fn consumer<'a>(request: &'a Message<'_>) -> Result<(&'a str, &'a str), (i32, &'static str)> {
+    string(request, "device_id")
+        .zip(string(request, "adapter_instance_id"))
+        .ok_or((400, "device_id or adapter_instance_id is missing"))
+}
+
+fn string<'a>(message: &'a Message<'_>, name: &str) -> Option<&'a str> {
+    match message.application_property(name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
+        _ => None,
+    }
+}
+
+const fn full(_: Full) -> (i32, &'static str) {
+    (503, "too many entries")
+}
