@@ -217,7 +217,7 @@ fn a_command_that_is_not_as_it_has_to_be_is_rejected_and_the_application_is_told
         match (router.route(&world(), "T", &message, now), expected) {
             (Decision::Forward { .. }, None) => {}
             (Decision::Reject(rejection), Some(expected)) => {
-                assert_eq!(rejection, expected, "{name}")
+                assert_eq!(rejection, expected, "{name}");
             }
             (other, _) => panic!("{name}: {other:?}"),
         }
@@ -226,11 +226,18 @@ fn a_command_that_is_not_as_it_has_to_be_is_rejected_and_the_application_is_told
     assert_eq!(unknown, Decision::Reject(Rejection::UnknownTenant));
 }
 
+/// Who waits, the last known gateway, the device; then the instance and the gateway.
+type Row<'a> = (
+    &'a [&'a str],
+    Option<&'a str>,
+    &'a str,
+    Option<(&'a str, Option<&'a str>)>,
+);
+
 #[test]
 fn the_target_is_the_device_itself_or_else_a_gateway_that_waits() {
     let now = Instant::now();
-    // Who waits, the last known gateway, the device; then the instance and the gateway.
-    let rows: [(&[&str], Option<&str>, &str, Option<(&str, Option<&str>)>); 10] = [
+    let rows: [Row<'_>; 10] = [
         (&[], None, "d", None),
         (&["d"], None, "d", Some(("at-d", None))),
         (&["gw-1"], None, "d", None),
@@ -457,7 +464,7 @@ fn every_request_to_the_router_gets_its_status() {
         (last, "T", none.clone(), "", 400),
         (last, "T", none.clone(), r#"["d"]"#, 400),
         (enable, "T", none.clone(), r#"["T","U"]"#, 204),
-        (enable, "T", none.clone(), "{}", 400),
+        (enable, "T", none, "{}", 400),
         ("register-cmd-consumer", "T", consumer("d", "a"), "", 400),
     ];
     for (row, (subject, tenant, properties, body, status)) in rows.into_iter().enumerate() {
