@@ -6,9 +6,8 @@
 //! shown byte for byte. Types and their encoding are those of `fe2o3-amqp-types` and `serde_amqp`.
 
 pub(crate) mod frame;
-mod nesting;
 pub(crate) mod outbox;
-pub(crate) mod sections;
+pub(crate) use amqp_proto::sections;
 
 use fe2o3_amqp_types::{
     definitions::{Error, ErrorCondition},

@@ -14,21 +14,21 @@ pub(crate) fn performative_length(body: &[u8]) -> Option<usize> {
         [0xa3, length, rest @ ..] => rest.get(usize::from(*length)..)?,
         _ => return None,
     };
-    let before = body.len() - list.len();
+    let before = body.len().saturating_sub(list.len());
     let length = match list {
         [0x45, ..] => 1,
-        [0xc0, size, ..] => 2 + usize::from(*size),
-        [0xd0, a, b, c, d, ..] => 5 + u32::from_be_bytes([*a, *b, *c, *d]) as usize,
+        [0xc0, size, ..] => usize::from(*size).saturating_add(2),
+        [0xd0, a, b, c, d, ..] => (u32::from_be_bytes([*a, *b, *c, *d]) as usize).saturating_add(5),
         _ => return None,
     };
-    Some(before + length).filter(|length| *length <= body.len())
+    Some(before.saturating_add(length)).filter(|length| *length <= body.len())
 }
 
 /// Whether decoding these bytes goes no deeper than it has to for anything sensible. They may still be malformed.
 pub(crate) fn is_shallow(mut bytes: &[u8]) -> bool {
     // How many bytes are left over of each open list, map or array once it ends, from the outermost to the innermost.
     let mut open: Vec<usize> = Vec::new();
-    let mut described = 0;
+    let mut described = 0_usize;
     while let Some((code, rest)) = bytes.split_first() {
         while open
             .last()
@@ -36,8 +36,12 @@ pub(crate) fn is_shallow(mut bytes: &[u8]) -> bool {
         {
             open.pop();
         }
-        described = if *code == DESCRIBED { described + 1 } else { 0 };
-        if open.len() + described > MAX_DEPTH {
+        described = if *code == DESCRIBED {
+            described.saturating_add(1)
+        } else {
+            0
+        };
+        if open.len().saturating_add(described) > MAX_DEPTH {
             return false;
         }
         let (width, compound) = match code >> 4 {

@@ -8,25 +8,28 @@ use serde::Deserialize;
 use serde_amqp::{Value, de::Deserializer, descriptor::Descriptor, read::IoReader};
 use serde_json::{Map, json};
 
-use super::nesting::is_shallow;
+use crate::{DecodeError, nesting::is_shallow};
 
 /// A message's sections in their order: name and content.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Sections(Vec<(&'static str, Value)>);
+pub struct Sections(Vec<(&'static str, Value)>);
 
 impl Sections {
-    /// Takes a message apart. An error tells what could not be understood.
-    pub(crate) fn decode(message: &[u8]) -> Result<Self, String> {
+    /// Takes a message apart.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if it is not a sequence of sections.
+    pub fn decode(message: &[u8]) -> Result<Self, DecodeError> {
         if !is_shallow(message) {
-            return Err("values too deep in each other".to_owned());
+            return Err(DecodeError::TooDeep);
         }
         let mut rest = message;
         let mut sections = Vec::new();
         while !rest.is_empty() {
             let value = Value::deserialize(&mut Deserializer::new(IoReader::new(&mut rest)))
-                .map_err(|error| error.to_string())?;
+                .map_err(DecodeError::value)?;
             let Value::Described(described) = value else {
-                return Err("a section without descriptor".to_owned());
+                return Err(DecodeError::NoSection);
             };
             sections.push((name(&described.descriptor)?, described.value));
         }
@@ -34,7 +37,8 @@ impl Sections {
     }
 
     /// A field of the properties section by its place in the list (§3.2.4); absent and null are the same.
-    pub(crate) fn property(&self, place: usize) -> Option<&Value> {
+    #[must_use]
+    pub fn property(&self, place: usize) -> Option<&Value> {
         let Value::List(fields) = self.section("properties")? else {
             return None;
         };
@@ -42,7 +46,8 @@ impl Sections {
     }
 
     /// An application property that is a string.
-    pub(crate) fn application_string(&self, key: &str) -> Option<&str> {
+    #[must_use]
+    pub fn application_string(&self, key: &str) -> Option<&str> {
         let Value::Map(map) = self.section("application-properties")? else {
             return None;
         };
@@ -53,7 +58,8 @@ impl Sections {
     }
 
     /// The bytes of the body, whether it is data or a binary or textual value; empty without body.
-    pub(crate) fn body(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
         let mut body = Vec::new();
         for (name, value) in &self.0 {
             match (*name, value) {
@@ -66,7 +72,8 @@ impl Sections {
     }
 
     /// The JSON form that the recordings use.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
         let mut members = Map::new();
         for (name, value) in &self.0 {
             let told = match (*name, value) {
@@ -74,7 +81,8 @@ impl Sections {
                 ("properties", Value::List(fields)) => named(&PROPERTY_FIELDS, fields),
                 ("data", Value::Binary(bytes)) => match members.remove("data") {
                     Some(before) => {
-                        json!({"binary": format!("{}{}", before["binary"].as_str().unwrap_or_default(), hex(bytes))})
+                        let before = before.get("binary").and_then(serde_json::Value::as_str);
+                        json!({"binary": format!("{}{}", before.unwrap_or_default(), hex(bytes))})
                     }
                     None => leaf(value),
                 },
@@ -91,6 +99,11 @@ impl Sections {
         serde_json::Value::Object(members)
     }
 
+    /// The sections in their order: the name and the content of each.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.0.iter().map(|(name, content)| (*name, content))
+    }
+
     fn section(&self, wanted: &str) -> Option<&Value> {
         self.0
             .iter()
@@ -99,20 +112,23 @@ impl Sections {
     }
 }
 
-/// Places in the properties section.
-pub(crate) const MESSAGE_ID: usize = 0;
-pub(crate) const SUBJECT: usize = 3;
-pub(crate) const REPLY_TO: usize = 4;
-pub(crate) const CORRELATION_ID: usize = 5;
+/// The place of message-id in the properties section (§3.2.4).
+pub const MESSAGE_ID: usize = 0;
+/// The place of subject in the properties section (§3.2.4).
+pub const SUBJECT: usize = 3;
+/// The place of reply-to in the properties section (§3.2.4).
+pub const REPLY_TO: usize = 4;
+/// The place of correlation-id in the properties section (§3.2.4).
+pub const CORRELATION_ID: usize = 5;
 
-fn name(descriptor: &Descriptor) -> Result<&'static str, String> {
+fn name(descriptor: &Descriptor) -> Result<&'static str, DecodeError> {
     let known = match descriptor {
         Descriptor::Code(code) => SECTIONS.iter().find(|(_, known, _)| known == code),
         Descriptor::Name(Symbol(symbol)) => SECTIONS.iter().find(|(_, _, known)| known == symbol),
     };
     known
         .map(|(name, _, _)| *name)
-        .ok_or_else(|| format!("an unknown section {descriptor:?}"))
+        .ok_or(DecodeError::UnknownSection)
 }
 
 fn named(names: &[&str], fields: &[Value]) -> serde_json::Value {
@@ -169,18 +185,20 @@ fn leaf(value: &Value) -> serde_json::Value {
 }
 
 /// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+    bytes.iter().fold(
+        String::with_capacity(bytes.len().saturating_mul(2)),
+        |mut text, byte| {
             #[expect(
                 clippy::let_underscore_must_use,
                 reason = "writing to a string cannot fail"
             )]
             let _ = write!(text, "{byte:02x}");
             text
-        })
+        },
+    )
 }
 
 const SECTIONS: [(&str, u64, &str); 9] = [
@@ -235,7 +253,7 @@ mod tests {
 
     #[test]
     fn every_recorded_message_is_told_as_the_recording_tells_it() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/golden/cases");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/golden/cases");
         let mut seen = 0;
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -1,0 +1,261 @@
+//! Messages as they were recorded, and any others: written by us, read by another decoder.
+
+use std::{fs, path::Path, time::Duration};
+
+use proptest::{collection::vec, option, prelude::*};
+use serde_json::json;
+
+use super::{Body, Header, Message, MessageId, Properties};
+use crate::{sections::Sections, value::Value};
+
+#[test]
+fn a_telemetry_message_is_on_the_wire_as_the_standard_says() {
+    let message = Message {
+        annotations: vec![("tenant_id".to_owned(), "T".into())],
+        properties: Properties {
+            to: Some("telemetry/T".to_owned()),
+            content_type: Some("text/plain".to_owned()),
+            ..Properties::default()
+        },
+        application_properties: vec![("qos".to_owned(), 1.into())],
+        ..Message::data(*b"21")
+    };
+    let expected = [
+        b"\x00\x53\x72\xc1\x0f\x02\xa3\x09tenant_id\xa1\x01T".as_slice(),
+        b"\x00\x53\x73\xc0\x1f\x07\x40\x40\xa1\x0btelemetry/T\x40\x40\x40\xa3\x0atext/plain",
+        b"\x00\x53\x74\xc1\x08\x02\xa1\x03qos\x54\x01",
+        b"\x00\x53\x75\xa0\x0221",
+    ]
+    .concat();
+    assert_eq!(encoded(&message), expected);
+}
+
+/// The recordings came from the reference, whose encoder is another one. What we read of them and write again is the same.
+#[test]
+fn every_recorded_message_read_and_written_again_tells_the_same() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/golden/cases");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let case: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(entry.unwrap().path()).unwrap()).unwrap();
+        for exchange in case["exchanges"].as_array().unwrap() {
+            for message in exchange["downstream"].as_array().into_iter().flatten() {
+                let raw = unhex(message["raw_hex"].as_str().unwrap());
+                let again = encoded(&Message::decode(&raw).unwrap());
+                assert_eq!(
+                    Sections::decode(&again).unwrap().to_json(),
+                    Sections::decode(&raw).unwrap().to_json()
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 100, "only {seen} messages were found");
+}
+
+#[test]
+fn a_header_that_says_nothing_is_not_sent() {
+    for (header, told) in [
+        (Header::default(), json!(null)),
+        (
+            Header {
+                durable: true,
+                ttl: None,
+            },
+            json!({"durable": {"boolean": true}}),
+        ),
+        (
+            Header {
+                durable: false,
+                ttl: Some(Duration::from_millis(45_000)),
+            },
+            json!({"ttl": {"uint": 45_000}}),
+        ),
+        (
+            Header {
+                durable: true,
+                ttl: Some(Duration::MAX),
+            },
+            json!({"durable": {"boolean": true}, "ttl": {"uint": u32::MAX}}),
+        ),
+    ] {
+        let message = Message {
+            header,
+            ..Message::data([])
+        };
+        let json = Sections::decode(&encoded(&message)).unwrap().to_json();
+        assert_eq!(json["header"], told, "{header:?}");
+    }
+}
+
+#[test]
+fn bodies_are_told_apart() {
+    for (bytes, body) in [
+        (b"".as_slice(), Body::None),
+        (
+            b"\x00\x53\x75\xa0\x01a\x00\x53\x75\xa0\x01b",
+            Body::Data(b"ab".to_vec()),
+        ),
+        (b"\x00\x53\x77\xa1\x01a", Body::ValueString("a".to_owned())),
+        (b"\x00\x53\x77\xa0\x01a", Body::ValueBinary(b"a".to_vec())),
+        (b"\x00\x53\x77\x40", Body::Other),
+        (b"\x00\x53\x76\x45", Body::Other),
+        (b"\x00\x53\x77\xa1\x01a\x00\x53\x75\xa0\x01b", Body::Other),
+    ] {
+        assert_eq!(Message::decode(bytes).unwrap().body, body, "{bytes:02x?}");
+    }
+}
+
+#[test]
+fn a_payload_shows_in_no_log() {
+    let mut message = Message::data(*b"secret");
+    message.application_properties = vec![("key".to_owned(), "hidden".into())];
+    let shown = format!("{message:?}");
+    assert!(
+        !shown.contains("secret") && !shown.contains("hidden"),
+        "{shown}"
+    );
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_the_same(message in any_message()) {
+        prop_assert_eq!(&Message::decode(&encoded(&message)).unwrap(), &message);
+    }
+
+    #[test]
+    fn any_bytes_are_a_message_or_an_error(bytes in vec(any::<u8>(), 0..200)) {
+        drop(Message::decode(&bytes));
+    }
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let header = (any::<bool>(), option::of(any::<u32>())).prop_map(|(durable, ttl)| Header {
+        durable,
+        ttl: ttl.map(|ttl| Duration::from_millis(ttl.into())),
+    });
+    let body = prop_oneof![
+        Just(Body::None),
+        vec(any::<u8>(), 0..600).prop_map(Body::Data),
+        vec(any::<u8>(), 0..600).prop_map(Body::ValueBinary),
+        ".{0,300}".prop_map(Body::ValueString),
+    ];
+    (
+        header,
+        entries(any_value()),
+        any_properties(),
+        entries(simple_value()),
+        body,
+    )
+        .prop_map(
+            |(header, annotations, properties, application_properties, body)| Message {
+                header,
+                annotations,
+                properties,
+                application_properties,
+                body,
+            },
+        )
+}
+
+fn any_properties() -> impl Strategy<Value = Properties> {
+    let text = || option::of("[ -~]{0,300}");
+    (
+        option::of(any_id()),
+        (text(), text(), text()),
+        option::of(any_id()),
+        (text(), text()),
+        option::of(any::<i64>()),
+    )
+        .prop_map(
+            |(
+                message_id,
+                (to, subject, reply_to),
+                correlation_id,
+                (content_type, content_encoding),
+                creation_time,
+            )| {
+                Properties {
+                    message_id,
+                    to,
+                    subject,
+                    reply_to,
+                    correlation_id,
+                    content_type,
+                    content_encoding,
+                    creation_time,
+                }
+            },
+        )
+}
+
+fn any_id() -> impl Strategy<Value = MessageId> {
+    prop_oneof![
+        ".{0,20}".prop_map(MessageId::String),
+        any::<u64>().prop_map(MessageId::Ulong),
+        any::<[u8; 16]>().prop_map(MessageId::Uuid),
+        vec(any::<u8>(), 0..20).prop_map(MessageId::Binary),
+    ]
+}
+
+/// Entries with different keys, as in any map.
+fn entries(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Vec<(String, Value)>> {
+    vec(value, 0..40).prop_map(|values| {
+        (0..)
+            .zip(values)
+            .map(|(place, value)| (format!("key-{place}"), value))
+            .collect()
+    })
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    simple_value().prop_recursive(3, 20, 5, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..5).prop_map(Value::List),
+            entries(inner).prop_map(|entries| Value::Map(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| (Value::Symbol(key), value))
+                    .collect()
+            )),
+        ]
+    })
+}
+
+fn simple_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        any::<u8>().prop_map(Value::Ubyte),
+        any::<u16>().prop_map(Value::Ushort),
+        any::<u32>().prop_map(Value::Uint),
+        any::<u64>().prop_map(Value::Ulong),
+        any::<i8>().prop_map(Value::Byte),
+        any::<i16>().prop_map(Value::Short),
+        any::<i32>().prop_map(Value::Int),
+        (-200i32..200).prop_map(Value::Int),
+        any::<i64>().prop_map(Value::Long),
+        (-200i64..200).prop_map(Value::Long),
+        any::<f32>().prop_map(Value::Float),
+        any::<f64>().prop_map(Value::Double),
+        any::<char>().prop_map(Value::Char),
+        any::<i64>().prop_map(Value::Timestamp),
+        any::<[u8; 16]>().prop_map(Value::Uuid),
+        vec(any::<u8>(), 0..300).prop_map(Value::Binary),
+        ".{0,100}".prop_map(Value::String),
+        "[a-z:-]{0,300}".prop_map(Value::Symbol),
+    ]
+}
+
+fn encoded(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    bytes
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
+}
