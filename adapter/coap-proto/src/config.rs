@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::block::BlockSize;
+
 /// Settings of one [`Endpoint`](crate::Endpoint).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -23,6 +25,20 @@ pub struct Config {
     pub max_messages_per_peer: usize,
     /// Requests remembered in all, with the same rule; each takes about 300 bytes.
     pub max_exchanges: usize,
+    /// The largest request body, in blocks or in one datagram; a larger one is answered 4.13.
+    pub max_body: usize,
+    /// The largest payload of a response that is not sent in blocks (RFC 7959 §2.4).
+    pub max_unblocked_payload: usize,
+    /// The size of blocks, unless the client asks for smaller ones (RFC 7959 §2.3, §2.4).
+    pub preferred_block_size: BlockSize,
+    /// How long an unfinished upload, or an answer sent in blocks, is kept after its last block.
+    pub block_lifetime: Duration,
+    /// Uploads and answers kept per peer; beyond, the one idle for longest is forgotten.
+    pub max_block_transfers_per_peer: usize,
+    /// Uploads and answers kept in all, with the same rule.
+    pub max_block_transfers: usize,
+    /// The bytes of uploads and answers kept in all, with the same rule; an answer in blocks that is larger is sent as 5.00.
+    pub max_block_bytes: usize,
     /// What to do with a confirmable request whose options or payload break the format.
     pub format_errors: FormatErrors,
 }
@@ -38,6 +54,13 @@ impl Default for Config {
             max_answer_delay: Duration::from_secs(3600),
             max_messages_per_peer: 64,
             max_exchanges: 1 << 18,
+            max_body: 2048,
+            max_unblocked_payload: 1024,
+            preferred_block_size: BlockSize::B512,
+            block_lifetime: Duration::from_secs(300),
+            max_block_transfers_per_peer: 16,
+            max_block_transfers: 1 << 14,
+            max_block_bytes: 64 << 20,
             format_errors: FormatErrors::Ignore,
         }
     }

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::block::Asked;
 use crate::message::{MessageId, Token};
 use crate::reliability::Retransmission;
 use crate::request::{NoResponse, Reliability, Request};
@@ -24,6 +25,8 @@ pub(crate) struct Exchange<P> {
     pub(crate) token: Token,
     pub(crate) reliability: Reliability,
     pub(crate) no_response: NoResponse,
+    /// Of a request the caller has yet to answer: how to answer in blocks.
+    pub(crate) asked: Option<Asked>,
     pub(crate) received: Instant,
     /// When [`Timer::Forget`](crate::timer::Timer::Forget) counts for it; earlier ones are outdated.
     pub(crate) forget_at: Instant,
@@ -50,6 +53,7 @@ impl<P> Exchange<P> {
             token: request.token(),
             reliability: request.reliability(),
             no_response: request.no_response(),
+            asked: None,
             received,
             forget_at,
             state: State::Undecided,

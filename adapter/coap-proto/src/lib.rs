@@ -1,16 +1,16 @@
 //! CoAP message layer for a server (RFC 7252), without I/O.
 //!
 //! ```text
-//! datagram ─> message (decode, option rules) ─> endpoint ─> Event::Request ─> the caller decides
-//!                                                  │ dedup, exchange, reliability, timer
-//! datagram <─ message (encode) <───────────────────┴─ acknowledge / respond <─┘
+//! datagram ─> message (decode, option rules) ─> endpoint ─> block (reassemble) ─> Event::Request ─> the caller decides
+//!                                                  │ dedup, exchange, reliability, timer                 │
+//! datagram <─ message (encode) <───────────────────┴─ block (cut) <─ acknowledge / respond <─────────────┘
 //! ```
 //!
 //! [`Endpoint`] is told what arrives and what time it is, and is asked what to send, what happened and when to call again:
 //! after any `handle_*`, [`respond`](Endpoint::respond) or [`acknowledge`](Endpoint::acknowledge), drain
 //! [`poll_transmit`](Endpoint::poll_transmit) and [`poll_event`](Endpoint::poll_event), then sleep until
 //! [`poll_timeout`](Endpoint::poll_timeout). It settles by itself what needs no knowledge of resources: duplicates,
-//! acknowledgements, resets, retransmissions, pings, unknown critical options and No-Response. What a path means is the caller's.
+//! acknowledgements, resets, retransmissions, pings, unknown critical options, No-Response and block-wise transfer. What a path means is the caller's.
 //!
 //! **Invariants.** No socket, no clock, no task. Any bytes may come from a peer: they are counted and never an `Err` or a panic.
 //! All state is bounded by [`Config`], and once all lifetimes have passed nothing is left of a peer.
@@ -49,6 +49,8 @@ mod response;
 
 mod endpoint;
 
+mod block;
+
 mod exchange;
 
 mod dedup;
@@ -63,6 +65,7 @@ mod statistics;
 
 pub mod fuzzing;
 
+pub use block::BlockSize;
 pub use config::{Config, FormatErrors};
 pub use endpoint::{Endpoint, Event, GaveUpReason, Transmit};
 pub use exchange::ExchangeId;

@@ -3,6 +3,7 @@
 //! An option of wrong length, or one too many of a kind that may come once, is treated like an unknown one (§5.4.3, §5.4.5):
 //! dropped if elective, reason to refuse if critical. Uri-Path and Uri-Query that are not UTF-8 count as such, too.
 
+use crate::block::Block;
 use crate::message::option::{self, Definition, Occurrence};
 use crate::message::{Code, Message, MessageId, Options, Token, Type};
 use crate::response::Response;
@@ -16,7 +17,7 @@ pub enum Reliability {
     NonConfirmable,
 }
 
-/// A well-formed request all of whose critical options are known.
+/// A well-formed, whole request all of whose critical options are known.
 ///
 /// The method may be one nobody knows (0.08 to 0.31), to be answered 4.05 (RFC 7252 §5.8).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +81,8 @@ impl Request {
         self.uint(option::ACCEPT)
     }
 
-    /// All options but the dropped ones, ascending; block options come as raw values.
+    /// All options but the dropped ones, ascending; those of the first block, without Block1, Block2 and Size1, if the body came
+    /// in blocks.
     #[must_use]
     pub const fn options(&self) -> &Options {
         &self.options
@@ -110,6 +112,31 @@ impl Request {
         };
         let (request, verdict) = Self::from_message(reliability, message);
         verdict.is_ok().then_some(request)
+    }
+
+    /// Which block of the body this is.
+    pub(crate) fn block1(&self) -> Option<Block> {
+        self.options.first(option::BLOCK1).and_then(Block::decode)
+    }
+
+    /// Which block of the answer is wanted.
+    pub(crate) fn block2(&self) -> Option<Block> {
+        self.options.first(option::BLOCK2).and_then(Block::decode)
+    }
+
+    /// How long the body is to be in all.
+    pub(crate) fn size1(&self) -> Option<usize> {
+        let size = self.options.uint(option::SIZE1)?;
+        Some(usize::try_from(size).unwrap_or(usize::MAX))
+    }
+
+    /// This message as if it had come with all of the body.
+    pub(crate) fn with_body(self, options: Options, payload: Vec<u8>) -> Self {
+        Self {
+            options,
+            payload,
+            ..self
+        }
     }
 
     pub(crate) fn no_response(&self) -> NoResponse {
@@ -165,7 +192,7 @@ impl Request {
             match fault {
                 Some(refusal) if option::is_critical(number) => return Err(refusal),
                 Some(Refusal::Repeated(_) | Refusal::Malformed(_)) => dropped = Dropped::Some,
-                Some(Refusal::Unknown(_) | Refusal::Proxy) | None => {}
+                Some(Refusal::Unknown(_) | Refusal::Proxy | Refusal::Bert(_)) | None => {}
             }
             match number {
                 option::PROXY_URI | option::PROXY_SCHEME => return Err(Refusal::Proxy),
@@ -174,7 +201,13 @@ impl Request {
                 _ => {}
             }
         }
-        Ok(dropped)
+        match [option::BLOCK1, option::BLOCK2]
+            .into_iter()
+            .find(|block| has_reserved_size(options, *block))
+        {
+            Some(block) => Err(Refusal::Bert(block)),
+            None => Ok(dropped),
+        }
     }
 }
 
@@ -194,6 +227,13 @@ fn fault(number: u16, value: &[u8], again: bool) -> Option<Refusal> {
         return Some(Refusal::Repeated(number));
     }
     (!definition.allows_length(value.len())).then_some(Refusal::Malformed(number))
+}
+
+/// A block option with an SZX of 7, which over UDP is reserved (RFC 7959 §2.2, RFC 8323 §6).
+fn has_reserved_size(options: &Options, block: u16) -> bool {
+    options
+        .first(block)
+        .is_some_and(|value| Block::decode(value).is_none())
 }
 
 /// Drops known options in forms that are not; unknown elective ones are harmless and stay.
@@ -221,6 +261,8 @@ pub(crate) enum Refusal {
     Unknown(u16),
     Repeated(u16),
     Malformed(u16),
+    /// Blocks of a size for reliable transports only (RFC 8323 §6).
+    Bert(u16),
     /// We are no proxy (RFC 7252 §5.10.2).
     Proxy,
 }
@@ -232,6 +274,15 @@ impl Refusal {
             Self::Unknown(number) => format!("Unknown critical option {number} is not supported!"),
             Self::Repeated(number) => format!("Critical option {number} must not be repeated!"),
             Self::Malformed(number) => format!("Critical option {number} has an invalid value!"),
+            Self::Bert(number) => {
+                let option = if number == option::BLOCK1 {
+                    "Block1"
+                } else {
+                    "Block2"
+                };
+                let text = format!("{option} BERT used for UDP!");
+                return Response::new(Code::BAD_REQUEST).payload(text);
+            }
             Self::Proxy => return Response::new(Code::PROXYING_NOT_SUPPORTED),
         };
         Response::new(Code::BAD_OPTION).payload(text)
@@ -243,8 +294,11 @@ impl Refusal {
 pub(crate) struct NoResponse(u8);
 
 impl NoResponse {
-    /// Bit 1 stands for 2.xx, bit 3 for 4.xx, bit 4 for 5.xx.
+    /// Bit 1 stands for 2.xx, bit 3 for 4.xx, bit 4 for 5.xx. 2.31 is no answer yet, and without it no upload would go on.
     pub(crate) fn suppresses(self, code: Code) -> bool {
+        if code == Code::CONTINUE {
+            return false;
+        }
         code.class()
             .checked_sub(1)
             .is_some_and(|bit| self.0 & (1 << bit) != 0)

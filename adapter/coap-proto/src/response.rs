@@ -1,5 +1,6 @@
 //! What the caller answers with (RFC 7252 §5.2), before it becomes a message.
 
+use crate::block::Block;
 use crate::message::option::{self, Definition, Occurrence};
 use crate::message::{Code, Options, uint};
 
@@ -52,12 +53,21 @@ impl Response {
         self.option(option::MAX_AGE, uint::encode(seconds.into()))
     }
 
-    /// Whether it can be sent: a response code, and options as the standards allow them (length, occurrences).
+    /// Tells that a block of the request arrived, unless the caller does.
+    pub(crate) fn confirm(&mut self, block: Block) {
+        if self.options.first(option::BLOCK1).is_none() {
+            self.options.push(option::BLOCK1, &block.encode());
+        }
+    }
+
+    /// Whether it can be sent: a response code, and options as the standards allow them (length, occurrences), at most
+    /// 16 MiB of payload.
     ///
     /// The endpoint sends 5.00 instead of an invalid one; a caller with something to undo asks first.
     #[must_use]
     pub fn is_valid(&self) -> bool {
         self.code.is_response()
+            && self.payload.len() <= LARGEST_BODY
             && self.options.iter().all(|(number, value)| {
                 Definition::of(number).is_none_or(|definition| {
                     definition.allows_length(value.len())
@@ -71,6 +81,9 @@ impl Response {
                 .all(|(_, value)| value.len() <= LONGEST_OPTION)
     }
 }
+
+/// What 2^20 of the smallest blocks hold (RFC 7959 §2.2).
+const LARGEST_BODY: usize = 16 << 20;
 
 /// What the format can tell of a length (RFC 7252 §3.1).
 const LONGEST_OPTION: usize = 65_804;

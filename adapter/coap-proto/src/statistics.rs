@@ -20,6 +20,20 @@ pub struct Statistics {
     pub bad_options: u64,
     /// Requests for a proxy, answered 5.05.
     pub proxy_requests: u64,
+    /// Blocks of uploads acknowledged with 2.31, the last ones not counted.
+    pub continued: u64,
+    /// Requests put together from blocks; one that came as a single block counts, too.
+    pub reassembled: u64,
+    /// Requests whose body is, becomes or is announced too large, answered 4.13.
+    pub too_large: u64,
+    /// Blocks out of order and blocks of answers no longer kept, answered 4.08.
+    pub incomplete: u64,
+    /// Later blocks of answers sent.
+    pub blocks_served: u64,
+    /// Transfers forgotten because nothing happened for long.
+    pub expired_transfers: u64,
+    /// Transfers forgotten before their time to make room.
+    pub evicted_transfers: u64,
     /// Requests seen before, whether or not something could be repeated.
     pub duplicates: u64,
     /// Answers or acknowledgements repeated for duplicates.

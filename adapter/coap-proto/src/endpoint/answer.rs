@@ -24,9 +24,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         let Some(entry) = self.exchanges.get_mut(&exchange) else {
             return;
         };
-        let Some(peer) = self.peers.get_mut(&entry.peer) else {
-            return;
-        };
+        let asked = entry.asked.take();
         if entry.no_response.suppresses(response.code) {
             count(&mut self.statistics.suppressed);
             return self.answer_nothing(exchange, way);
@@ -35,6 +33,20 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             count(&mut self.statistics.invalid_responses);
             response = Response::new(Code::INTERNAL_SERVER_ERROR);
         }
+        if let Some(asked) = asked {
+            let peer = entry.peer.clone();
+            response = self.cut(now, &peer, asked, response);
+        }
+        self.send_response(now, exchange, way, response);
+    }
+
+    fn send_response(&mut self, now: Instant, exchange: ExchangeId, way: Way, response: Response) {
+        let Some(entry) = self.exchanges.get_mut(&exchange) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&entry.peer) else {
+            return;
+        };
         let (kind, id) = match way {
             Way::PiggyBacked => (Type::Acknowledgement, Some(entry.request_id)),
             Way::Separate => (

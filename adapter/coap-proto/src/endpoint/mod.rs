@@ -2,6 +2,8 @@
 
 mod receive;
 
+mod blockwise;
+
 mod answer;
 
 use std::collections::{HashMap, VecDeque};
@@ -10,6 +12,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::block::Transfers;
 use crate::config::Config;
 use crate::dedup::Peer;
 use crate::exchange::{Exchange, ExchangeId, State, Way};
@@ -28,6 +31,7 @@ pub struct Endpoint<P> {
     peers: HashMap<P, Peer>,
     exchanges: HashMap<ExchangeId, Exchange<P>>,
     next_exchange: u64,
+    transfers: Transfers<P>,
     timers: Timers,
     transmits: VecDeque<Transmit<P>>,
     events: VecDeque<Event<P>>,
@@ -47,7 +51,7 @@ pub struct Transmit<P> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<P> {
-    /// A new request, never a duplicate; to be answered by [`Endpoint::respond`].
+    /// A new request, whole and never a duplicate; to be answered by [`Endpoint::respond`].
     Request {
         /// Names it in [`Endpoint::respond`] and [`Endpoint::acknowledge`].
         exchange: ExchangeId,
@@ -81,6 +85,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     #[must_use]
     pub fn new(config: Config, seed: u64) -> Self {
         Self {
+            transfers: Transfers::new(&config),
             config,
             random: Random::new(seed),
             peers: HashMap::new(),
@@ -103,7 +108,8 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         self.prune_timers();
     }
 
-    /// Answers a request: piggy-backed, separately if it was acknowledged before, or non-confirmable like the request.
+    /// Answers a request: piggy-backed, separately if it was acknowledged before, or non-confirmable like the request; in blocks if
+    /// the payload is large.
     ///
     /// An exchange that is unknown, answered or over is counted and otherwise ignored, as the peer may have been forgotten meanwhile.
     pub fn respond(&mut self, now: Instant, exchange: ExchangeId, response: Response) {
@@ -135,6 +141,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
 
     /// Drops everything of a peer, sent or to be sent, because its session is over.
     pub fn forget_peer(&mut self, peer: &P) {
+        self.transfers.forget_peer(peer);
         let Some(forgotten) = self.peers.remove(peer) else {
             return;
         };
@@ -159,6 +166,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
                 Timer::Forget(_) => self.end_lifetime(now, deadline.exchange),
             }
         }
+        self.expire_transfers(now);
         self.prune_timers();
     }
 
@@ -175,7 +183,8 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     /// When to call [`Self::handle_timeout`] next; `None` if nothing is waited for. May change after any other call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        let transfers = self.transfers.next_timeout();
+        self.timers.next().into_iter().chain(transfers).min()
     }
 
     /// What was done so far.
@@ -194,6 +203,18 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     #[must_use]
     pub fn peers(&self) -> usize {
         self.peers.len()
+    }
+
+    /// How many uploads and answers in blocks are kept.
+    #[must_use]
+    pub fn transfers(&self) -> usize {
+        self.transfers.len()
+    }
+
+    /// How many bytes these take.
+    #[must_use]
+    pub const fn transfer_bytes(&self) -> usize {
+        self.transfers.bytes()
     }
 
     fn send(&mut self, peer: P, payload: Arc<[u8]>) {

@@ -69,18 +69,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             return self.repeat(exchange);
         }
         match Request::from_message(reliability, message) {
-            (request, Ok(())) => {
-                let Some(exchange) = self.open(now, peer, &request) else {
-                    return;
-                };
-                count(&mut self.statistics.requests);
-                let peer = peer.clone();
-                self.events.push_back(Event::Request {
-                    exchange,
-                    peer,
-                    request,
-                });
-            }
+            (request, Ok(())) => self.accept(now, peer, request),
             (request, Err(Refusal::Proxy)) => {
                 count(&mut self.statistics.proxy_requests);
                 self.refuse(now, peer, &request, Refusal::Proxy);
@@ -127,7 +116,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     }
 
     /// Begins to remember a request; `None` if there is no room for it.
-    fn open(&mut self, now: Instant, peer: &P, request: &Request) -> Option<ExchangeId> {
+    pub(super) fn open(&mut self, now: Instant, peer: &P, request: &Request) -> Option<ExchangeId> {
         if !self.make_room(peer) {
             count(&mut self.statistics.overloaded);
             return None;

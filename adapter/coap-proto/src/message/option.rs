@@ -155,6 +155,15 @@ impl Options {
         self.entries.is_empty()
     }
 
+    /// The memory the list takes.
+    pub(crate) fn size(&self) -> usize {
+        let entries = self
+            .entries
+            .capacity()
+            .saturating_mul(size_of::<(u16, usize)>());
+        entries.saturating_add(self.values.capacity())
+    }
+
     pub(crate) fn is_sorted(&self) -> bool {
         self.entries.is_sorted_by_key(|(number, _)| *number)
     }

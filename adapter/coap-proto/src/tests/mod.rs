@@ -1,5 +1,6 @@
 //! Tests of the endpoint as a whole, in virtual time.
 
+mod blockwise;
 mod bounds;
 mod exchanges;
 mod format;
@@ -106,6 +107,7 @@ impl Server {
     fn is_empty(&self) -> bool {
         self.endpoint.exchanges() == 0
             && self.endpoint.peers() == 0
+            && (self.endpoint.transfers(), self.endpoint.transfer_bytes()) == (0, 0)
             && self.endpoint.poll_timeout().is_none()
     }
 }

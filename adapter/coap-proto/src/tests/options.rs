@@ -61,6 +61,18 @@ fn repeated(number: u16) -> Fate {
     )
 }
 
+/// Of 16 bytes, as a block option of `x` tells.
+fn no_block1(num: usize) -> Fate {
+    let offset = num * 16;
+    let text = format!("request block1 offset {offset} doesn't match the current position 0!");
+    Fate::Refused(Code::REQUEST_ENTITY_INCOMPLETE, text)
+}
+
+fn no_block2(num: usize) -> Fate {
+    let text = format!("nothing is kept of which to send block {num}!");
+    Fate::Refused(Code::REQUEST_ENTITY_INCOMPLETE, text)
+}
+
 fn no_proxy() -> Fate {
     Fate::Refused(Code::PROXYING_NOT_SUPPORTED, String::new())
 }
@@ -100,9 +112,10 @@ fn lengths_outside_the_table_make_an_option_an_unknown_one() {
         (option::URI_QUERY, 256, malformed(15)),
         (option::ACCEPT, 2, Kept),
         (option::ACCEPT, 3, malformed(17)),
-        (option::BLOCK2, 3, Kept),
+        (option::BLOCK2, 0, Kept),
+        (option::BLOCK2, 3, no_block2(0x78_787)),
         (option::BLOCK2, 4, malformed(23)),
-        (option::BLOCK1, 3, Kept),
+        (option::BLOCK1, 3, no_block1(0x78_787)),
         (option::BLOCK1, 4, malformed(27)),
         (option::SIZE2, 4, Kept),
         (option::SIZE2, 5, Dropped),

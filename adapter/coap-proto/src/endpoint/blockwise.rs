@@ -1,0 +1,190 @@
+//! Between datagrams and the caller: blocks become one request, one answer becomes blocks (RFC 7959 §2).
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::time::Instant;
+
+use super::{Endpoint, Event};
+use crate::block::{
+    Asked, Block, Cut, Direction, Progress, Target, Transfer, Upload, block_of, cut, too_large,
+};
+use crate::exchange::ExchangeId;
+use crate::message::Code;
+use crate::request::Request;
+use crate::response::Response;
+use crate::statistics::count;
+
+impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
+    /// Hands a request on, or answers it if it is but a block.
+    pub(super) fn accept(&mut self, now: Instant, peer: &P, request: Request) {
+        let Some(exchange) = self.open(now, peer, &request) else {
+            return;
+        };
+        self.expire_transfers(now);
+        let target = Target::of(&request);
+        let asked = Asked {
+            block1: request.block1(),
+            block2: request.block2(),
+            target,
+        };
+        let whole = match asked.block1 {
+            Some(block) => self.take_block(now, peer, block, &asked.target, request),
+            None => self.take_undivided(now, peer, &asked, request),
+        };
+        match whole {
+            Ok(request) => self.hand_on(exchange, peer, request, asked),
+            Err(answer) => self.respond(now, exchange, *answer),
+        }
+    }
+
+    fn hand_on(&mut self, exchange: ExchangeId, peer: &P, request: Request, asked: Asked) {
+        if let Some(entry) = self.exchanges.get_mut(&exchange) {
+            entry.asked = Some(asked);
+        }
+        count(&mut self.statistics.requests);
+        let peer = peer.clone();
+        self.events.push_back(Event::Request {
+            exchange,
+            peer,
+            request,
+        });
+    }
+
+    /// A block of an upload: the whole request if it is the last, else what to answer.
+    fn take_block(
+        &mut self,
+        now: Instant,
+        peer: &P,
+        block: Block,
+        target: &Target,
+        request: Request,
+    ) -> Result<Request, Box<Response>> {
+        let under_way = self.transfers.take(peer, target, Direction::Upload);
+        let max_body = self.config.max_body;
+        if request.size1().is_some_and(|size| size > max_body) {
+            count(&mut self.statistics.too_large);
+            return Err(too_large(max_body).into());
+        }
+        let mut upload = match under_way {
+            Some(Transfer::Upload(upload)) if block.num > 0 => upload,
+            // a first block begins anew; any other is refused for its offset
+            _ => Upload::start(&request, max_body),
+        };
+        match upload.add(block, &request) {
+            Ok(Progress::Complete) => {
+                count(&mut self.statistics.reassembled);
+                Ok(upload.into_request(request))
+            }
+            Ok(Progress::Continue) => {
+                let transfer = Transfer::Upload(upload);
+                let evicted = self.transfers.put(now, peer, target.clone(), transfer);
+                self.count_evicted(evicted);
+                count(&mut self.statistics.continued);
+                Err(proceed(block.limited(self.config.preferred_block_size)).into())
+            }
+            Err(fault) => {
+                let answer = fault.response();
+                count(match answer.code {
+                    Code::REQUEST_ENTITY_TOO_LARGE => &mut self.statistics.too_large,
+                    _ => &mut self.statistics.incomplete,
+                });
+                Err(answer.into())
+            }
+        }
+    }
+
+    /// A request that is whole by itself, unless it asks for a later block of an answer: that one is in what is kept, and where
+    /// nothing is kept a request that changes something must not be carried out for it.
+    fn take_undivided(
+        &mut self,
+        now: Instant,
+        peer: &P,
+        asked: &Asked,
+        request: Request,
+    ) -> Result<Request, Box<Response>> {
+        if request.payload().len() > self.config.max_body {
+            count(&mut self.statistics.too_large);
+            return Err(too_large(self.config.max_body).into());
+        }
+        let Some(block) = asked.block2.filter(|block| block.num > 0) else {
+            return Ok(request);
+        };
+        let kept = self.transfers.take(peer, &asked.target, Direction::Answer);
+        if let Some(Transfer::Answer(kept)) = kept {
+            let answer = block_of(&kept, block.limited(self.config.preferred_block_size));
+            let transfer = Transfer::Answer(kept);
+            self.transfers
+                .put(now, peer, asked.target.clone(), transfer);
+            count(&mut self.statistics.blocks_served);
+            return Err(answer.into());
+        }
+        if matches!(request.code(), Code::GET | Code::FETCH) {
+            return Ok(request);
+        }
+        count(&mut self.statistics.incomplete);
+        let text = format!("nothing is kept of which to send block {}!", block.num);
+        Err(Response::new(Code::REQUEST_ENTITY_INCOMPLETE)
+            .payload(text)
+            .into())
+    }
+
+    /// What goes out of the caller's answer now; the rest is kept to be asked for.
+    pub(super) fn cut(
+        &mut self,
+        now: Instant,
+        peer: &P,
+        asked: Asked,
+        response: Response,
+    ) -> Response {
+        let preferred = self.config.preferred_block_size;
+        let max_unblocked = self.config.max_unblocked_payload;
+        let mut response = match cut(response, asked.block2, preferred, max_unblocked) {
+            Cut::Whole(response) => response,
+            Cut::First { block, whole } => self.keep(now, peer, asked.target, whole, block),
+        };
+        if let Some(block) = asked.block1 {
+            response.confirm(block);
+        }
+        response
+    }
+
+    fn keep(
+        &mut self,
+        now: Instant,
+        peer: &P,
+        target: Target,
+        whole: Response,
+        first: Response,
+    ) -> Response {
+        self.transfers.take(peer, &target, Direction::Answer);
+        let transfer = Transfer::Answer(whole);
+        if !self.transfers.is_room_for(&target, &transfer) {
+            count(&mut self.statistics.invalid_responses);
+            return Response::new(Code::INTERNAL_SERVER_ERROR);
+        }
+        let evicted = self.transfers.put(now, peer, target, transfer);
+        self.count_evicted(evicted);
+        first
+    }
+
+    pub(super) fn expire_transfers(&mut self, now: Instant) {
+        let expired = self.transfers.expire(now);
+        let counter = &mut self.statistics.expired_transfers;
+        *counter = counter.wrapping_add(expired);
+    }
+
+    fn count_evicted(&mut self, evicted: u64) {
+        let counter = &mut self.statistics.evicted_transfers;
+        *counter = counter.wrapping_add(evicted);
+    }
+}
+
+/// Acknowledges a block that is not the last, and tells of which size further ones should be (RFC 7959 §2.3).
+fn proceed(block: Block) -> Response {
+    let mut response = Response::new(Code::CONTINUE);
+    response.confirm(Block {
+        more: true,
+        ..block
+    });
+    response
+}

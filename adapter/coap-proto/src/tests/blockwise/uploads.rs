@@ -1,0 +1,412 @@
+//! Uploads by Block1 (RFC 7959 §2.3, §2.5, §2.9, §3.2; spec coap-adapter §8).
+
+use super::*;
+
+/// RFC 7959 §3.2 figure 7: "Simple Atomic Block-Wise PUT", here as POST.
+#[test]
+fn blocks_become_one_request_that_is_answered_with_the_last_block_confirmed() {
+    let mut server = Server::new();
+    let sent = body(2 * 128 + 40);
+    for num in 0..2 {
+        let at = usize::try_from(num).unwrap() * 128;
+        let block1 = block(num, 1, 128);
+        let request = upload(1 + u16::try_from(num).unwrap(), block1, &sent[at..at + 128]);
+        let expected = (Code::CONTINUE, Some(block1), String::new());
+        assert_eq!(
+            told(&answer(&mut server, &request), option::BLOCK1),
+            expected
+        );
+    }
+    let last = upload(3, block(2, 0, 128), &sent[256..]);
+    let (exchange, request) = whole(&mut server, &last);
+    assert_eq!(request.payload(), sent);
+    assert_eq!(
+        (request.uri_path(), request.token()),
+        (&["t".to_owned()][..], last.token)
+    );
+    assert_eq!(request.options().len(), 1, "only the path");
+    let response = server.respond(exchange, changed()).remove(0);
+    let expected = (Code::CHANGED, Some(block(2, 0, 128)), String::new());
+    assert_eq!(told(&response, option::BLOCK1), expected);
+    let statistics = server.endpoint.statistics();
+    assert_eq!(
+        (
+            statistics.requests,
+            statistics.continued,
+            statistics.reassembled
+        ),
+        (1, 2, 1)
+    );
+    server.pass(SECOND * 247);
+    assert!(server.is_empty());
+}
+
+/// RFC 7959 §3.2 figure 9: the server answers with a smaller size, and the client goes on with it.
+#[test]
+fn a_client_is_told_the_preferred_size_and_may_go_on_with_it_or_not() {
+    let sent = body(1024 + 512 + 1);
+    for (second, size) in [(block(2, 1, 512), 512), (block(1, 0, 1024), 513)] {
+        let mut server = Server::new();
+        let first = answer(&mut server, &upload(1, block(0, 1, 1024), &sent[..1024]));
+        let expected = (Code::CONTINUE, Some(block(0, 1, 512)), String::new());
+        assert_eq!(told(&first, option::BLOCK1), expected);
+        let second = upload(2, second, &sent[1024..1024 + size]);
+        let (_, request) = if size == 512 {
+            answer(&mut server, &second);
+            whole(&mut server, &upload(3, block(3, 0, 512), &sent[1536..]))
+        } else {
+            whole(&mut server, &second)
+        };
+        assert_eq!(request.payload(), sent);
+    }
+}
+
+/// A block that ends a transfer after `position` bytes with Content-Format 50, in blocks of 512.
+#[test]
+fn a_block_that_does_not_belong_ends_the_transfer() {
+    let json = |message| with_option(message, option::CONTENT_FORMAT, &[50]);
+    let wrong_offset = |offset| {
+        let text =
+            format!("request block1 offset {offset} doesn't match the current position 512!");
+        (Code::REQUEST_ENTITY_INCOMPLETE, None, text)
+    };
+    let rows = [
+        (
+            "gap",
+            json(upload(2, block(2, 1, 512), &body(512))),
+            wrong_offset(1024),
+        ),
+        (
+            "smaller size",
+            json(upload(2, block(1, 0, 256), &body(1))),
+            wrong_offset(256),
+        ),
+        (
+            "larger size",
+            json(upload(2, block(1, 0, 1024), &body(1))),
+            wrong_offset(1024),
+        ),
+        (
+            "far away",
+            json(upload(2, block(0xf_ffff, 0, 1024), &body(1))),
+            wrong_offset(0xf_ffff * 1024),
+        ),
+        (
+            "short block",
+            json(upload(2, block(1, 1, 512), &body(100))),
+            (
+                Code::REQUEST_ENTITY_INCOMPLETE,
+                None,
+                "Block1 buffer position 612 doesn't align with blocksize 512!".to_owned(),
+            ),
+        ),
+        (
+            "other format",
+            with_option(
+                upload(2, block(1, 0, 512), b"x"),
+                option::CONTENT_FORMAT,
+                &[60],
+            ),
+            (
+                Code::REQUEST_ENTITY_INCOMPLETE,
+                None,
+                "unexpected Content-Format".to_owned(),
+            ),
+        ),
+        (
+            "no format",
+            upload(2, block(1, 0, 512), b"x"),
+            (
+                Code::REQUEST_ENTITY_INCOMPLETE,
+                None,
+                "unexpected Content-Format".to_owned(),
+            ),
+        ),
+    ];
+    for (name, second, expected) in rows {
+        let mut server = Server::new();
+        answer(&mut server, &json(upload(1, block(0, 1, 512), &body(512))));
+        let refusal = answer(&mut server, &second);
+        assert_eq!(told(&refusal, option::BLOCK1), expected, "{name}");
+        assert!(refusal.options.is_empty(), "{name}: a diagnostic payload");
+        assert_eq!(server.endpoint.transfers(), 0, "{name}");
+        let again = answer(&mut server, &json(upload(3, block(1, 0, 512), b"x")));
+        assert_eq!(
+            told(&again, option::BLOCK1).2,
+            "request block1 offset 512 doesn't match the current position 0!",
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_body_may_get_as_large_as_allowed_or_announced_and_no_larger() {
+    for (size1, max_body, fits) in [
+        (None, 2048, 2048),
+        (Some(1500), 2048, 1500),
+        (Some(0), 2048, 0),
+    ] {
+        let announce = |message| match size1 {
+            Some(size) => with_option(message, option::SIZE1, &crate::message::uint::encode(size)),
+            None => message,
+        };
+        for excess in [0, 1] {
+            let mut server = Server::with(Config {
+                max_body,
+                ..Config::default()
+            });
+            let sent = body(fits + excess);
+            let mut blocks = sent.chunks(512).zip(0..).peekable();
+            let mut outcome = None;
+            while let Some((payload, num)) = blocks.next() {
+                let more = u8::from(blocks.peek().is_some());
+                let request = announce(upload(
+                    u16::try_from(num).unwrap(),
+                    block(num, more, 512),
+                    payload,
+                ));
+                server
+                    .endpoint
+                    .handle_datagram(server.now, &0, &request.encode().unwrap());
+                outcome = server.sent().pop();
+            }
+            if excess == 0 {
+                let received = server
+                    .request()
+                    .map(|(_, request)| request.payload().to_vec());
+                assert_eq!(received.unwrap_or_default(), sent);
+                continue;
+            }
+            let (length, left) = (sent.len() % 512, fits % 512);
+            let text = format!("response {length} exceeds the left buffer {left}");
+            let refusal = outcome.unwrap();
+            assert_eq!(
+                told(&refusal, option::BLOCK1),
+                (Code::REQUEST_ENTITY_TOO_LARGE, None, text)
+            );
+            assert!(refusal.options.is_empty());
+            assert!(server.request().is_none());
+            assert_eq!(server.endpoint.transfers(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_body_announced_or_come_as_too_large_is_refused_at_once_with_the_limit() {
+    let announced = with_option(
+        upload(2, block(1, 1, 512), &body(512)),
+        option::SIZE1,
+        &[8, 1],
+    );
+    let undivided = Message {
+        payload: body(2049),
+        ..con(2)
+    };
+    let much = with_option(upload(2, block(0, 0, 16), b"x"), option::SIZE1, &[255; 4]);
+    for request in [announced, undivided, much] {
+        let mut server = Server::new();
+        answer(&mut server, &upload(1, block(0, 1, 512), &body(512)));
+        let refusal = answer(&mut server, &request);
+        assert_eq!(refusal.code, Code::REQUEST_ENTITY_TOO_LARGE);
+        assert_eq!(refusal.payload, b"body too large, max. 2048 bytes");
+        assert_eq!(
+            refusal.options,
+            [(option::SIZE1, &[8, 0][..])].into_iter().collect()
+        );
+        assert_eq!(server.endpoint.statistics().too_large, 1);
+    }
+    let mut server = Server::new();
+    let (_, request) = whole(
+        &mut server,
+        &Message {
+            payload: body(2048),
+            ..con(1)
+        },
+    );
+    assert_eq!(request.payload().len(), 2048);
+}
+
+#[test]
+fn the_first_block_begins_anew() {
+    let mut server = Server::new();
+    answer(&mut server, &upload(1, block(0, 1, 512), &body(512)));
+    answer(&mut server, &upload(2, block(1, 1, 512), &body(512)));
+    let anew = with_option(
+        upload(3, block(0, 1, 512), &[7; 512]),
+        option::CONTENT_FORMAT,
+        &[60],
+    );
+    assert_eq!(answer(&mut server, &anew).code, Code::CONTINUE);
+    assert_eq!(server.endpoint.transfers(), 1);
+    let last = with_option(
+        upload(4, block(1, 0, 512), b"x"),
+        option::CONTENT_FORMAT,
+        &[60],
+    );
+    let (_, request) = whole(&mut server, &last);
+    assert_eq!((request.payload().len(), request.payload()[0]), (513, 7));
+    assert_eq!(request.content_format(), Some(60));
+}
+
+/// The state is that of a peer, a method and a URI with its query (RFC 7959 §2.5).
+#[test]
+fn uploads_to_different_targets_do_not_meet() {
+    let mut server = Server::new();
+    let query = |message| with_option(message, option::URI_QUERY, b"hono-ttd=1");
+    let host = |message| with_option(message, option::URI_HOST, b"h");
+    let put = |message| Message {
+        code: Code::PUT,
+        ..message
+    };
+    let first = |id, byte| upload(id, block(0, 1, 16), &[byte; 16]);
+    let last = |id| upload(id, block(1, 0, 16), b"!");
+    answer(&mut server, &first(1, b'a'));
+    answer(&mut server, &query(first(2, b'b')));
+    answer(&mut server, &put(first(3, b'c')));
+    answer(&mut server, &host(first(4, b'd')));
+    server.receive_from(1, &first(1, b'e').encode().unwrap());
+    assert_eq!(server.endpoint.transfers(), 5);
+    for (request, byte) in [
+        (host(last(8)), b'd'),
+        (last(5), b'a'),
+        (put(last(6)), b'c'),
+        (query(last(7)), b'b'),
+    ] {
+        assert_eq!(whole(&mut server, &request).1.payload()[..16], [byte; 16]);
+    }
+    server.receive_from(1, &last(5).encode().unwrap());
+    assert_eq!(server.request().unwrap().1.payload()[..16], [b'e'; 16]);
+}
+
+#[test]
+fn an_upload_is_forgotten_five_minutes_after_its_last_block() {
+    for (waits, outcome) in [
+        (&[299, 299][..], None),
+        (
+            &[299, 300][..],
+            Some("request block1 offset 32 doesn't match the current position 0!"),
+        ),
+    ] {
+        let mut server = Server::new();
+        answer(&mut server, &upload(1, block(0, 1, 16), &[1; 16]));
+        server.pass(SECOND * waits[0]);
+        answer(&mut server, &upload(2, block(1, 1, 16), &[1; 16]));
+        server.pass(SECOND * waits[1]);
+        let last = upload(3, block(2, 0, 16), b"x");
+        match outcome {
+            None => assert_eq!(whole(&mut server, &last).1.payload().len(), 33),
+            Some(text) => assert_eq!(told(&answer(&mut server, &last), option::BLOCK1).2, text),
+        }
+        assert_eq!(server.endpoint.transfers(), 0);
+        assert_eq!(
+            server.endpoint.statistics().expired_transfers,
+            u64::from(outcome.is_some())
+        );
+    }
+}
+
+#[test]
+fn an_upload_is_over_even_if_the_timer_is_served_late() {
+    let mut server = Server::new();
+    answer(&mut server, &upload(1, block(0, 1, 16), &[1; 16]));
+    server.now += SECOND * 300;
+    let late = answer(&mut server, &upload(2, block(1, 0, 16), b"x"));
+    assert_eq!(late.code, Code::REQUEST_ENTITY_INCOMPLETE);
+}
+
+#[test]
+fn a_repeated_block_is_a_duplicate_and_adds_nothing() {
+    let mut server = Server::new();
+    let first = upload(1, block(0, 1, 16), &[1; 16]);
+    let acknowledged = answer(&mut server, &first);
+    assert_eq!(answer(&mut server, &first), acknowledged);
+    let last = upload(2, block(1, 0, 16), b"x");
+    let (exchange, request) = whole(&mut server, &last);
+    assert_eq!(request.payload().len(), 17);
+    assert_eq!(answer(&mut server, &first), acknowledged, "late on the way");
+    assert_eq!(server.receive(&last.encode().unwrap()), [], "undecided");
+    let response = server.respond(exchange, changed());
+    assert_eq!(server.receive(&last.encode().unwrap()), response);
+    assert_eq!(server.request(), None);
+}
+
+#[test]
+fn the_answer_to_an_upload_may_come_separately_or_be_an_error() {
+    let mut server = Server::new();
+    answer(&mut server, &upload(1, block(0, 1, 16), &[1; 16]));
+    let (exchange, _) = whole(&mut server, &upload(2, block(1, 0, 16), b"x"));
+    server.acknowledge(exchange);
+    let response = server
+        .respond(exchange, Response::new(Code::SERVICE_UNAVAILABLE))
+        .remove(0);
+    assert_eq!(response.kind, Type::Confirmable);
+    let expected = (
+        Code::SERVICE_UNAVAILABLE,
+        Some(block(1, 0, 16)),
+        String::new(),
+    );
+    assert_eq!(told(&response, option::BLOCK1), expected);
+}
+
+#[test]
+fn non_confirmable_blocks_are_answered_by_non_confirmable_messages() {
+    let mut server = Server::new();
+    let as_non = |message| Message {
+        kind: Type::NonConfirmable,
+        ..message
+    };
+    let sent = server.receive(
+        &as_non(upload(1, block(0, 1, 16), &[1; 16]))
+            .encode()
+            .unwrap(),
+    );
+    assert_eq!(
+        (sent[0].kind, sent[0].code),
+        (Type::NonConfirmable, Code::CONTINUE)
+    );
+    let (_, request) = whole(&mut server, &as_non(upload(2, block(1, 0, 16), b"x")));
+    assert_eq!(request.payload().len(), 17);
+}
+
+#[test]
+fn a_single_block_is_a_whole_request() {
+    let mut server = Server::new();
+    let (exchange, request) = whole(&mut server, &upload(1, block(0, 0, 64), b"21"));
+    assert_eq!(request.payload(), b"21");
+    let response = server.respond(exchange, changed()).remove(0);
+    assert_eq!(told(&response, option::BLOCK1).1, Some(block(0, 0, 64)));
+}
+
+/// RFC 7967: a client that wants to hear of errors only must still be told to go on.
+#[test]
+fn a_client_that_wants_no_response_is_told_to_continue() {
+    let mut server = Server::new();
+    let quiet = |message| with_option(message, option::NO_RESPONSE, &[2]);
+    let first = answer(&mut server, &quiet(upload(1, block(0, 1, 16), &[1; 16])));
+    assert_eq!(first.code, Code::CONTINUE);
+    let last = quiet(upload(2, block(1, 0, 16), b"x"));
+    let (exchange, _) = whole(&mut server, &last);
+    assert_eq!(
+        server.respond(exchange, changed()),
+        [Message::empty(Type::Acknowledgement, last.id)]
+    );
+}
+
+/// RFC 7959 §2.2: 7 is reserved; recorded from the reference.
+#[test]
+fn the_reserved_size_is_refused() {
+    for (number, text) in [
+        (option::BLOCK1, "Block1 BERT used for UDP!"),
+        (option::BLOCK2, "Block2 BERT used for UDP!"),
+    ] {
+        let mut server = Server::new();
+        let refusal = answer(&mut server, &with_option(con(1), number, &[7]));
+        assert_eq!(
+            told(&refusal, number),
+            (Code::BAD_REQUEST, None, text.to_owned())
+        );
+        let silent = with_option(non(2), number, &[7]);
+        assert_eq!(server.receive(&silent.encode().unwrap()), []);
+        assert_eq!(server.request(), None);
+    }
+}
