@@ -1,1 +1,3 @@
 //! The CoAP adapter.
+
+pub mod config;

@@ -1,0 +1,161 @@
+//! Every name that is known: the settings by group, and what the reference has beside them that means nothing here.
+
+use super::{
+    Setting,
+    amqp::{CacheSettings, ClientSettings},
+    chosen::full_name,
+    coap::{self, CoapSettings},
+    limits::{self, LimitSettings},
+    service::{
+        AppSettings, HealthSettings, HttpSettings, LogSettings, OtlpSettings, SamplerSettings,
+    },
+};
+
+/// Settings whose names begin alike.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Group {
+    /// How their names begin.
+    pub prefix: &'static str,
+    /// The rest of their names, and what they mean.
+    pub settings: &'static [Setting],
+}
+
+/// All settings, in the order in which they are shown.
+pub const GROUPS: &[Group] = &[
+    group(coap::PREFIX, CoapSettings::TABLE),
+    group("hono.messaging", ClientSettings::TABLE),
+    group("hono.command", ClientSettings::TABLE),
+    group("hono.tenant", ClientSettings::TABLE),
+    group("hono.tenant", CacheSettings::TABLE),
+    group("hono.registration", ClientSettings::TABLE),
+    group("hono.registration", CacheSettings::TABLE),
+    group("hono.credentials", ClientSettings::TABLE),
+    group("hono.credentials", CacheSettings::TABLE),
+    group("hono.commandRouter", ClientSettings::TABLE),
+    group(limits::PREFIX, LimitSettings::TABLE),
+    group("hono.app", AppSettings::TABLE),
+    group("quarkus.http", HttpSettings::TABLE),
+    group("quarkus.smallrye-health", HealthSettings::TABLE),
+    group("quarkus.log", LogSettings::TABLE),
+    group("quarkus.otel.exporter.otlp", OtlpSettings::TABLE),
+    group("otel.traces", SamplerSettings::TABLE),
+];
+
+const fn group(prefix: &'static str, settings: &'static [Setting]) -> Group {
+    Group { prefix, settings }
+}
+
+/// Every setting with its full name.
+pub(super) fn all() -> impl Iterator<Item = (String, &'static Setting)> {
+    GROUPS.iter().flat_map(|group| {
+        let named = |setting: &'static Setting| (full_name(group.prefix, setting.key), setting);
+        group.settings.iter().map(named)
+    })
+}
+
+/// The environment variable of a property: what is neither letter nor digit becomes an underscore, in upper case.
+#[must_use]
+pub fn variable(name: &str) -> String {
+    underscored(name).to_ascii_uppercase()
+}
+
+pub(super) fn underscored(name: &str) -> String {
+    let letter = |letter: char| {
+        if letter.is_ascii_alphanumeric() {
+            letter
+        } else {
+            '_'
+        }
+    };
+    name.chars().map(letter).collect()
+}
+
+/// Why a setting of the reference means nothing here; none if it is no such setting.
+pub(super) fn meaningless(name: &str) -> Option<&'static str> {
+    find_meaningless(name, |known| known.to_owned())
+}
+
+/// As [`meaningless`], by the environment variable.
+pub(super) fn meaningless_variable(name: &str) -> Option<&'static str> {
+    find_meaningless(name, variable)
+}
+
+fn find_meaningless(name: &str, spell: impl Fn(&str) -> String) -> Option<&'static str> {
+    let fits = |known: &str| match known.strip_suffix('*') {
+        Some(family) => name.starts_with(&spell(family)),
+        None => name == spell(known),
+    };
+    MEANINGLESS
+        .iter()
+        .find(|(known, _)| fits(known))
+        .map(|(_, why)| *why)
+}
+
+/// The settings without meaning that do not stand for a family.
+pub(super) fn meaningless_names() -> impl Iterator<Item = &'static str> {
+    MEANINGLESS
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| !name.ends_with('*'))
+}
+
+const THREADS: &str = "one task serves each request, on as many threads as there are processors";
+const CALIFORNIUM: &str =
+    "property files of Californium are not read; every limit has a setting of its own";
+const DTLS_ONLY: &str = "has no effect on DTLS, as in the reference";
+const NOT_USED: &str = "has no effect in the CoAP adapter of the reference either";
+const AMQP_ONLY: &str = "messages travel by AMQP 1.0 only";
+
+/// A star stands for anything.
+const MEANINGLESS: &[(&str, &str)] = &[
+    (
+        "hono.coap.blockwiseStatusLifetime",
+        "is always 300000 ms, as in the reference",
+    ),
+    ("hono.coap.connectorThreads", THREADS),
+    ("hono.coap.coapThreads", THREADS),
+    ("hono.coap.dtlsThreads", THREADS),
+    (
+        "hono.coap.messageOffloadingEnabled",
+        "nothing is kept that could be off-loaded",
+    ),
+    ("hono.coap.networkConfig", CALIFORNIUM),
+    ("hono.coap.secureNetworkConfig", CALIFORNIUM),
+    ("hono.coap.insecureNetworkConfig", CALIFORNIUM),
+    (
+        "hono.coap.securePortEnabled",
+        "a key, a key store or `port` enables the DTLS endpoint, as in the reference",
+    ),
+    (
+        "hono.coap.keyStorePassword",
+        "the server's identity is read from `keyPath` and `certPath` alone, as in the reference",
+    ),
+    ("hono.coap.deviceIdPattern", NOT_USED),
+    ("hono.coap.tenantIdPattern", NOT_USED),
+    ("hono.coap.secureProtocols", DTLS_ONLY),
+    ("hono.coap.supportedCipherSuites", DTLS_ONLY),
+    ("hono.coap.trustStorePath", DTLS_ONLY),
+    ("hono.coap.trustStorePassword", DTLS_ONLY),
+    ("hono.coap.trustStoreFormat", DTLS_ONLY),
+    ("hono.coap.sni", DTLS_ONLY),
+    ("hono.coap.nativeTlsRequired", DTLS_ONLY),
+    ("hono.coap.corsAllowedOrigin", NOT_USED),
+    ("hono.coap.receiverLinkCredit", NOT_USED),
+    ("hono.coap.sendTimeout", NOT_USED),
+    ("hono.coap.mapperEndpoints.*", NOT_USED),
+    ("hono.app.kafkaMessagingDisabled", AMQP_ONLY),
+    ("hono.app.pubsubMessagingDisabled", AMQP_ONLY),
+    ("hono.app.startupTimeout", NOT_USED),
+    (
+        "hono.connectionEvents.producer",
+        "CoAP devices have no connections to tell of, as in the reference",
+    ),
+    ("hono.kafka.*", AMQP_ONLY),
+    ("hono.pubsub.*", AMQP_ONLY),
+    ("quarkus.*", "concerns the framework of the reference"),
+    (
+        "otel.*",
+        "spans are exported by `quarkus.otel.exporter.otlp.endpoint` and `otel.traces.sampler` only",
+    ),
+];

@@ -1,0 +1,111 @@
+//! What holds for each setting once all sources are read: the last that wrote it wins, and is remembered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Origin, Problem, Setting, kind::Value, setting::FromValue, source::Written};
+
+/// The values that somebody wrote, by full name; a name that is not here has its default.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Chosen {
+    values: BTreeMap<String, Choice>,
+    failed: BTreeSet<String>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// A value and who wrote it.
+#[derive(Debug, Clone)]
+pub(super) struct Choice {
+    pub(super) value: Value,
+    /// As it was written.
+    pub(super) text: String,
+    pub(super) origin: Origin,
+}
+
+impl Chosen {
+    /// Takes what is written for a setting; it outdoes what was written before.
+    pub(super) fn write(&mut self, setting: &Setting, written: Written) {
+        let Written { name, text, origin } = written;
+        match setting.kind.read(&text) {
+            Ok(value) => {
+                self.values.insert(
+                    name,
+                    Choice {
+                        value,
+                        text,
+                        origin,
+                    },
+                );
+            }
+            Err(wanted) => {
+                let shown = if setting.kind.is_secret() {
+                    String::new()
+                } else {
+                    format!(" is `{text}`, but")
+                };
+                let hint = service_link(&text, &origin);
+                self.problems.push(Problem::new(
+                    origin,
+                    format!("`{name}`{shown} should be {wanted}{hint}"),
+                ));
+                self.failed.insert(name);
+            }
+        }
+    }
+
+    /// The value of a row, for its field.
+    pub(super) fn take<T: FromValue>(&self, prefix: &str, row: Option<&Setting>) -> T {
+        let taken = row.and_then(|setting| {
+            let written = self.values.get(&full_name(prefix, setting.key));
+            let default = || {
+                setting
+                    .default
+                    .and_then(|text| setting.kind.read(text).ok())
+            };
+            T::from_value(
+                written
+                    .map(|choice| choice.value.clone())
+                    .or_else(default)
+                    .as_ref(),
+            )
+        });
+        #[expect(clippy::expect_used, reason = "a test takes every row of every table")]
+        taken.expect("the kind and the default of a row fit its field")
+    }
+
+    /// Who wrote the setting, if somebody did.
+    pub(super) fn choice(&self, prefix: &str, key: &str) -> Option<&Choice> {
+        self.values.get(&full_name(prefix, key))
+    }
+
+    /// Tells that settings which are each well do not go together. It is told where the first of them was written that was
+    /// written at all, and not if one of them is wrong by itself already.
+    pub(super) fn refuse(&mut self, prefix: &str, keys: &[&str], text: impl Into<String>) {
+        let mut names = keys.iter().map(|key| full_name(prefix, key));
+        if names.clone().any(|name| self.failed.contains(&name)) {
+            return;
+        }
+        let written = names.find_map(|name| Some((self.values.get(&name)?.origin.clone(), name)));
+        let text = text.into();
+        self.problems.push(match written {
+            Some((origin, name)) => Problem::new(origin, format!("`{name}`: {text}")),
+            None => Problem::missing(format!("`{prefix}`: {text}")),
+        });
+    }
+}
+
+pub(super) fn full_name(prefix: &str, key: &str) -> String {
+    format!("{prefix}.{key}")
+}
+
+/// Kubernetes sets `<SERVICE>_PORT` for every service; one named `hono-coap` meets the setting's name.
+fn service_link(text: &str, origin: &Origin) -> &'static str {
+    let from_kubernetes = ["tcp://", "udp://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    match origin {
+        Origin::Variable(_) if from_kubernetes => {
+            "; Kubernetes sets this for a service of that name: set `enableServiceLinks: false` in the pod"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,195 @@
+//! What devices meet: ports, limits and times of the CoAP endpoints (spec: configuration §1).
+
+use std::{net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
+
+use regex::Regex;
+
+use super::{
+    chosen::Chosen,
+    kind::Kind,
+    memory,
+    ports::{self, Port, Wanted},
+    setting::settings,
+};
+
+/// What the CoAP endpoints go by.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CoapConfig {
+    /// Whether every device must say who it is, so that there is no port without security.
+    pub authentication_required: bool,
+    /// Where the DTLS endpoint listens, if there is one; port 0 takes any free one.
+    pub secure: Option<SocketAddr>,
+    /// Where the endpoint without security listens, if there is one; port 0 takes any free one.
+    pub insecure: Option<SocketAddr>,
+    /// The server's private key (PKCS#8, PEM) and certificate chain (PEM); none serves pre-shared keys only.
+    pub identity: Option<KeyAndCertificate>,
+    /// Where a PSK identity is split into auth-id and tenant.
+    pub id_split_regex: Regex,
+    /// The largest body of a request, in bytes.
+    pub max_payload_size: usize,
+    /// DTLS sessions at a time.
+    pub max_connections: usize,
+    /// When a confirmable request is acknowledged ahead of its answer, in milliseconds: 0 at once, -1 never (spec: coap-adapter §5).
+    pub timeout_to_ack: i64,
+    /// How long a message is remembered to recognise its duplicates (`EXCHANGE_LIFETIME`, RFC 7252 §4.8.2).
+    pub exchange_lifetime: Duration,
+    /// When a flight of the DTLS handshake is sent again for the first time.
+    pub dtls_retransmission_timeout: Duration,
+    /// Whether defaults of tenants and devices are merged into telemetry and events.
+    pub defaults_enabled: bool,
+    /// Whether messages carry the application properties that JMS vendors define.
+    pub jms_vendor_props_enabled: bool,
+    /// How long a tenant without messages keeps its links and metrics; none for ever.
+    pub tenant_idle_timeout: Option<Duration>,
+    /// How late the adapter's tasks may answer before it counts as stuck.
+    pub blocked_check_timeout: Duration,
+}
+
+/// Two PEM files that belong together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyAndCertificate {
+    /// The private key.
+    pub key: PathBuf,
+    /// The certificate chain, the own certificate first.
+    pub certificate: PathBuf,
+}
+
+/// The defaults of the reference, and no endpoint: which one there is must be said.
+impl Default for CoapConfig {
+    fn default() -> Self {
+        Self::new(CoapSettings::take(&Chosen::default(), PREFIX), (None, None))
+    }
+}
+
+impl CoapConfig {
+    pub(super) fn from_chosen(chosen: &mut Chosen) -> Self {
+        let settings = CoapSettings::take(chosen, PREFIX);
+        if settings.key_path.is_some() != settings.cert_path.is_some() {
+            chosen.refuse(
+                PREFIX,
+                &["keyPath", "certPath"],
+                "one of the two is set; a key and its certificate are needed",
+            );
+        }
+        let endpoints = match ports::resolve(&settings.wanted()) {
+            Ok(endpoints) => endpoints,
+            Err(error) => {
+                chosen.refuse(PREFIX, PORT_KEYS, error.to_string());
+                (None, None)
+            }
+        };
+        Self::new(settings, endpoints)
+    }
+
+    fn new(
+        settings: CoapSettings,
+        (secure, insecure): (Option<SocketAddr>, Option<SocketAddr>),
+    ) -> Self {
+        Self {
+            authentication_required: settings.authentication_required,
+            secure,
+            insecure,
+            identity: settings
+                .key_path
+                .zip(settings.cert_path)
+                .map(|(key, certificate)| KeyAndCertificate { key, certificate }),
+            id_split_regex: settings.id_split_regex,
+            max_payload_size: settings.max_payload_size,
+            max_connections: match settings.max_connections {
+                0 => memory::connections(settings.gc_heap_percentage),
+                wanted => wanted,
+            },
+            timeout_to_ack: settings.timeout_to_ack,
+            exchange_lifetime: settings.exchange_lifetime,
+            dtls_retransmission_timeout: settings.dtls_retransmission_timeout,
+            defaults_enabled: settings.defaults_enabled,
+            jms_vendor_props_enabled: settings.jms_vendor_props_enabled,
+            tenant_idle_timeout: Some(settings.tenant_idle_timeout).filter(|idle| !idle.is_zero()),
+            blocked_check_timeout: settings.event_loop_blocked_check_timeout,
+        }
+    }
+}
+
+impl CoapSettings {
+    fn wanted(&self) -> Wanted {
+        let identity = self.key_path.is_some() && self.cert_path.is_some();
+        Wanted {
+            secure: (identity || self.key_store_path.is_some() || self.port >= 0).then_some(Port {
+                address: self.bind_address,
+                number: self.port,
+            }),
+            insecure: (self.insecure_port_enabled || self.insecure_port >= 0).then_some(Port {
+                address: self.insecure_port_bind_address,
+                number: self.insecure_port,
+            }),
+            authentication_required: self.authentication_required,
+        }
+    }
+}
+
+pub(super) const PREFIX: &str = "hono.coap";
+
+/// What decides whether there is an endpoint.
+const PORT_KEYS: &[&str] = &[
+    "insecurePort",
+    "insecurePortEnabled",
+    "port",
+    "authenticationRequired",
+    "keyPath",
+    "certPath",
+    "keyStorePath",
+];
+
+const PORT: Kind = Kind::Number {
+    min: -1,
+    max: 65_535,
+    unit: "",
+};
+
+settings! {
+    /// `hono.coap` as it is written.
+    pub(super) struct CoapSettings {
+        /// Whether every device must authenticate. True: there is no endpoint without security; false: it is allowed.
+        authentication_required: bool = Kind::Flag, "authenticationRequired", Some("true");
+        /// Port of the DTLS endpoint; 0 takes any free one, -1 is unset. The default number is 5684.
+        port: i64 = PORT, "port", Some("-1");
+        /// Address that the DTLS endpoint listens on.
+        bind_address: IpAddr = Kind::Address, "bindAddress", Some("127.0.0.1");
+        /// Whether there is an endpoint without security.
+        insecure_port_enabled: bool = Kind::Flag, "insecurePortEnabled", Some("false");
+        /// Port of the endpoint without security, which exists if this is 0 or more; 0 takes any free one, -1 is unset. The default number is 5683.
+        insecure_port: i64 = PORT, "insecurePort", Some("-1");
+        /// Address that the endpoint without security listens on.
+        insecure_port_bind_address: IpAddr = Kind::Address, "insecurePortBindAddress", Some("127.0.0.1");
+        /// PKCS#8 PEM file with the server's private EC key. With `certPath` it enables the DTLS endpoint and its certificate suites.
+        key_path: Option<PathBuf> = Kind::Path, "keyPath", None;
+        /// PEM file with the server's certificate chain.
+        cert_path: Option<PathBuf> = Kind::Path, "certPath", None;
+        /// A key store; it merely enables the DTLS endpoint, whose identity comes from `keyPath` and `certPath` alone.
+        key_store_path: Option<PathBuf> = Kind::Path, "keyStorePath", None;
+        /// Where a PSK identity is split into auth-id and tenant.
+        id_split_regex: Regex = Kind::Regex, "idSplitRegex", Some("@");
+        /// Largest body of a request.
+        max_payload_size: usize = Kind::Number { min: 129, max: 1 << 30, unit: "bytes" }, "maxPayloadSize", Some("2048");
+        /// DTLS sessions at a time; 0 derives the number from the memory of the machine or container.
+        max_connections: usize = Kind::Number { min: 0, max: u32::MAX as i64, unit: "" }, "maxConnections", Some("0");
+        /// Share of the memory that is left free when `maxConnections` is derived.
+        gc_heap_percentage: u32 = Kind::Number { min: 0, max: 100, unit: "percent" }, "gcHeapPercentage", Some("25");
+        /// When a confirmable request is acknowledged ahead of its answer: 0 at once, -1 never.
+        timeout_to_ack: i64 = Kind::Number { min: -1, max: i32::MAX as i64, unit: "ms" }, "timeoutToAck", Some("500");
+        /// How long a message is remembered to recognise its duplicates.
+        exchange_lifetime: Duration = Kind::Millis { min: 1 }, "exchangeLifetime", Some("247000");
+        /// When a flight of the DTLS handshake is sent again for the first time.
+        dtls_retransmission_timeout: Duration = Kind::Millis { min: 1 }, "dtlsRetransmissionTimeout", Some("2000");
+        /// Whether defaults of tenants and devices are merged into telemetry and events.
+        defaults_enabled: bool = Kind::Flag, "defaultsEnabled", Some("true");
+        /// Whether messages carry the application properties that JMS vendors define.
+        jms_vendor_props_enabled: bool = Kind::Flag, "jmsVendorPropsEnabled", Some("false");
+        /// How long a tenant without messages keeps its links and metrics; 0 for ever.
+        tenant_idle_timeout: Duration = Kind::Iso8601, "tenantIdleTimeout", Some("PT0S");
+        /// How late the adapter's tasks may answer before the liveness check fails.
+        event_loop_blocked_check_timeout: Duration = Kind::Millis { min: 1 }, "eventLoopBlockedCheckTimeout", Some("5000");
+    }
+}

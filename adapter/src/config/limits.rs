@@ -1,0 +1,151 @@
+//! Where the data volume of a tenant is asked for (spec: configuration §3, resource-limits).
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{Secret, chosen::Chosen, kind::Kind, properties, setting::settings};
+
+/// The Prometheus server that knows how much a tenant has sent.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ResourceLimitsConfig {
+    /// Name or address of the server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How many tenants' answers are kept.
+    pub cache_max_size: u64,
+    /// How long an answer holds.
+    pub cache_timeout: Duration,
+    /// After what part of `cache_timeout` an answer is asked for anew in the background: 2 is half of it.
+    pub cache_refresh_divisor: u32,
+    /// How long to wait for a connection.
+    pub connect_timeout: Duration,
+    /// How long to wait for an answer; none for ever.
+    pub query_timeout: Option<Duration>,
+    /// User and password for Basic authentication.
+    pub credentials: Option<(String, Secret)>,
+    /// Whether to speak TLS, and by what.
+    pub tls: Option<TlsConfig>,
+}
+
+/// TLS towards a server.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct TlsConfig {
+    /// Who is trusted; none trusts whom the platform trusts.
+    pub trust_store: Option<PathBuf>,
+    /// Password of the trust store.
+    pub trust_store_password: Option<Secret>,
+    /// Format of the trust store, if its name does not tell.
+    pub trust_store_format: Option<String>,
+    /// The own private key.
+    pub key: Option<PathBuf>,
+    /// The own certificate chain.
+    pub certificate: Option<PathBuf>,
+    /// A store that holds both.
+    pub key_store: Option<PathBuf>,
+    /// Its password.
+    pub key_store_password: Option<Secret>,
+    /// Whether the server's name must be that of its certificate.
+    pub verify_host_name: bool,
+    /// The versions that are spoken.
+    pub protocols: Vec<String>,
+    /// The cipher suites that are spoken; all safe ones if empty.
+    pub cipher_suites: Vec<String>,
+}
+
+pub(super) fn from_chosen(chosen: &mut Chosen) -> Option<ResourceLimitsConfig> {
+    let settings = LimitSettings::take(chosen, PREFIX);
+    let host = settings.host?;
+    let tls = settings.tls_enabled || settings.trust_store_path.is_some();
+    let tls = tls.then(|| TlsConfig {
+        trust_store: settings.trust_store_path,
+        trust_store_password: settings.trust_store_password,
+        trust_store_format: settings.trust_store_format,
+        key: settings.key_path,
+        certificate: settings.cert_path,
+        key_store: settings.key_store_path,
+        key_store_password: settings.key_store_password,
+        verify_host_name: settings.hostname_verification_required,
+        protocols: settings.secure_protocols,
+        cipher_suites: Vec::new(),
+    });
+    Some(ResourceLimitsConfig {
+        host,
+        port: settings.port,
+        cache_max_size: settings.cache_max_size.max(settings.cache_min_size).into(),
+        cache_timeout: settings.cache_timeout,
+        cache_refresh_divisor: settings.cache_refresh_divisor,
+        connect_timeout: settings.connect_timeout,
+        query_timeout: u64::try_from(settings.query_timeout)
+            .ok()
+            .filter(|millis| *millis > 0)
+            .map(Duration::from_millis),
+        credentials: properties::credentials(
+            chosen,
+            PREFIX,
+            (
+                settings.username,
+                settings.password,
+                settings.credentials_path,
+            ),
+        ),
+        tls,
+    })
+}
+
+pub(super) const PREFIX: &str = "hono.resourceLimits.prometheusBased";
+
+const COUNT: Kind = Kind::Number {
+    min: 0,
+    max: i32::MAX as i64,
+    unit: "",
+};
+
+settings! {
+    /// `hono.resourceLimits.prometheusBased` as it is written.
+    pub(super) struct LimitSettings {
+        /// Name or address of the Prometheus server; without one there are no limits.
+        host: Option<String> = Kind::Text, "host", None;
+        /// Port of the Prometheus server.
+        port: u16 = Kind::Number { min: 1, max: 65_535, unit: "" }, "port", Some("9090");
+        /// Answers that room is made for at the start.
+        cache_min_size: u32 = COUNT, "cacheMinSize", Some("20");
+        /// Answers that are kept at most.
+        cache_max_size: u32 = COUNT, "cacheMaxSize", Some("1000");
+        /// How long an answer holds.
+        cache_timeout: Duration = Kind::Seconds, "cacheTimeout", Some("60");
+        /// After what part of `cacheTimeout` an answer is asked for anew in the background: 2 is half of it.
+        cache_refresh_divisor: u32 = Kind::Number { min: 1, max: i32::MAX as i64, unit: "" }, "cacheRefreshDivisor", Some("2");
+        /// How long to wait for a connection.
+        connect_timeout: Duration = Kind::Millis { min: 1 }, "connectTimeout", Some("1000");
+        /// How long to wait for an answer; 0 or less for ever.
+        query_timeout: i64 = Kind::Number { min: i32::MIN as i64, max: i32::MAX as i64, unit: "ms" }, "queryTimeout", Some("500");
+        /// User name for Basic authentication.
+        username: Option<String> = Kind::Text, "username", None;
+        /// Password for Basic authentication.
+        password: Option<Secret> = Kind::Password, "password", None;
+        /// Property file with `username` and `password`.
+        credentials_path: Option<PathBuf> = Kind::Path, "credentialsPath", None;
+        /// Whether to speak TLS and trust whom the platform trusts.
+        tls_enabled: bool = Kind::Flag, "tlsEnabled", Some("false");
+        /// Who is trusted; it enables TLS.
+        trust_store_path: Option<PathBuf> = Kind::Path, "trustStorePath", None;
+        /// Password of the trust store.
+        trust_store_password: Option<Secret> = Kind::StorePassword, "trustStorePassword", None;
+        /// Format of the trust store, if its name does not end in `.pem`, `.p12` or `.jks`.
+        trust_store_format: Option<String> = Kind::Text, "trustStoreFormat", None;
+        /// The own private key, PKCS#8 PEM.
+        key_path: Option<PathBuf> = Kind::Path, "keyPath", None;
+        /// The own certificate chain, PEM.
+        cert_path: Option<PathBuf> = Kind::Path, "certPath", None;
+        /// A store with both.
+        key_store_path: Option<PathBuf> = Kind::Path, "keyStorePath", None;
+        /// Its password.
+        key_store_password: Option<Secret> = Kind::StorePassword, "keyStorePassword", None;
+        /// Whether the server's name must be that of its certificate.
+        hostname_verification_required: bool = Kind::Flag, "hostnameVerificationRequired", Some("true");
+        /// Versions of TLS that are spoken.
+        secure_protocols: Vec<String> = Kind::List, "secureProtocols", Some("TLSv1.2,TLSv1.3");
+    }
+}

@@ -1,0 +1,54 @@
+//! How many DTLS sessions the memory allows when nobody says a number (spec: coap-adapter §9, max connections).
+
+use std::fs;
+
+/// Sessions that fit into the memory of this machine or container, of which `spare` percent stay free.
+pub(super) fn connections(spare: u32) -> usize {
+    let bytes = container().into_iter().chain(machine()).min();
+    bytes.map_or(FALLBACK, |bytes| fitting(bytes, spare))
+}
+
+/// The reference's formula: 100 MB for everything else, 10 kB each.
+fn fitting(bytes: u64, spare: u32) -> usize {
+    let usable = bytes / 100 * u64::from(100_u32.saturating_sub(spare));
+    let sessions = usable.saturating_sub(100_000_000) / 10_000;
+    usize::try_from(sessions).unwrap_or(MOST).clamp(1, MOST)
+}
+
+/// The limit of the control group, if there is one.
+fn container() -> Option<u64> {
+    let limit = fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?;
+    limit.trim().parse().ok()
+}
+
+fn machine() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Where the memory cannot be told.
+const FALLBACK: usize = 10_000;
+
+/// More must be asked for by number.
+const MOST: usize = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_formula_of_the_reference_holds() {
+        assert_eq!(fitting(512_000_000, 25), 28_400);
+        assert_eq!(fitting(50_000_000, 25), 1, "one at least");
+        assert_eq!(fitting(u64::MAX, 0), MOST);
+    }
+
+    #[test]
+    fn some_number_comes_out_on_any_machine() {
+        assert!((1..=MOST).contains(&connections(25)));
+    }
+}

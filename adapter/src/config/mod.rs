@@ -1,0 +1,271 @@
+//! What the adapter goes by, read from one YAML file and the environment, with every mistake told at once.
+//!
+//! Names, defaults and effects are the reference's (spec: configuration): `HONO_COAP_MAXPAYLOADSIZE` in the environment is
+//! `hono.coap.maxPayloadSize` in the file, and outdoes it. Each setting is one row of a table ([`GROUPS`]), and each value
+//! remembers who wrote it ([`Effective`]).
+//!
+//! ```text
+//! file ──────> flat (name, text, line) ──┐
+//!                                        ├─> Chosen: by row of the table ─> Config, or all Problems
+//! environment > flat (name, text) ───────┘
+//! ```
+
+mod origin;
+mod secret;
+mod kind;
+mod setting;
+mod catalogue;
+mod source;
+mod file;
+mod variables;
+mod chosen;
+mod ports;
+mod memory;
+mod properties;
+mod coap;
+mod amqp;
+mod limits;
+mod service;
+mod effective;
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+pub use self::{
+    amqp::{AmqpConfig, CacheConfig},
+    catalogue::{GROUPS, Group, variable},
+    coap::{CoapConfig, KeyAndCertificate},
+    effective::Effective,
+    kind::Kind,
+    limits::{ResourceLimitsConfig, TlsConfig},
+    origin::{Origin, Problem},
+    secret::Secret,
+    service::{HealthConfig, Level, LogConfig, METRICS_PATH, TracingConfig},
+    setting::Setting,
+};
+use self::{
+    chosen::Chosen,
+    service::AppSettings,
+    source::{Written, closest},
+    variables::Variables,
+};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// What devices meet.
+    pub coap: CoapConfig,
+    /// Where telemetry, events and command responses go; none if no host is set.
+    pub messaging: Option<AmqpConfig>,
+    /// Where commands come from; none if no host is set.
+    pub command: Option<AmqpConfig>,
+    /// Who knows the tenants; set if the configuration was loaded.
+    pub tenant: Option<AmqpConfig>,
+    /// Who knows the devices; set if the configuration was loaded.
+    pub registration: Option<AmqpConfig>,
+    /// Who knows the devices' keys; set if the configuration was loaded and there is a DTLS endpoint.
+    pub credentials: Option<AmqpConfig>,
+    /// Who knows where devices wait for commands; set if the configuration was loaded.
+    pub command_router: Option<AmqpConfig>,
+    /// What is kept of the tenants.
+    pub tenant_cache: CacheConfig,
+    /// What is kept of the devices.
+    pub registration_cache: CacheConfig,
+    /// What is kept of the keys.
+    pub credentials_cache: CacheConfig,
+    /// Who knows how much a tenant has sent; none sets no limits.
+    pub resource_limits: Option<ResourceLimitsConfig>,
+    /// Where probes ask.
+    pub health: HealthConfig,
+    /// What is logged and how.
+    pub log: LogConfig,
+    /// Where spans go and how many.
+    pub tracing: TracingConfig,
+    /// Adapter instances, each with AMQP connections of its own; 0 is one for each processor.
+    pub max_instances: usize,
+    /// What was written and has no effect here, to be named once in the log.
+    pub ignored: Vec<Ignored>,
+    /// What may not be what was meant, to be told once in the log.
+    pub warnings: Vec<String>,
+    /// Every setting with its value and who wrote it.
+    pub effective: Vec<Effective>,
+}
+
+/// A setting of the reference that is accepted and has no effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ignored {
+    /// Its name, as it was written.
+    pub name: String,
+    /// Why it has none.
+    pub why: &'static str,
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.name, self.why)
+    }
+}
+
+impl Config {
+    /// Reads the file, if there is one, and the environment over it.
+    ///
+    /// # Errors
+    /// Every mistake in both, each with its place and what would be right.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let (config, problems) = Self::inspect(file, environment);
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// As [`Config::load`], but gives what could be read beside the mistakes; a wrong value leaves the default.
+    pub fn inspect(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> (Self, Vec<Problem>) {
+        let mut written = Vec::new();
+        let mut chosen = Chosen::default();
+        if let Some(path) = file {
+            match std::fs::read_to_string(path) {
+                Ok(text) => (written, chosen.problems) = file::read(path, &text),
+                Err(error) => chosen.problems.push(Problem::missing(format!(
+                    "the file {} cannot be read: {error}",
+                    path.display()
+                ))),
+            }
+        }
+        let Variables {
+            written: variables,
+            ignored,
+            warnings,
+        } = variables::read(environment);
+        written.extend(variables);
+        let mut config = Self {
+            ignored,
+            warnings,
+            ..Self::default()
+        };
+        config.choose(written, &mut chosen);
+        config.build(&mut chosen);
+        let mut problems = chosen.problems;
+        problems.sort();
+        problems.dedup();
+        (config, problems)
+    }
+
+    /// Finds the row of everything that is written.
+    fn choose(&mut self, all: Vec<Written>, chosen: &mut Chosen) {
+        let rows: BTreeMap<String, &Setting> = catalogue::all().collect();
+        let mut categories = Vec::new();
+        for written in all {
+            if let Some(setting) = rows.get(&written.name) {
+                chosen.write(setting, written);
+            } else if written.name.starts_with("quarkus.log.category.") {
+                categories.push(written);
+            } else if catalogue::meaningless_names().any(|name| name == written.name) {
+                self.ignore(written.name);
+            } else {
+                let known = rows
+                    .keys()
+                    .map(String::as_str)
+                    .chain(catalogue::meaningless_names().map(|name| -> &str { name }));
+                match closest(&written.name, known) {
+                    None if catalogue::meaningless(&written.name).is_some() => {
+                        self.ignore(written.name);
+                    }
+                    meant => {
+                        let meant = meant
+                            .map(|name| format!("; did you mean `{name}`?"))
+                            .unwrap_or_default();
+                        let text = format!("there is no setting `{}`{meant}", written.name);
+                        chosen.problems.push(Problem::new(written.origin, text));
+                    }
+                }
+            }
+        }
+        self.log = LogConfig::from_chosen(chosen);
+        for written in categories {
+            match service::category(&written, &mut self.log, chosen) {
+                Some(Ok(())) => {}
+                Some(Err(ignored)) => self.ignored.push(ignored),
+                None => self.ignore(written.name),
+            }
+        }
+    }
+
+    fn ignore(&mut self, name: String) {
+        if let Some(why) = catalogue::meaningless(&name) {
+            self.ignored.push(Ignored { name, why });
+        }
+    }
+
+    fn build(&mut self, chosen: &mut Chosen) {
+        let app = AppSettings::take(chosen, "hono.app");
+        self.max_instances = app.max_instances;
+        self.coap = CoapConfig::from_chosen(chosen);
+        self.messaging = amqp::client(chosen, "hono.messaging");
+        self.command = amqp::client(chosen, "hono.command");
+        self.tenant = amqp::client(chosen, "hono.tenant");
+        self.registration = amqp::client(chosen, "hono.registration");
+        self.credentials = amqp::client(chosen, "hono.credentials");
+        self.command_router = amqp::client(chosen, "hono.commandRouter");
+        self.tenant_cache = amqp::cache(chosen, "hono.tenant");
+        self.registration_cache = amqp::cache(chosen, "hono.registration");
+        self.credentials_cache = amqp::cache(chosen, "hono.credentials");
+        self.resource_limits = limits::from_chosen(chosen);
+        self.health = HealthConfig::from_chosen(chosen);
+        self.tracing = TracingConfig::from_chosen(chosen);
+        if app.amqp_messaging_disabled {
+            (self.messaging, self.command) = (None, None);
+        }
+        self.require_hosts(chosen);
+        self.effective = effective::all(chosen);
+    }
+
+    /// Without these no request can be served (spec: configuration §2); without the others some can.
+    fn require_hosts(&mut self, chosen: &mut Chosen) {
+        let keys = self.coap.secure.is_some();
+        for (prefix, client, needed) in [
+            ("hono.tenant", &self.tenant, true),
+            ("hono.registration", &self.registration, true),
+            ("hono.credentials", &self.credentials, keys),
+            ("hono.commandRouter", &self.command_router, true),
+        ] {
+            if needed && client.is_none() {
+                chosen.refuse(
+                    prefix,
+                    &["host"],
+                    format!(
+                        "`{prefix}.host` should be set: the service is needed by every request"
+                    ),
+                );
+            }
+        }
+        for (prefix, client, effect) in [
+            (
+                "hono.messaging",
+                &self.messaging,
+                "telemetry and events are answered 5.03",
+            ),
+            (
+                "hono.command",
+                &self.command,
+                "no commands are taken, and the adapter never becomes ready",
+            ),
+        ] {
+            if client.is_none() {
+                self.warnings
+                    .push(format!("`{prefix}.host` is not set: {effect}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+//! What concerns the process: probes, logs, traces, instances (spec: configuration §4).
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use super::{Ignored, chosen::Chosen, kind::Kind, setting::settings, source::Written};
+
+/// Where probes ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HealthConfig {
+    /// Where the HTTP server listens; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// Path of all checks together.
+    pub root: String,
+    /// Path of the question whether the start is done.
+    pub started: String,
+    /// Path of the question whether devices may be sent here.
+    pub readiness: String,
+    /// Path of the question whether a restart would help.
+    pub liveness: String,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self::from_chosen(&mut Chosen::default())
+    }
+}
+
+impl HealthConfig {
+    pub(super) fn from_chosen(chosen: &mut Chosen) -> Self {
+        let http = HttpSettings::take(chosen, "quarkus.http");
+        let paths = HealthSettings::take(chosen, HEALTH);
+        let root = rooted("/", &paths.root_path);
+        let config = Self {
+            address: SocketAddr::new(http.host, http.port),
+            started: rooted(&root, &paths.startup_path),
+            readiness: rooted(&root, &paths.readiness_path),
+            liveness: rooted(&root, &paths.liveness_path),
+            root,
+        };
+        config.check(chosen);
+        config
+    }
+
+    fn check(&self, chosen: &mut Chosen) {
+        let mut seen = BTreeMap::from([(METRICS_PATH, "the metrics")]);
+        for (key, path) in [
+            ("root-path", &self.root),
+            ("startup-path", &self.started),
+            ("readiness-path", &self.readiness),
+            ("liveness-path", &self.liveness),
+        ] {
+            let plain = |letter: char| letter.is_ascii_alphanumeric() || "/-_.~".contains(letter);
+            if !path.chars().all(plain) {
+                let text = format!(
+                    "the path `{path}` should hold letters, digits, `/`, `-`, `_`, `.` and `~` only"
+                );
+                chosen.refuse(HEALTH, &[key], text);
+            }
+            if let Some(other) = seen.insert(path, key) {
+                let text =
+                    format!("the path `{path}` is that of {other} too; each needs one of its own");
+                chosen.refuse(HEALTH, &[key, other], text);
+            }
+        }
+    }
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogConfig {
+    /// How much is logged.
+    pub level: Level,
+    /// How much of single crates or modules, by their names as Rust has them.
+    pub categories: BTreeMap<String, Level>,
+    /// Whether each line is a JSON object.
+    pub json: bool,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self::from_chosen(&Chosen::default())
+    }
+}
+
+impl LogConfig {
+    pub(super) fn from_chosen(chosen: &Chosen) -> Self {
+        let settings = LogSettings::take(chosen, LOG);
+        let console = settings
+            .console_level
+            .as_deref()
+            .map_or(Level::Trace, Level::of);
+        Self {
+            level: Level::of(&settings.level).min(console),
+            categories: BTreeMap::new(),
+            json: settings.console_json || settings.console_json_enabled,
+        }
+    }
+}
+
+/// How much is logged, least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Nothing.
+    Off,
+    /// Data lost, or a person must act.
+    Error,
+    /// Unexpected and survived.
+    Warn,
+    /// Beginning and end of parts.
+    Info,
+    /// Each request.
+    Debug,
+    /// Each datagram.
+    Trace,
+}
+
+impl Level {
+    /// The level of a word of the reference's, which has more of them.
+    fn of(word: &str) -> Self {
+        match word {
+            "OFF" => Self::Off,
+            "FATAL" | "SEVERE" | "ERROR" => Self::Error,
+            "WARN" | "WARNING" => Self::Warn,
+            "DEBUG" | "CONFIG" | "FINE" => Self::Debug,
+            "TRACE" | "FINER" | "FINEST" | "ALL" => Self::Trace,
+            _ => Self::Info,
+        }
+    }
+
+    /// The word for it in the language of log filters.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Where spans go and how many.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct TracingConfig {
+    /// The OTLP receiver; none exports nothing.
+    pub endpoint: Option<String>,
+    /// Who decides whether a trace is kept.
+    pub sampler: String,
+    /// What the sampler needs to know.
+    pub sampler_argument: Option<String>,
+}
+
+impl Default for TracingConfig {
+    fn default() -> Self {
+        Self::from_chosen(&Chosen::default())
+    }
+}
+
+impl TracingConfig {
+    pub(super) fn from_chosen(chosen: &Chosen) -> Self {
+        let sampler = SamplerSettings::take(chosen, "otel.traces");
+        Self {
+            endpoint: OtlpSettings::take(chosen, "quarkus.otel.exporter.otlp").endpoint,
+            sampler: sampler.sampler,
+            sampler_argument: sampler.sampler_argument,
+        }
+    }
+}
+
+/// The category that a variable such as `QUARKUS_LOG_CATEGORY__DTLS_SERVER__LEVEL` names, as a property.
+pub(super) fn category_of_variable(name: &str) -> Option<String> {
+    let category = name
+        .strip_prefix("QUARKUS_LOG_CATEGORY__")?
+        .strip_suffix("__LEVEL")?;
+    Some(format!("{CATEGORY}{}.level", category.to_ascii_lowercase()))
+}
+
+/// Sets the level of a category, if the written setting is about one. Those of the reference's classes mean nothing here.
+pub(super) fn category(
+    written: &Written,
+    log: &mut LogConfig,
+    chosen: &mut Chosen,
+) -> Option<Result<(), Ignored>> {
+    let category = written
+        .name
+        .strip_prefix(CATEGORY)?
+        .strip_suffix(".level")?
+        .trim_matches('"');
+    let of_ours = category
+        .split(['.', ':'])
+        .next()
+        .is_some_and(|head| CRATES.contains(&head));
+    if !of_ours {
+        let why = "names classes of the reference; crates such as `adapter` or `dtls_server` have levels here";
+        return Some(Err(Ignored {
+            name: written.name.clone(),
+            why,
+        }));
+    }
+    let word = written.text.trim().to_ascii_uppercase();
+    if LEVELS.contains(&word.as_str()) {
+        log.categories
+            .insert(category.replace('.', "::"), Level::of(&word));
+    } else {
+        let text = format!(
+            "`{}` is `{}`, but should be {}",
+            written.name,
+            written.text,
+            Kind::OneOf(LEVELS).wanted()
+        );
+        chosen
+            .problems
+            .push(super::Problem::new(written.origin.clone(), text));
+    }
+    Some(Ok(()))
+}
+
+/// Puts a path below another, unless it starts at the root itself.
+fn rooted(root: &str, path: &str) -> String {
+    let path = path.trim();
+    if path.starts_with('/') {
+        return path.to_owned();
+    }
+    format!("{}/{path}", root.trim_end_matches('/'))
+}
+
+/// Where the metrics are read (spec: metrics-health §3).
+pub const METRICS_PATH: &str = "/prometheus";
+
+const HEALTH: &str = "quarkus.smallrye-health";
+const LOG: &str = "quarkus.log";
+const CATEGORY: &str = "quarkus.log.category.";
+
+const LEVELS: &[&str] = &[
+    "OFF", "FATAL", "SEVERE", "ERROR", "WARN", "WARNING", "INFO", "CONFIG", "DEBUG", "FINE",
+    "FINER", "FINEST", "TRACE", "ALL",
+];
+
+const CRATES: &[&str] = &[
+    "adapter",
+    "coap_proto",
+    "dtls_proto",
+    "dtls_server",
+    "amqp_proto",
+    "downstream",
+    "registry_client",
+    "sandbox",
+];
+
+settings! {
+    /// `hono.app` as it is written.
+    pub(super) struct AppSettings {
+        /// Adapter instances, each with AMQP connections of its own; 0 is one for each processor.
+        max_instances: usize = Kind::Number { min: 0, max: 1024, unit: "" }, "maxInstances", Some("0");
+        /// Whether AMQP 1.0 is not used for messages, though a host is set.
+        amqp_messaging_disabled: bool = Kind::Flag, "amqpMessagingDisabled", Some("false");
+    }
+}
+
+settings! {
+    /// `quarkus.http` as it is written.
+    pub(super) struct HttpSettings {
+        /// Address that probes and metrics are served on.
+        host: IpAddr = Kind::Address, "host", Some("0.0.0.0");
+        /// Port that probes and metrics are served on; 0 takes any free one.
+        port: u16 = Kind::Number { min: 0, max: 65_535, unit: "" }, "port", Some("8088");
+    }
+}
+
+settings! {
+    /// `quarkus.smallrye-health` as it is written.
+    pub(super) struct HealthSettings {
+        /// Path of all checks together; the other paths are below it unless they start with `/`.
+        root_path: String = Kind::Text, "root-path", Some("/");
+        /// Path of the question whether the start is done.
+        startup_path: String = Kind::Text, "startup-path", Some("started");
+        /// Path of the question whether devices may be sent here.
+        readiness_path: String = Kind::Text, "readiness-path", Some("readiness");
+        /// Path of the question whether a restart would help.
+        liveness_path: String = Kind::Text, "liveness-path", Some("liveness");
+    }
+}
+
+settings! {
+    /// `quarkus.log` as it is written.
+    pub(super) struct LogSettings {
+        /// How much is logged; `quarkus.log.category.<crate>.level` for single parts.
+        level: String = Kind::OneOf(LEVELS), "level", Some("INFO");
+        /// How much is logged at most.
+        console_level: Option<String> = Kind::OneOf(LEVELS), "console.level", None;
+        /// Whether each line is a JSON object.
+        console_json: bool = Kind::Flag, "console.json", Some("false");
+        /// As `console.json`, by its newer name.
+        console_json_enabled: bool = Kind::Flag, "console.json.enabled", Some("false");
+    }
+}
+
+settings! {
+    /// `quarkus.otel.exporter.otlp` as it is written.
+    pub(super) struct OtlpSettings {
+        /// URL of the OTLP receiver; without one no spans are exported.
+        endpoint: Option<String> = Kind::Text, "endpoint", None;
+    }
+}
+
+settings! {
+    /// `otel.traces` as it is written.
+    pub(super) struct SamplerSettings {
+        /// Who decides whether a trace is kept.
+        sampler: String = Kind::OneOf(SAMPLERS), "sampler", Some("parentbased_always_on");
+        /// What the sampler needs to know: the share of traces to keep, from 0 to 1.
+        sampler_argument: Option<String> = Kind::Text, "sampler.arg", None;
+    }
+}
+
+const SAMPLERS: &[&str] = &[
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+];
