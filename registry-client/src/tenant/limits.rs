@@ -58,7 +58,7 @@ impl<'de> Deserialize<'de> for ResourceLimits {
         }
         let ttl = |seconds| bounded(seconds, "max-ttl").map(|ttl| ttl.map(Duration::from_secs));
         Ok(Self {
-            data_volume: limits.data_volume.map(data_volume).transpose()?,
+            data_volume: limits.data_volume.as_ref().map(data_volume).transpose()?,
             max_ttl: ttl(limits.max_ttl)?,
             max_ttl_telemetry_qos0: ttl(limits.max_ttl_telemetry_qos0)?,
             max_ttl_telemetry_qos1: ttl(limits.max_ttl_telemetry_qos1)?,
@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for ResourceLimits {
     }
 }
 
-fn data_volume<E: Error>(members: VolumeMembers) -> Result<DataVolume, E> {
+fn data_volume<E: Error>(members: &VolumeMembers) -> Result<DataVolume, E> {
     Ok(DataVolume {
         effective_since: since(&members.effective_since)?,
         max_bytes: bounded(members.max_bytes, "max-bytes")?,
