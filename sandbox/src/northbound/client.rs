@@ -1,4 +1,4 @@
-//! The frames of a receiving AMQP client (AMQP 1.0 part 2).
+//! The frames of an application's AMQP client (AMQP 1.0 part 2): its connection, and the links that it receives from.
 
 use std::{
     io::{self, ErrorKind},
@@ -23,7 +23,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{ApplicationConfig, Behaviour, Received};
+use super::{
+    ApplicationConfig, Behaviour, Received,
+    sending::{Order, Senders},
+};
 use crate::{
     amqp::{
         frame::{self, Frame},
@@ -47,13 +50,15 @@ impl From<io::Error> for Failure {
 
 pub(super) type Reader = BufReader<OwnedReadHalf>;
 
-/// The AMQP connection of an application: one session, a receiving link for each address.
+/// The AMQP connection of an application: one session, a link for each address.
 pub(super) struct Client {
     outbox: Arc<Outbox>,
     /// Keeps the writer alive as long as the client.
     writer: AbortOnDropHandle<()>,
     behaviour: Behaviour,
     links: Vec<Link>,
+    senders: Senders,
+    begun: bool,
     next_incoming_id: u32,
 }
 
@@ -92,17 +97,21 @@ pub(super) async fn connect(config: ApplicationConfig) -> Result<(Client, Reader
         credit: 0,
         partial: None,
     };
-    let links = config.addresses.into_iter().map(link).collect();
+    let links: Vec<Link> = config.addresses.into_iter().map(link).collect();
+    let first_free = u32::try_from(links.len()).unwrap_or(u32::MAX);
+    let senders = Senders::new(Arc::clone(&outbox), first_free);
     let mut client = Client {
         outbox,
         writer,
         behaviour: config.behaviour,
         links,
+        senders,
+        begun: false,
         next_incoming_id: 0,
     };
     client.say_hello(config.priority);
     let mut reader = BufReader::new(reader);
-    while !client.links.iter().all(|link| link.attached) {
+    while !client.begun || !client.links.iter().all(|link| link.attached) {
         let frame = frame::read(&mut reader)
             .await?
             .ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof))?;
@@ -167,7 +176,15 @@ impl Client {
 
     fn on_frame_while_attaching(&mut self, frame: Frame) -> Result<(), Failure> {
         match frame.performative {
-            Some(Performative::Begin(begin)) => self.next_incoming_id = begin.next_outgoing_id,
+            Some(Performative::Open(open)) => {
+                let largest = open.max_frame_size.0.clamp(512, frame::MAX_FRAME_SIZE);
+                self.senders.max_frame_size = largest as usize;
+            }
+            Some(Performative::Begin(begin)) => {
+                self.begun = true;
+                self.next_incoming_id = begin.next_outgoing_id;
+                self.senders.on_begin(begin.incoming_window);
+            }
             Some(Performative::Attach(attach)) if attach.source.is_some() => {
                 if let Some(link) = self.links.get_mut(attach.handle.0 as usize) {
                     link.attached = true;
@@ -201,21 +218,29 @@ impl Client {
         }
     }
 
-    /// Receives and settles until told to leave or until the peer does.
+    /// Receives, settles and sends until told to leave or until the peer does.
     pub(super) async fn run(
         mut self,
-        mut reader: Reader,
+        reader: Reader,
         received: mpsc::Sender<Received>,
+        mut orders: mpsc::Receiver<Order>,
         leave: CancellationToken,
     ) {
+        // One read goes on while other things happen: a frame that was half read must not be lost.
+        let mut reading = Box::pin(next_frame(reader));
         loop {
-            let frame = tokio::select! {
+            let (reader, frame) = tokio::select! {
                 () = leave.cancelled() => break,
-                frame = frame::read(&mut reader) => frame,
+                Some(order) = orders.recv() => {
+                    self.senders.send(order);
+                    continue;
+                }
+                read = &mut reading => read,
             };
             let Ok(Some(frame)) = frame else {
                 return;
             };
+            reading.set(next_frame(reader));
             match frame.performative {
                 Some(Performative::Transfer(transfer)) => {
                     if let Some(message) = self.on_transfer(transfer, frame.payload) {
@@ -226,15 +251,21 @@ impl Client {
                     }
                 }
                 Some(Performative::Close(_)) => break,
+                Some(Performative::Attach(attach)) => self.senders.on_attach(&attach),
+                Some(Performative::Detach(detach)) => self.senders.on_detach(detach),
+                Some(Performative::Flow(flow)) => self.senders.on_flow(&flow),
+                Some(Performative::Disposition(disposition)) => {
+                    self.senders.on_disposition(&disposition);
+                }
                 _ => {}
             }
         }
         self.outbox
             .push(|bytes| frame::write(bytes, 0, &Close { error: None }));
         self.outbox.finish();
-        // A frame that was half read when it was told to leave garbles the rest; the end of the stream shows all the same.
-        let mut rest = [0; 1024];
-        while matches!(reader.read(&mut rest).await, Ok(read) if read > 0) {}
+        while let (reader, Ok(Some(_))) = (&mut reading).await {
+            reading.set(next_frame(reader));
+        }
         drop(self.writer);
     }
 
@@ -305,7 +336,7 @@ impl Client {
         let flow = Flow {
             next_incoming_id: Some(self.next_incoming_id),
             incoming_window: WINDOW,
-            next_outgoing_id: 0,
+            next_outgoing_id: self.senders.next_outgoing_id(),
             outgoing_window: WINDOW,
             handle: u32::try_from(handle).ok().map(Handle),
             delivery_count: Some(link.delivery_count),
@@ -317,6 +348,11 @@ impl Client {
         };
         self.outbox.push(|bytes| frame::write(bytes, 0, &flow));
     }
+}
+
+async fn next_frame(mut reader: Reader) -> (Reader, io::Result<Option<Frame>>) {
+    let frame = frame::read(&mut reader).await;
+    (reader, frame)
 }
 
 const CREDIT: u32 = 500;

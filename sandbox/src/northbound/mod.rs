@@ -1,15 +1,28 @@
-//! The business application north of the adapter: an AMQP client over TCP that receives messages and settles them as it is told to.
+//! The business application north of the adapter: an AMQP client over TCP that receives messages and settles them as it is told
+//! to, and that sends commands.
 
 mod behaviour;
 mod client;
+mod command;
+mod sending;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
-use tokio::{sync::mpsc, time::timeout};
+pub use amqp_proto::{
+    Message, Outcome,
+    message::{Body, MessageId},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-pub use self::behaviour::{Behaviour, UnknownBehaviour};
-use self::client::Failure;
+pub use self::{
+    behaviour::{Behaviour, UnknownBehaviour},
+    command::{command, recorded_command, recorded_outcome},
+};
+use self::{client::Failure, sending::Order};
 use crate::Error;
 
 /// A message as the application got it.
@@ -60,6 +73,7 @@ impl ApplicationConfig {
 #[derive(Debug)]
 pub struct Application {
     received: mpsc::Receiver<Received>,
+    sender: Sender,
     leave: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
@@ -95,11 +109,18 @@ impl Application {
             Failure::Refused { address, reason } => Error::Refused { address, reason },
             Failure::Io(source) => Error::Connection { address, source },
         })?;
-        let (sender, received) = mpsc::channel(QUEUE);
+        let (arrived, received) = mpsc::channel(QUEUE);
+        let (orders, ordered) = mpsc::channel(ORDERS);
         let leave = CancellationToken::new();
-        let task = AbortOnDropHandle::new(tokio::spawn(client.run(reader, sender, leave.clone())));
+        let running = client.run(reader, arrived, ordered, leave.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(running));
+        let sender = Sender {
+            peer: address,
+            orders,
+        };
         Ok(Self {
             received,
+            sender,
             leave,
             task,
         })
@@ -115,6 +136,28 @@ impl Application {
         self.received.recv().await
     }
 
+    /// Sends a command to `command/<tenant>` and waits for its outcome; none if it is not settled in time, be it that nobody
+    /// gives credit for it. [`command()`] makes one.
+    ///
+    /// # Errors
+    /// If the peer refuses the address, or the connection is gone.
+    pub async fn send_command(
+        &self,
+        tenant: &str,
+        command: &Message,
+        within: Duration,
+    ) -> Result<Option<Outcome>, Error> {
+        self.sender
+            .send(&format!("command/{tenant}"), command, within)
+            .await
+    }
+
+    /// A handle to send with, for use in other tasks.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        self.sender.clone()
+    }
+
     /// Closes the connection; when it returns, senders without another receiver have lost their credit.
     pub async fn detach(self) {
         self.leave.cancel();
@@ -125,6 +168,62 @@ impl Application {
     }
 }
 
+/// Sends over the connection of an [`Application`], as long as that lives.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    peer: SocketAddr,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Sender {
+    /// Sends a message to any address and waits for its outcome; none if it is not settled in time.
+    ///
+    /// # Errors
+    /// If the peer refuses the address, or the connection is gone.
+    pub async fn send(
+        &self,
+        address: &str,
+        message: &Message,
+        within: Duration,
+    ) -> Result<Option<Outcome>, Error> {
+        let mut bytes = Vec::with_capacity(message.size_hint());
+        message.encode(&mut bytes);
+        self.send_bytes(address, bytes, within).await
+    }
+
+    /// Sends these bytes as a message, whatever they are.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub async fn send_bytes(
+        &self,
+        address: &str,
+        message: Vec<u8>,
+        within: Duration,
+    ) -> Result<Option<Outcome>, Error> {
+        let gone = || Error::Connection {
+            address: self.peer,
+            source: io::ErrorKind::ConnectionAborted.into(),
+        };
+        let (outcome, told) = oneshot::channel();
+        let order = Order {
+            address: address.to_owned(),
+            message,
+            outcome,
+        };
+        let sent = async {
+            self.orders.send(order).await.map_err(|_| gone())?;
+            told.await.map_err(|_| gone())?
+        };
+        match timeout(within, sent).await {
+            Ok(outcome) => outcome.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages that nobody fetched; when full, the connection is not read.
 const QUEUE: usize = 4096;
+/// Messages that the client has not taken over yet; beyond it, senders wait.
+const ORDERS: usize = 256;

@@ -1,0 +1,437 @@
+//! Commands through the sandbox's AMQP network: an application sends them, an AMQP client of another make is the adapter.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::time::Duration;
+
+use fe2o3_amqp::{
+    Connection, Receiver, Session, connection::ConnectionHandle, link::delivery::Delivery,
+    link::receiver::CreditMode, session::SessionHandle,
+};
+use fe2o3_amqp_types::{
+    definitions::ErrorCondition,
+    messaging::{
+        ApplicationProperties, Body as AnyBody, Data, Message as AmqpMessage, Modified, Properties,
+    },
+    primitives::{Binary, SimpleValue, Value},
+};
+use sandbox::{
+    Error, Sandbox, SandboxConfig,
+    northbound::{
+        Application, ApplicationConfig, Behaviour, Body, Message, Outcome, command,
+        recorded_outcome,
+    },
+};
+use tokio::{net::TcpStream, time::timeout};
+
+const SOON: Duration = Duration::from_secs(5);
+const A_WHILE: Duration = Duration::from_millis(300);
+const TENANT: &str = "DEFAULT_TENANT";
+
+/// What an adapter does towards the command router.
+struct Adapter {
+    _connection: ConnectionHandle<()>,
+    session: SessionHandle<()>,
+    requests: fe2o3_amqp::Sender,
+    replies: Receiver,
+    instance: String,
+    commands: Receiver,
+}
+
+impl Adapter {
+    async fn of(sandbox: &Sandbox, instance: &str, credit: CreditMode) -> Self {
+        let stream = TcpStream::connect(sandbox.amqp_address()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut connection = Connection::builder()
+            .container_id(instance)
+            .open_with_stream(stream)
+            .await
+            .unwrap();
+        let mut session = Session::begin(&mut connection).await.unwrap();
+        let replies = Receiver::attach(
+            &mut session,
+            "replies",
+            format!("cmd_router/{TENANT}/{instance}"),
+        )
+        .await
+        .unwrap();
+        let requests =
+            fe2o3_amqp::Sender::attach(&mut session, "requests", format!("cmd_router/{TENANT}"))
+                .await
+                .unwrap();
+        let commands = Receiver::builder()
+            .name("commands")
+            .source(format!("command_internal/{instance}"))
+            .credit_mode(credit)
+            .attach(&mut session)
+            .await
+            .unwrap();
+        Self {
+            _connection: connection,
+            session,
+            requests,
+            replies,
+            instance: instance.to_owned(),
+            commands,
+        }
+    }
+
+    /// Sends a request to the command router and returns the status of its response.
+    async fn ask(&mut self, subject: &str, device: &str) -> i32 {
+        let request = AmqpMessage::builder()
+            .properties(Properties {
+                message_id: Some(format!("{subject}-{device}").into()),
+                to: Some(format!("cmd_router/{TENANT}")),
+                subject: Some(subject.to_owned()),
+                reply_to: Some(format!("cmd_router/{TENANT}/{}", self.instance)),
+                ..Properties::default()
+            })
+            .application_properties(
+                ApplicationProperties::builder()
+                    .insert("device_id", device)
+                    .insert("adapter_instance_id", self.instance.as_str())
+                    .insert("lifespan", 60)
+                    .insert("send_event", false)
+                    .build(),
+            )
+            .data(Binary::from(Vec::new()))
+            .build();
+        timeout(SOON, self.requests.send(request))
+            .await
+            .unwrap()
+            .unwrap();
+        let reply = timeout(SOON, self.replies.recv::<Data>())
+            .await
+            .unwrap()
+            .unwrap();
+        self.replies.accept(&reply).await.unwrap();
+        let message = reply.into_message();
+        assert_eq!(
+            message.properties.unwrap().correlation_id,
+            Some(format!("{subject}-{device}").into())
+        );
+        match message.application_properties.unwrap().get("status") {
+            Some(SimpleValue::Int(status)) => *status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn waits_for(&mut self, device: &str) {
+        assert_eq!(self.ask("register-command-consumer", device).await, 204);
+    }
+
+    async fn command(&mut self) -> Delivery<AnyBody<Value>> {
+        timeout(SOON, self.commands.recv()).await.unwrap().unwrap()
+    }
+
+    async fn hears_nothing(&mut self) {
+        let heard = timeout(A_WHILE, self.commands.recv::<AnyBody<Value>>()).await;
+        assert!(heard.is_err(), "a command came");
+    }
+}
+
+async fn sandbox() -> (Sandbox, Application) {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let application = Application::attach(sandbox.amqp_address(), TENANT, &[], Behaviour::Accept)
+        .await
+        .unwrap();
+    (sandbox, application)
+}
+
+/// Sends in a task of its own, so that the adapter can answer meanwhile.
+fn send(
+    application: &Application,
+    command: Message,
+) -> tokio::task::JoinHandle<Result<Option<Outcome>, Error>> {
+    let sender = application.sender();
+    tokio::spawn(async move {
+        sender
+            .send(&format!("command/{TENANT}"), &command, SOON)
+            .await
+    })
+}
+
+#[tokio::test]
+async fn a_command_goes_to_the_adapter_where_the_device_waits_and_the_outcome_comes_back() {
+    let (sandbox, application) = sandbox().await;
+    let mut adapter = Adapter::of(&sandbox, "a-1", CreditMode::default()).await;
+    adapter.waits_for("4711").await;
+    let mut order = command(TENANT, "4711", "setLight");
+    order.body = Body::Data(b"on".to_vec());
+    order.properties.reply_to = Some(format!("command_response/{TENANT}/r"));
+    order.properties.content_type = Some("text/plain".to_owned());
+    let id = order.properties.message_id.clone().unwrap();
+
+    for outcome in ["accepted", "rejected", "released", "modified"] {
+        let sent = send(&application, order.clone());
+        let delivery = adapter.command().await;
+        match outcome {
+            "accepted" => adapter.commands.accept(&delivery).await.unwrap(),
+            "released" => adapter.commands.release(&delivery).await.unwrap(),
+            "modified" => adapter
+                .commands
+                .modify(
+                    &delivery,
+                    Modified {
+                        delivery_failed: Some(true),
+                        undeliverable_here: None,
+                        message_annotations: None,
+                    },
+                )
+                .await
+                .unwrap(),
+            _ => {
+                let error = fe2o3_amqp_types::definitions::Error::new(
+                    ErrorCondition::Custom("amqp:not-allowed".into()),
+                    "too much".to_owned(),
+                    None,
+                );
+                adapter.commands.reject(&delivery, error).await.unwrap();
+            }
+        }
+        let properties = delivery.into_message().properties.unwrap();
+        assert_eq!(properties.to, Some(format!("command/{TENANT}/4711")));
+        assert_eq!(
+            properties.correlation_id,
+            Some(id.as_str().unwrap().to_owned().into())
+        );
+        assert_eq!(
+            properties.reply_to,
+            Some(format!("command_response/{TENANT}/r"))
+        );
+        let told = sent.await.unwrap().unwrap();
+        let expected = match outcome {
+            "rejected" => ("rejected", Some("hono:bad-request"), Some("too much")),
+            other => (other, None, None),
+        };
+        assert_eq!(recorded_outcome(told.as_ref()), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_command_through_a_gateway_names_it() {
+    let (sandbox, application) = sandbox().await;
+    let mut adapter = Adapter::of(&sandbox, "a-1", CreditMode::default()).await;
+    adapter.waits_for("gw-1").await;
+    let sent = send(&application, command(TENANT, "4712", "setLight"));
+    let delivery = adapter.command().await;
+    adapter.commands.accept(&delivery).await.unwrap();
+    let message = delivery.into_message();
+    assert_eq!(
+        message.properties.unwrap().to,
+        Some(format!("command/{TENANT}/4712"))
+    );
+    assert_eq!(
+        message.application_properties.unwrap().get("via"),
+        Some(&SimpleValue::String("gw-1".to_owned()))
+    );
+    assert_eq!(sent.await.unwrap().unwrap(), Some(Outcome::Accepted));
+}
+
+#[tokio::test]
+async fn a_command_that_nobody_can_take_is_released() {
+    let (sandbox, application) = sandbox().await;
+    let order = command(TENANT, "4711", "setLight");
+    let released = Some(Outcome::Released);
+    let outcome = application
+        .send_command(TENANT, &order, SOON)
+        .await
+        .unwrap();
+    assert_eq!(outcome, released, "nobody has registered");
+
+    let mut idle = Adapter::of(&sandbox, "idle", CreditMode::Manual).await;
+    idle.waits_for("4711").await;
+    let outcome = application
+        .send_command(TENANT, &order, SOON)
+        .await
+        .unwrap();
+    assert_eq!(outcome, released, "the adapter gives no credit");
+
+    let mut gone = Adapter::of(&sandbox, "gone", CreditMode::default()).await;
+    gone.waits_for("4711").await;
+    drop(gone);
+    let outcome = application
+        .send_command(TENANT, &order, SOON)
+        .await
+        .unwrap();
+    assert_eq!(outcome, released, "the adapter is gone");
+
+    let mut adapter = Adapter::of(&sandbox, "a-1", CreditMode::default()).await;
+    adapter.waits_for("4711").await;
+    assert_eq!(
+        adapter.ask("unregister-command-consumer", "4711").await,
+        204
+    );
+    assert_eq!(
+        adapter.ask("unregister-command-consumer", "4711").await,
+        412
+    );
+    let outcome = application
+        .send_command(TENANT, &order, SOON)
+        .await
+        .unwrap();
+    assert_eq!(outcome, released, "the device waits no longer");
+}
+
+#[tokio::test]
+async fn a_command_that_the_adapter_does_not_settle_is_released_and_taken_back() {
+    let (sandbox, application) = sandbox().await;
+    let mut adapter = Adapter::of(&sandbox, "a-1", CreditMode::default()).await;
+    adapter.waits_for("4711").await;
+    let sent = send(&application, command(TENANT, "4711", "first"));
+    let late = adapter.command().await;
+    assert_eq!(sent.await.unwrap().unwrap(), Some(Outcome::Released));
+    // What the adapter says now concerns nobody, and the next command goes its way.
+    adapter.commands.accept(&late).await.unwrap();
+    let sent = send(&application, command(TENANT, "4711", "second"));
+    let delivery = adapter.command().await;
+    adapter.commands.accept(&delivery).await.unwrap();
+    assert_eq!(
+        delivery
+            .into_message()
+            .properties
+            .unwrap()
+            .subject
+            .as_deref(),
+        Some("second")
+    );
+    assert_eq!(sent.await.unwrap().unwrap(), Some(Outcome::Accepted));
+}
+
+#[tokio::test]
+async fn commands_under_way_are_released_when_their_adapter_goes() {
+    let (sandbox, application) = sandbox().await;
+    let mut adapter = Adapter::of(&sandbox, "a-1", CreditMode::default()).await;
+    adapter.waits_for("4711").await;
+    let sent = send(&application, command(TENANT, "4711", "x"));
+    let _unsettled = adapter.command().await;
+    adapter.session.end().await.unwrap();
+    assert_eq!(sent.await.unwrap().unwrap(), Some(Outcome::Released));
+}
+
+#[tokio::test]
+async fn a_wrong_command_is_rejected_with_the_reason_and_no_adapter_sees_it() {
+    let (sandbox, application) = sandbox().await;
+    let mut adapter = Adapter::of(&sandbox, "a-1", CreditMode::default()).await;
+    adapter.waits_for("4711").await;
+    let mut no_subject = command(TENANT, "4711", "x");
+    no_subject.properties.subject = None;
+    let rows = [
+        (no_subject, "hono:bad-request", "malformed command message"),
+        (
+            command(TENANT, "none", "x"),
+            "hono:bad-request",
+            "device is disabled or not registered",
+        ),
+        (
+            command("OTHER", "4711", "x"),
+            "amqp:unauthorized-access",
+            "unauthorized to send command to tenant",
+        ),
+    ];
+    for (order, condition, description) in rows {
+        let outcome = application
+            .send_command(TENANT, &order, SOON)
+            .await
+            .unwrap();
+        let expected = ("rejected", Some(condition), Some(description));
+        assert_eq!(recorded_outcome(outcome.as_ref()), expected);
+    }
+    let garbage = application.sender();
+    let outcome = garbage
+        .send_bytes(&format!("command/{TENANT}"), vec![0xff, 0], SOON)
+        .await
+        .unwrap();
+    assert_eq!(recorded_outcome(outcome.as_ref()).0, "rejected");
+    adapter.hears_nothing().await;
+}
+
+#[tokio::test]
+async fn commands_to_a_device_arrive_in_their_order_and_none_twice() {
+    let (sandbox, application) = sandbox().await;
+    let mut adapter = Adapter::of(&sandbox, "a-1", CreditMode::default()).await;
+    adapter.waits_for("4711").await;
+    let received = tokio::spawn(async move {
+        let mut subjects = Vec::new();
+        for _ in 0..100 {
+            let delivery = adapter.command().await;
+            adapter.commands.accept(&delivery).await.unwrap();
+            subjects.push(delivery.into_message().properties.unwrap().subject.unwrap());
+        }
+        adapter.hears_nothing().await;
+        subjects
+    });
+    // One task after the other takes its place in the queue, for a test runs on one thread.
+    let sent: Vec<_> = (0..100)
+        .map(|index| send(&application, command(TENANT, "4711", &index.to_string())))
+        .collect();
+    for outcome in sent {
+        assert_eq!(outcome.await.unwrap().unwrap(), Some(Outcome::Accepted));
+    }
+    let expected: Vec<String> = (0..100).map(|index| index.to_string()).collect();
+    assert_eq!(received.await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn an_application_gets_the_responses_at_the_address_that_it_named() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let mut config =
+        ApplicationConfig::of_tenant(sandbox.amqp_address(), TENANT, Behaviour::Accept);
+    config.addresses = vec![format!("command_response/{TENANT}/4711/app2")];
+    let mut application = Application::start(config).await.unwrap();
+    let adapter = Application::attach(sandbox.amqp_address(), TENANT, &[], Behaviour::Accept)
+        .await
+        .unwrap();
+    let mut response = Message::data("done");
+    response.application_properties = vec![("status".to_owned(), 200.into())];
+    let outcome = adapter
+        .sender()
+        .send(
+            &format!("command_response/{TENANT}/4711/app2"),
+            &response,
+            SOON,
+        )
+        .await
+        .unwrap();
+    assert_eq!(outcome, Some(Outcome::Accepted));
+    let received = application.receive(SOON).await.unwrap();
+    assert_eq!(received.payload, b"done");
+    assert_eq!(
+        received.sections["application-properties"]["status"]["int"],
+        200
+    );
+}
+
+#[tokio::test]
+async fn only_who_sends_to_a_known_tenant_has_credit_and_only_the_router_receives() {
+    let (sandbox, application) = sandbox().await;
+    let outcome = application
+        .send_command("NEW", &command("NEW", "d", "x"), A_WHILE)
+        .await
+        .unwrap();
+    assert_eq!(outcome, None, "there was credit");
+    for address in [
+        format!("command/{TENANT}"),
+        format!("command/{TENANT}/4711"),
+    ] {
+        let refused = Application::attach(
+            sandbox.amqp_address(),
+            TENANT,
+            &[&address],
+            Behaviour::Accept,
+        )
+        .await;
+        assert!(
+            matches!(refused, Err(Error::Refused { .. })),
+            "{address}: {refused:?}"
+        );
+    }
+    let refused = application
+        .sender()
+        .send("command/a/b", &Message::default(), SOON)
+        .await;
+    assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
+}
