@@ -1,1 +1,5 @@
-//! Support for the acceptance tests: starting the world and talking to it.
+//! What the tests of the whole adapter share: recorded exchanges and how to compare with them, and a world to run the adapter in.
+//!
+//! Nothing here decides what the adapter should do: that stands in the recordings and in the tests.
+
+pub mod golden;
