@@ -1,2 +1,40 @@
-//! Build helper.
-fn main() {}
+//! Build helper: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask interop`.
+//!
+//! Everything that proves the workspace right can be run from here; `.ci/run` does no more than call it.
+#![expect(clippy::print_stdout, reason = "a build helper talks to people")]
+
+mod ci;
+mod tidy;
+mod interop;
+mod step;
+
+use std::{env, process::ExitCode};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match *words {
+        ["ci"] => ci::run(),
+        ["tidy"] => tidy::run(),
+        ["interop", ref further @ ..] => interop::run(further),
+        _ => {
+            println!("{USAGE}");
+            return ExitCode::from(EX_USAGE);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const USAGE: &str = "\
+cargo xtask ci       format, lints, tidy, tests and documentation; what must be green before a change lands
+cargo xtask tidy     dependencies that must not be, duplicate versions, licences, machine paths
+cargo xtask interop  install independent clients, consumers and a broker, then test against them;
+                     further words go to the test runner";
+/// A command was used wrongly (`sysexits.h`).
+const EX_USAGE: u8 = 64;

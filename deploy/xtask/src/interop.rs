@@ -1,0 +1,141 @@
+//! Independent peers: installs them, then runs the tests against them, in which none may be missing.
+//!
+//! What comes from `PyPI` and Maven Central is kept in `target/interop`, the rest are packages of a Debian system. What is there
+//! already is left as it is.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+use cargo_metadata::MetadataCommand;
+
+use crate::step::{self, cargo};
+
+pub(crate) fn run(further: &[&str]) -> Result<()> {
+    let target = MetadataCommand::new().no_deps().exec()?.target_directory;
+    let folder = target.as_std_path().join("interop");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    install_packages()?;
+    install_proton(&folder)?;
+    install_artemis(&folder)?;
+    let mut tests = cargo([
+        "test",
+        "--locked",
+        "--package",
+        "acceptance",
+        "--test",
+        "interop",
+        "--",
+    ]);
+    step::run(tests.args(further).env("INTEROP_REQUIRED", "1"))
+}
+
+fn install_packages() -> Result<()> {
+    let missing = PACKAGES.iter().filter(|(_, trial)| !succeeds(trial));
+    let missing: Vec<&str> = missing.map(|(package, _)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    step::run(Command::new("apt-get").args(["update", "-qq"]))?;
+    let mut install = Command::new("apt-get");
+    install
+        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args(missing);
+    step::run(
+        install
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null()),
+    )
+}
+
+/// qpid-proton is built from source, its C library included.
+fn install_proton(folder: &Path) -> Result<()> {
+    let venv = folder.join("venv");
+    let python = venv.join("bin/python");
+    if succeeds(&[&python.to_string_lossy(), "-c", "import proton"]) {
+        return Ok(());
+    }
+    step::run(
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&venv),
+    )?;
+    let mut install = Command::new(python);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]);
+    step::run(install.arg(format!("python-qpid-proton=={PROTON}")))
+}
+
+fn install_artemis(folder: &Path) -> Result<()> {
+    let home = folder.join(format!("apache-artemis-{ARTEMIS}"));
+    if home.join("bin/artemis").exists() {
+        return Ok(());
+    }
+    let mut fetch = Command::new("mvn");
+    fetch.args([
+        "--quiet",
+        "--batch-mode",
+        &format!("{DEPENDENCY_PLUGIN}:copy"),
+    ]);
+    fetch.arg(format!(
+        "-Dartifact=org.apache.activemq:apache-artemis:{ARTEMIS}:tar.gz:bin"
+    ));
+    let mut output = std::ffi::OsString::from("-DoutputDirectory=");
+    output.push(folder);
+    step::run(fetch.arg(output))?;
+    let archive = folder.join(format!("apache-artemis-{ARTEMIS}-bin.tar.gz"));
+    step::run(
+        Command::new("tar")
+            .arg("-xzf")
+            .arg(&archive)
+            .arg("-C")
+            .arg(folder),
+    )?;
+    fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))
+}
+
+fn succeeds(words: &[&str]) -> bool {
+    let Some((program, words)) = words.split_first() else {
+        return false;
+    };
+    let mut trial = Command::new(program);
+    trial
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    trial.status().is_ok_and(|status| status.success())
+}
+
+/// A Debian package, and a command that succeeds only if it is there.
+const PACKAGES: [(&str, &[&str]); 8] = [
+    (
+        "libcoap3-bin",
+        &[
+            "sh",
+            "-c",
+            "command -v coap-client-openssl coap-client-gnutls coap-client-notls",
+        ],
+    ),
+    ("openssl", &["openssl", "version"]),
+    ("python3-venv", &["python3", "-c", "import ensurepip, venv"]),
+    ("python3-dev", &["python3", "-c", PYTHON_HEADERS]),
+    ("build-essential", &["cc", "--version"]),
+    ("default-jre-headless", &["java", "-version"]),
+    ("maven", &["mvn", "--version"]),
+    ("tar", &["tar", "--version"]),
+];
+const PYTHON_HEADERS: &str = "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))";
+/// The version of `python-qpid-proton`.
+const PROTON: &str = "0.40.0";
+/// The version of ActiveMQ Artemis; later ones want a later Java.
+const ARTEMIS: &str = "2.37.0";
+const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";

@@ -1,0 +1,35 @@
+//! Walls that no compiler holds up: what may depend on what, versions, licences, and paths that only one machine has.
+//!
+//! Nothing here looks at sizes.
+
+mod arrows;
+mod versions;
+mod licences;
+mod paths;
+
+use anyhow::{Result, ensure};
+use cargo_metadata::{CargoOpt, Metadata, MetadataCommand};
+
+pub(crate) fn run() -> Result<()> {
+    let metadata = metadata()?;
+    let mut faults = arrows::faults(&metadata);
+    faults.extend(versions::faults()?);
+    faults.extend(licences::faults(&metadata));
+    faults.extend(paths::faults(metadata.workspace_root.as_std_path())?);
+    for fault in &faults {
+        println!("tidy: {fault}");
+    }
+    ensure!(faults.is_empty(), "tidy found {} faults", faults.len());
+    println!("tidy: {} packages, no fault", metadata.packages.len());
+    Ok(())
+}
+
+/// What cargo knows of the packages that are built for the machines the adapter runs on.
+fn metadata() -> Result<Metadata> {
+    let mut command = MetadataCommand::new();
+    command.features(CargoOpt::AllFeatures);
+    let platform = ["--locked", "--filter-platform", "x86_64-unknown-linux-gnu"];
+    Ok(command
+        .other_options(platform.map(str::to_owned).to_vec())
+        .exec()?)
+}
