@@ -13,7 +13,7 @@ pub fn differences(recorded: &Value, came: &Value) -> Vec<String> {
         match came.get(path) {
             Some(other) if other == value => {}
             Some(other) => {
-                lines.extend([format!("- {path}: {value}"), format!("+ {path}: {other}")])
+                lines.extend([format!("- {path}: {value}"), format!("+ {path}: {other}")]);
             }
             None => lines.push(format!("- {path}: {value}")),
         }
