@@ -106,6 +106,10 @@ fn any_bytes_do_no_harm() {
         fuzzing::endpoint(start(), bytes.arbitrary()?);
         Ok(())
     });
+    arbtest::arbtest(|bytes| {
+        fuzzing::blocks(start(), bytes.arbitrary()?);
+        Ok(())
+    });
 }
 
 fn messages() -> impl Strategy<Value = Message> {

@@ -1,11 +1,15 @@
 //! Entry points for fuzzers and for property tests alike: any bytes in, no panic, and what is promised holds.
 
+mod blocks;
+
 use std::time::{Duration, Instant};
 
 use crate::Config;
 use crate::endpoint::{Endpoint, Event};
 use crate::message::{Code, Message};
 use crate::response::Response;
+
+pub use blocks::blocks;
 
 /// Reads bytes as a message and checks that what was understood is written and read the same again.
 ///
@@ -44,8 +48,8 @@ pub fn endpoint(start: Instant, mut bytes: &[u8]) {
         drain(&mut endpoint, next);
     }
     assert_eq!(
-        (endpoint.exchanges(), endpoint.peers()),
-        (0, 0),
+        (endpoint.exchanges(), endpoint.peers(), endpoint.transfers()),
+        (0, 0, 0),
         "state ends with its lifetimes"
     );
 }
