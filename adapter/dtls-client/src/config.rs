@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dtls_proto::codec::extension::MaxFragmentLength;
 use dtls_proto::flight::Backoff;
-use dtls_proto::{CipherSuite, Psk};
+use dtls_proto::{CipherSuite, Group, Psk};
 
 /// Who the client is and what it offers.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct Config {
     pub key: Psk,
     /// The suites to offer, the favourite first.
     pub suites: Vec<CipherSuite>,
+    /// The curves to offer, the favourite first.
+    pub groups: Vec<Group>,
     /// The host to name to the server (RFC 6066 §3).
     pub server_name: Option<String>,
     /// Whether to offer the extended master secret.
@@ -38,7 +40,7 @@ pub enum MasterSecretKind {
 }
 
 impl Config {
-    /// All suites, extended master secret, first retransmission after one second (RFC 6347 §4.2.4.1).
+    /// The suites with a pre-shared key and short keys, all curves, extended master secret, first retransmission after one second (RFC 6347 §4.2.4.1).
     pub fn new(identity: impl AsRef<[u8]>, key: &[u8]) -> Self {
         Self {
             identity: identity.as_ref().to_vec(),
@@ -48,6 +50,7 @@ impl Config {
                 CipherSuite::PskAes128Ccm,
                 CipherSuite::PskAes128GcmSha256,
             ],
+            groups: Group::ALL.to_vec(),
             server_name: None,
             master_secret: MasterSecretKind::Extended,
             max_fragment_length: None,

@@ -17,20 +17,22 @@
 //! A server without cookies may answer the first ClientHello with ServerHello; ServerKeyExchange may be left out.
 
 use dtls_proto::codec::ProtocolVersion;
-use dtls_proto::codec::extension::HelloExtensions;
+use dtls_proto::codec::extension::{HelloExtensions, UNCOMPRESSED};
 use dtls_proto::codec::handshake::{Fragment, HandshakeType, message, read_fragments};
 use dtls_proto::codec::hello::{
     ClientHello, EMPTY_RENEGOTIATION_INFO_SCSV, HelloVerifyRequest, NULL_COMPRESSION, Random,
     ServerHello,
 };
-use dtls_proto::codec::key_exchange::{decode_psk_identity_hint, encode_psk_identity};
+use dtls_proto::codec::key_exchange::{PskClientKeyExchange, PskServerKeyExchange};
 use dtls_proto::codec::record::{MAX_PLAINTEXT, RecordHeader};
-use dtls_proto::crypto::{MasterSecret, Side, Transcript};
+use dtls_proto::crypto::{
+    EphemeralKey, KeyExchange, MasterSecret, PremasterSecret, SharedSecret, Side, Transcript,
+};
 use dtls_proto::flight::{Packer, Part};
 use dtls_proto::inbox::{Inbox, SealedRecord};
 use dtls_proto::protection::Protection;
 use dtls_proto::reassembly::{Limits, Message, Reassembler};
-use dtls_proto::{AlertDescription, CipherSuite};
+use dtls_proto::{AlertDescription, CipherSuite, Group};
 
 use crate::config::{Config, MasterSecretKind};
 
@@ -74,7 +76,7 @@ pub(crate) struct Established {
 enum State {
     AwaitServerHello,
     AwaitServerKeyExchange(Chosen),
-    AwaitServerHelloDone(Chosen),
+    AwaitServerHelloDone(Chosen, Option<ServerPoint>),
     AwaitChangeCipherSpec(Secrets),
     AwaitFinished(Secrets, Reassembler),
     /// Over, or in the middle of a step.
@@ -88,6 +90,14 @@ struct Chosen {
     server_random: Random,
     master_secret: MasterSecretKind,
     max_plaintext: usize,
+    transcript: Transcript,
+}
+
+/// The server's half of an agreement.
+#[derive(Debug)]
+struct ServerPoint {
+    group: Group,
+    public: Vec<u8>,
 }
 
 /// What is there once ServerHelloDone has come.
@@ -97,6 +107,7 @@ struct Secrets {
     max_plaintext: usize,
     master_secret: MasterSecret,
     protection: Protection,
+    transcript: Transcript,
 }
 
 enum Step {
@@ -111,7 +122,8 @@ enum Step {
 struct Context {
     config: Config,
     random: Random,
-    transcript: Transcript,
+    /// Our ClientHello as sent last, as the transcript wants it.
+    hello: Vec<u8>,
     inbox: Inbox,
     flight: Vec<Part>,
     /// Our next record sequence number in epoch 0.
@@ -126,7 +138,7 @@ impl Handshake {
         let mut context = Context {
             config,
             random,
-            transcript: Transcript::new(),
+            hello: Vec::new(),
             inbox: Inbox::new(0),
             flight: Vec::new(),
             sequence: 0,
@@ -151,7 +163,7 @@ impl Handshake {
             // A ClientHello is never cut: a server that keeps nothing yet can't put it together.
             State::AwaitServerHello
             | State::AwaitServerKeyExchange(_)
-            | State::AwaitServerHelloDone(_)
+            | State::AwaitServerHelloDone(..)
             | State::Ended => (usize::MAX, MAX_PLAINTEXT, None),
         };
         let mut packer = Packer::new(mtu, max_plaintext, &mut context.sequence);
@@ -168,7 +180,7 @@ impl Handshake {
         match self.state {
             State::AwaitServerHello
             | State::AwaitServerKeyExchange(_)
-            | State::AwaitServerHelloDone(_)
+            | State::AwaitServerHelloDone(..)
             | State::AwaitChangeCipherSpec(_) => true,
             State::AwaitFinished(..) | State::Ended => false,
         }
@@ -201,7 +213,9 @@ impl Handshake {
             let step = match std::mem::replace(&mut self.state, State::Ended) {
                 State::AwaitServerHello => context.await_server_hello(),
                 State::AwaitServerKeyExchange(chosen) => context.await_server_key_exchange(chosen),
-                State::AwaitServerHelloDone(chosen) => context.await_server_hello_done(chosen),
+                State::AwaitServerHelloDone(chosen, point) => {
+                    context.await_server_hello_done(chosen, point)
+                }
                 State::AwaitChangeCipherSpec(secrets) => context.await_change_cipher_spec(secrets),
                 State::AwaitFinished(secrets, messages) => {
                     context.await_finished(secrets, messages)
@@ -248,55 +262,94 @@ impl Context {
         }
     }
 
-    fn await_server_key_exchange(&mut self, chosen: Chosen) -> Step {
+    fn await_server_key_exchange(&mut self, mut chosen: Chosen) -> Step {
         let Some(received) = self.inbox.messages.peek() else {
             return Step::Wait(State::AwaitServerKeyExchange(chosen));
         };
-        match received.message_type {
-            HandshakeType::SERVER_KEY_EXCHANGE => {
-                if decode_psk_identity_hint(&received.body).is_err() {
-                    return Step::Failed(AlertDescription::DECODE_ERROR);
-                }
-                self.inbox.messages.advance();
-                self.transcript.add(&received.encode());
-                Step::Next(State::AwaitServerHelloDone(chosen), Sent::Nothing)
-            }
-            // A server without a hint may leave it out.
-            _ => Step::Next(State::AwaitServerHelloDone(chosen), Sent::Nothing),
+        if received.message_type != HandshakeType::SERVER_KEY_EXCHANGE {
+            // A server without a hint may leave it out; the next state knows whether it may leave out more.
+            return Step::Next(State::AwaitServerHelloDone(chosen, None), Sent::Nothing);
         }
+        let Ok(exchange) = PskServerKeyExchange::decode(&received.body) else {
+            return Step::Failed(AlertDescription::DECODE_ERROR);
+        };
+        let point = exchange.ecdh.and_then(|params| {
+            let group = Group::from_code(params.group)?;
+            self.config.groups.contains(&group).then(|| ServerPoint {
+                group,
+                public: params.public.to_vec(),
+            })
+        });
+        if exchange.ecdh.is_some() != point.is_some() {
+            return Step::Failed(AlertDescription::ILLEGAL_PARAMETER);
+        }
+        self.inbox.messages.advance();
+        chosen.transcript.add(&received.encode());
+        Step::Next(State::AwaitServerHelloDone(chosen, point), Sent::Nothing)
     }
 
-    fn await_server_hello_done(&mut self, chosen: Chosen) -> Step {
+    fn await_server_hello_done(&mut self, mut chosen: Chosen, point: Option<ServerPoint>) -> Step {
         let Some(received) = self.inbox.messages.peek() else {
-            return Step::Wait(State::AwaitServerHelloDone(chosen));
+            return Step::Wait(State::AwaitServerHelloDone(chosen, point));
         };
         self.inbox.messages.advance();
         if received.message_type != HandshakeType::SERVER_HELLO_DONE || !received.body.is_empty() {
             return Step::Failed(AlertDescription::UNEXPECTED_MESSAGE);
         }
-        self.transcript.add(&received.encode());
-        let identity = encode_psk_identity(&self.config.identity);
-        let key_exchange = self.next_message(HandshakeType::CLIENT_KEY_EXCHANGE, &identity);
-        let (client, server) = (&self.random, &chosen.server_random);
-        let master_secret = match chosen.master_secret {
-            MasterSecretKind::Extended => {
-                MasterSecret::extended(&self.config.key, &self.transcript.hash())
-            }
-            MasterSecretKind::Plain => MasterSecret::plain(&self.config.key, client, server),
+        chosen.transcript.add(&received.encode());
+        let agreed = match (chosen.suite.key_exchange(), point) {
+            (KeyExchange::Psk, None) => Ok(None),
+            (KeyExchange::EcdhePsk, Some(point)) => agree(&point).map(Some),
+            _ => Err(AlertDescription::UNEXPECTED_MESSAGE),
         };
-        let keys = master_secret.keys(chosen.suite.aead(), client, server);
-        let verify_data = master_secret.verify_data(Side::Client, &self.transcript.hash());
+        match agreed {
+            Ok(agreed) => self.answer(chosen, agreed.as_ref()),
+            Err(alert) => Step::Failed(alert),
+        }
+    }
+
+    /// Makes the flight that ends with Finished.
+    fn answer(&mut self, chosen: Chosen, agreed: Option<&(Vec<u8>, SharedSecret)>) -> Step {
+        let Chosen {
+            suite,
+            server_random,
+            master_secret,
+            max_plaintext,
+            mut transcript,
+        } = chosen;
+        let key_exchange = PskClientKeyExchange {
+            identity: &self.config.identity,
+            public: agreed.map(|(public, _)| public.as_slice()),
+        }
+        .encode();
+        let key_exchange = self.next_message(HandshakeType::CLIENT_KEY_EXCHANGE, &key_exchange);
+        transcript.add(&key_exchange);
+        let premaster = match agreed {
+            Some((_, shared)) => PremasterSecret::ecdhe_psk(shared, &self.config.key),
+            None => PremasterSecret::psk(&self.config.key),
+        };
+        let (client, server, hash) = (&self.random, &server_random, suite.hash());
+        let master_secret = match master_secret {
+            MasterSecretKind::Extended => {
+                MasterSecret::extended(hash, &premaster, &transcript.hash())
+            }
+            MasterSecretKind::Plain => MasterSecret::plain(hash, &premaster, client, server),
+        };
+        let keys = master_secret.keys(suite.aead(), client, server);
+        let verify_data = master_secret.verify_data(Side::Client, &transcript.hash());
         let finished = self.next_message(HandshakeType::FINISHED, &verify_data);
+        transcript.add(&finished);
         self.flight = vec![
             Part::Plain(key_exchange),
             Part::ChangeCipherSpec,
             Part::Protected(finished),
         ];
         let secrets = Secrets {
-            suite: chosen.suite,
-            max_plaintext: chosen.max_plaintext,
+            suite,
+            max_plaintext,
             master_secret,
             protection: Protection::new(Side::Client, keys),
+            transcript,
         };
         Step::Next(State::AwaitChangeCipherSpec(secrets), Sent::Flight)
     }
@@ -320,7 +373,7 @@ impl Context {
             let Some(received) = messages.peek() else {
                 continue;
             };
-            let hash = self.transcript.hash();
+            let hash = secrets.transcript.hash();
             let right = received.message_type == HandshakeType::FINISHED
                 && secrets
                     .master_secret
@@ -339,15 +392,29 @@ impl Context {
         Step::Wait(State::AwaitFinished(secrets, messages))
     }
 
-    /// Makes a ClientHello the current flight; the transcript begins with it (RFC 6347 §4.2.1).
+    /// Makes a ClientHello the current flight; the transcript begins with the last of them (RFC 6347 §4.2.1).
     fn say_hello(&mut self, cookie: &[u8]) {
         let mut cipher_suites = Vec::new();
         let codes = self.config.suites.iter().map(|suite| suite.code());
         for code in codes.chain([EMPTY_RENEGOTIATION_INFO_SCSV]) {
             cipher_suites.extend_from_slice(&code.to_be_bytes());
         }
+        let on_a_curve = self
+            .config
+            .suites
+            .iter()
+            .any(|suite| suite.key_exchange() != KeyExchange::Psk);
+        let groups: Vec<_> = self
+            .config
+            .groups
+            .iter()
+            .map(|group| group.code().to_be_bytes())
+            .collect();
         let mut extensions = Vec::new();
         HelloExtensions {
+            supported_groups: Some(groups.as_slice())
+                .filter(|groups| on_a_curve && !groups.is_empty()),
+            ec_point_formats: on_a_curve.then_some(&[UNCOMPRESSED]),
             server_name: self.config.server_name.as_deref(),
             max_fragment_length: self.config.max_fragment_length,
             extended_master_secret: self.config.master_secret == MasterSecretKind::Extended,
@@ -364,13 +431,12 @@ impl Context {
             extensions: &extensions,
         }
         .encode();
-        self.transcript = Transcript::new();
-        let hello = self.next_message(HandshakeType::CLIENT_HELLO, &body);
-        self.flight = vec![Part::Plain(hello)];
+        self.hello = self.next_message(HandshakeType::CLIENT_HELLO, &body);
+        self.flight = vec![Part::Plain(self.hello.clone())];
     }
 
     /// What the ServerHello chose, if it is something we offered.
-    fn choice(&mut self, received: &Message) -> Result<Chosen, AlertDescription> {
+    fn choice(&self, received: &Message) -> Result<Chosen, AlertDescription> {
         let hello =
             ServerHello::decode(&received.body).map_err(|_| AlertDescription::DECODE_ERROR)?;
         let extensions = HelloExtensions::decode(hello.extensions)
@@ -386,8 +452,11 @@ impl Context {
         if hello.compression_method != NULL_COMPRESSION || !offered {
             return Err(AlertDescription::ILLEGAL_PARAMETER);
         }
-        self.transcript.add(&received.encode());
+        let mut transcript = Transcript::new(suite.hash());
+        transcript.add(&self.hello);
+        transcript.add(&received.encode());
         Ok(Chosen {
+            transcript,
             suite,
             server_random: hello.random,
             master_secret: if extensions.extended_master_secret {
@@ -401,11 +470,20 @@ impl Context {
         })
     }
 
-    /// Makes our next message and takes it into the transcript.
+    /// Makes our next message.
     fn next_message(&mut self, message_type: HandshakeType, body: &[u8]) -> Vec<u8> {
         let message = message(message_type, self.message_seq, body);
         self.message_seq = self.message_seq.saturating_add(1);
-        self.transcript.add(&message);
         message
     }
+}
+
+/// Our half of the agreement, and the secret.
+fn agree(point: &ServerPoint) -> Result<(Vec<u8>, SharedSecret), AlertDescription> {
+    let key = EphemeralKey::generate(point.group).ok_or(AlertDescription::INTERNAL_ERROR)?;
+    let public = key.public().to_vec();
+    let secret = key
+        .agree(&point.public)
+        .ok_or(AlertDescription::ILLEGAL_PARAMETER)?;
+    Ok((public, secret))
 }

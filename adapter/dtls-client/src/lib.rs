@@ -34,4 +34,4 @@ mod client;
 pub use client::{Client, CloseReason, Event, RandomnessUnavailable, SendError};
 pub use config::{Config, MasterSecretKind};
 pub use dtls_proto::codec::record::ContentType;
-pub use dtls_proto::{AlertDescription, CipherSuite, Psk};
+pub use dtls_proto::{AlertDescription, CipherSuite, Group, Psk};

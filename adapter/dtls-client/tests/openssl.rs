@@ -36,6 +36,17 @@ fn openssl_is_greeted_with_gcm() {
 }
 
 #[test]
+fn openssl_is_greeted_with_long_keys() {
+    for suite in [
+        CipherSuite::PskAes256Ccm8,
+        CipherSuite::PskAes256Ccm,
+        CipherSuite::PskAes256GcmSha384,
+    ] {
+        converse(suite, &[]);
+    }
+}
+
+#[test]
 fn openssl_that_gives_a_hint_is_greeted() {
     converse(CipherSuite::PskAes128Ccm8, &["-psk_hint", "who are you"]);
 }

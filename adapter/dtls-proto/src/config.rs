@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::crypto::CipherSuite;
+use crate::crypto::{CipherSuite, Group};
 use crate::flight::Backoff;
 
 /// Limits, times and suites of a server; [`Config::default`] behaves as Hono's adapter does.
@@ -11,6 +11,8 @@ use crate::flight::Backoff;
 pub struct Config {
     /// The suites that may be used; their order does not matter, the client's does.
     pub suites: Vec<CipherSuite>,
+    /// The curves that may be used; their order does not matter, the client's does.
+    pub groups: Vec<Group>,
     /// How many associations there may be, established or not.
     pub max_associations: usize,
     /// How many of these may be handshakes that have not ended.
@@ -45,6 +47,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             suites: CipherSuite::ALL.to_vec(),
+            groups: Group::ALL.to_vec(),
             max_associations: 100_000,
             max_handshakes: 10_000,
             // Hono lets a connection be evicted when it was idle for 30 minutes.

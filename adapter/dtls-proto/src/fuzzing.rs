@@ -10,9 +10,7 @@ use crate::codec::alert::Alert;
 use crate::codec::extension::HelloExtensions;
 use crate::codec::handshake::{Fragment, message, read_fragments};
 use crate::codec::hello::{ClientHello, HelloVerifyRequest, ServerHello};
-use crate::codec::key_exchange::{
-    decode_psk_identity, decode_psk_identity_hint, encode_psk_identity,
-};
+use crate::codec::key_exchange::{PskClientKeyExchange, PskServerKeyExchange};
 use crate::codec::record::{put_plain_record, split_first};
 use crate::config::Config;
 use crate::reassembly::{Limits, Reassembler};
@@ -47,9 +45,11 @@ pub fn messages(bytes: &[u8]) {
     if let Ok(request) = HelloVerifyRequest::decode(bytes) {
         assert_eq!(request.encode(), bytes);
     }
-    if let Ok(identity) = decode_psk_identity(bytes) {
-        assert_eq!(encode_psk_identity(identity), bytes);
-        assert_eq!(decode_psk_identity_hint(bytes), Ok(identity));
+    if let Ok(exchange) = PskServerKeyExchange::decode(bytes) {
+        assert_eq!(exchange.encode(), bytes);
+    }
+    if let Ok(exchange) = PskClientKeyExchange::decode(bytes) {
+        assert_eq!(exchange.encode(), bytes);
     }
     if let Ok(alert) = Alert::decode(bytes) {
         assert_eq!(alert.encode(), bytes);

@@ -55,7 +55,7 @@ pub mod fuzzing;
 
 pub use codec::alert::AlertDescription;
 pub use config::Config;
-pub use crypto::{CipherSuite, Psk};
+pub use crypto::{CipherSuite, Group, Psk};
 pub use event::{AssociationId, CloseReason, Event, SendError, Transmit};
 pub use server::Server;
 pub use statistics::Statistics;

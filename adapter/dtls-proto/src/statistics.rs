@@ -69,6 +69,8 @@ counters! {
     early_records_dropped,
     /// Identities longer than the cap; treated as unknown.
     identities_too_long,
+    /// Points of clients that lie on no curve.
+    bad_points,
     /// Look-ups of a key that took longer than the deadline.
     psk_deadlines,
     /// Look-ups of a key that found none.

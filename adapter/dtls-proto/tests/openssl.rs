@@ -40,6 +40,13 @@ fn openssl_shakes_hands_and_is_echoed_with_gcm() {
 }
 
 #[test]
+fn openssl_shakes_hands_and_is_echoed_with_long_keys() {
+    for cipher in ["PSK-AES256-CCM8", "PSK-AES256-CCM", "PSK-AES256-GCM-SHA384"] {
+        echo(cipher, &[]);
+    }
+}
+
+#[test]
 fn openssl_shakes_hands_with_server_name_and_small_records() {
     echo(
         "PSK-AES128-CCM8",

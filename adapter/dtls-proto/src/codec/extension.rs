@@ -1,6 +1,6 @@
 //! Hello extensions (RFC 5246 §7.4.1.4): the few this crate answers; all others are passed over.
 
-use crate::codec::{Malformed, Reader, put_vector16};
+use crate::codec::{Malformed, Reader, put_vector8, put_vector16};
 
 /// The number of an extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,10 @@ impl ExtensionType {
     pub const SERVER_NAME: Self = Self(0);
     /// Smaller records for small devices (RFC 6066 §4).
     pub const MAX_FRAGMENT_LENGTH: Self = Self(1);
+    /// The curves a client can use, its favourite first (RFC 8422 §5.1.1).
+    pub const SUPPORTED_GROUPS: Self = Self(10);
+    /// How points may be written (RFC 8422 §5.1.2); today only uncompressed.
+    pub const EC_POINT_FORMATS: Self = Self(11);
     /// The master secret is bound to the whole handshake (RFC 7627).
     pub const EXTENDED_MASTER_SECRET: Self = Self(23);
     /// Secure renegotiation (RFC 5746); here: "never".
@@ -24,6 +28,10 @@ pub struct HelloExtensions<'a> {
     pub server_name: Option<&'a str>,
     /// The wanted limit of a record's plaintext.
     pub max_fragment_length: Option<MaxFragmentLength>,
+    /// The codes of the curves a client can use, its favourite first; each two bytes.
+    pub supported_groups: Option<&'a [[u8; 2]]>,
+    /// The ways in which points may be written, a byte each.
+    pub ec_point_formats: Option<&'a [u8]>,
     /// Whether the extended master secret is offered or accepted.
     pub extended_master_secret: bool,
     /// The content of `renegotiation_info`: empty in a first handshake.
@@ -72,6 +80,16 @@ impl<'a> HelloExtensions<'a> {
                     found.max_fragment_length =
                         Some(MaxFragmentLength::new(code).ok_or(Malformed)?);
                 }
+                ExtensionType::SUPPORTED_GROUPS => {
+                    once(found.supported_groups.is_none())?;
+                    found.supported_groups = Some(code_list(content)?);
+                }
+                ExtensionType::EC_POINT_FORMATS => {
+                    once(found.ec_point_formats.is_none())?;
+                    let mut content = Reader::new(content);
+                    found.ec_point_formats = Some(content.vector8()?);
+                    content.end()?;
+                }
                 ExtensionType::EXTENDED_MASTER_SECRET => {
                     once(!found.extended_master_secret && content.is_empty())?;
                     found.extended_master_secret = true;
@@ -112,12 +130,22 @@ impl<'a> HelloExtensions<'a> {
         if let Some(limit) = self.max_fragment_length {
             put_extension(out, ExtensionType::MAX_FRAGMENT_LENGTH, &[limit.0]);
         }
+        if let Some(groups) = self.supported_groups {
+            let mut content = Vec::new();
+            put_vector16(&mut content, groups.as_flattened());
+            put_extension(out, ExtensionType::SUPPORTED_GROUPS, &content);
+        }
+        if let Some(formats) = self.ec_point_formats {
+            let mut content = Vec::new();
+            put_vector8(&mut content, formats);
+            put_extension(out, ExtensionType::EC_POINT_FORMATS, &content);
+        }
         if self.extended_master_secret {
             put_extension(out, ExtensionType::EXTENDED_MASTER_SECRET, &[]);
         }
         if let Some(info) = self.renegotiation_info {
             let mut content = Vec::new();
-            crate::codec::put_vector8(&mut content, info);
+            put_vector8(&mut content, info);
             put_extension(out, ExtensionType::RENEGOTIATION_INFO, &content);
         }
     }
@@ -131,6 +159,17 @@ pub fn put_extension(out: &mut Vec<u8>, extension: ExtensionType, content: &[u8]
 
 fn once(first_time: bool) -> Result<(), Malformed> {
     if first_time { Ok(()) } else { Err(Malformed) }
+}
+
+/// A list of codes of two bytes, behind its length; never empty.
+fn code_list(content: &[u8]) -> Result<&[[u8; 2]], Malformed> {
+    let mut content = Reader::new(content);
+    let (codes, rest) = content.vector16()?.as_chunks();
+    content.end()?;
+    if codes.is_empty() || !rest.is_empty() {
+        return Err(Malformed);
+    }
+    Ok(codes)
 }
 
 /// The first host name in the list (RFC 6066 §3); an empty extension is a server's answer.
@@ -157,6 +196,9 @@ fn host_name(content: &[u8]) -> Result<&str, Malformed> {
 }
 
 const HOST_NAME: u8 = 0;
+
+/// The only way to write points that is still in use (RFC 8422 §5.1.2).
+pub const UNCOMPRESSED: u8 = 0;
 
 /// The longest DNS name (RFC 1035 §2.3.4).
 const MAX_HOST_NAME: usize = 255;

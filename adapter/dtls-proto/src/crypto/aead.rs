@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use aes::Aes128Enc;
-use ccm::aead::AeadInOut;
+use aes::{Aes128Enc, Aes256Enc};
+use ccm::aead::{AeadInOut, Nonce, Tag};
 use ccm::consts::{U8, U12, U16};
-use ccm::{Ccm, KeyInit, Nonce, Tag};
+use ccm::{Ccm, KeyInit};
 use ring::aead as ring_aead;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -24,6 +24,12 @@ pub enum Aead {
     Aes128Ccm,
     /// AES-128 in Galois/counter mode.
     Aes128Gcm,
+    /// AES-256 in counter mode with CBC-MAC, tag of 8 bytes.
+    Aes256Ccm8,
+    /// AES-256 in counter mode with CBC-MAC, tag of 16 bytes.
+    Aes256Ccm,
+    /// AES-256 in Galois/counter mode.
+    Aes256Gcm,
 }
 
 impl Aead {
@@ -31,8 +37,17 @@ impl Aead {
     #[must_use]
     pub fn tag_length(self) -> usize {
         match self {
-            Self::Aes128Ccm8 => 8,
-            Self::Aes128Ccm | Self::Aes128Gcm => 16,
+            Self::Aes128Ccm8 | Self::Aes256Ccm8 => 8,
+            Self::Aes128Ccm | Self::Aes128Gcm | Self::Aes256Ccm | Self::Aes256Gcm => 16,
+        }
+    }
+
+    /// How many bytes the key has.
+    #[must_use]
+    pub fn key_length(self) -> usize {
+        match self {
+            Self::Aes128Ccm8 | Self::Aes128Ccm | Self::Aes128Gcm => 16,
+            Self::Aes256Ccm8 | Self::Aes256Ccm | Self::Aes256Gcm => 32,
         }
     }
 
@@ -51,14 +66,14 @@ impl Aead {
 pub struct RecordKey {
     #[zeroize(skip)]
     aead: Aead,
-    key: [u8; KEY_LENGTH],
+    key: [u8; MAX_KEY_LENGTH],
     salt: [u8; SALT_LENGTH],
 }
 
 impl RecordKey {
-    /// The key and the secret part of the nonce, for this cipher.
+    /// The key and the secret part of the nonce, for this cipher; a cipher with a short key uses the start of `key`.
     #[must_use]
-    pub fn new(aead: Aead, key: [u8; KEY_LENGTH], salt: [u8; SALT_LENGTH]) -> Self {
+    pub fn new(aead: Aead, key: [u8; MAX_KEY_LENGTH], salt: [u8; SALT_LENGTH]) -> Self {
         Self { aead, key, salt }
     }
 
@@ -119,14 +134,13 @@ impl RecordKey {
                 *byte = *source;
             }
         };
+        let (key, aad) = (self.key()?, additional_data);
         match self.aead {
-            Aead::Aes128Ccm8 => put(&Ccm::<Aes128Enc, U8, U12>::new(&self.key.into())
-                .encrypt_inout_detached(&Nonce::from(nonce), additional_data, buffer.into())
-                .ok()?),
-            Aead::Aes128Ccm => put(&Ccm::<Aes128Enc, U16, U12>::new(&self.key.into())
-                .encrypt_inout_detached(&Nonce::from(nonce), additional_data, buffer.into())
-                .ok()?),
-            Aead::Aes128Gcm => {
+            Aead::Aes128Ccm8 => put(&seal::<Aes128Ccm8>(key, nonce, aad, buffer)?),
+            Aead::Aes128Ccm => put(&seal::<Aes128Ccm>(key, nonce, aad, buffer)?),
+            Aead::Aes256Ccm8 => put(&seal::<Aes256Ccm8>(key, nonce, aad, buffer)?),
+            Aead::Aes256Ccm => put(&seal::<Aes256Ccm>(key, nonce, aad, buffer)?),
+            Aead::Aes128Gcm | Aead::Aes256Gcm => {
                 let nonce = ring_aead::Nonce::assume_unique_for_key(nonce);
                 let tag = self
                     .gcm()?
@@ -149,28 +163,19 @@ impl RecordKey {
         additional_data: &[u8],
         sealed: &'a mut [u8],
     ) -> Option<&'a mut [u8]> {
-        if self.aead == Aead::Aes128Gcm {
-            let nonce = ring_aead::Nonce::assume_unique_for_key(nonce);
-            return self
-                .gcm()?
-                .open_in_place(nonce, ring_aead::Aad::from(additional_data), sealed)
-                .ok();
+        let (key, aad) = (self.key()?, additional_data);
+        match self.aead {
+            Aead::Aes128Ccm8 => open::<Aes128Ccm8>(key, nonce, aad, sealed),
+            Aead::Aes128Ccm => open::<Aes128Ccm>(key, nonce, aad, sealed),
+            Aead::Aes256Ccm8 => open::<Aes256Ccm8>(key, nonce, aad, sealed),
+            Aead::Aes256Ccm => open::<Aes256Ccm>(key, nonce, aad, sealed),
+            Aead::Aes128Gcm | Aead::Aes256Gcm => {
+                let nonce = ring_aead::Nonce::assume_unique_for_key(nonce);
+                self.gcm()?
+                    .open_in_place(nonce, ring_aead::Aad::from(additional_data), sealed)
+                    .ok()
+            }
         }
-        let nonce = Nonce::from(nonce);
-        let length = sealed.len().checked_sub(self.aead.tag_length())?;
-        let (buffer, tag) = sealed.split_at_mut_checked(length)?;
-        if self.aead == Aead::Aes128Ccm8 {
-            let tag = Tag::<U8>::try_from(&*tag).ok()?;
-            Ccm::<Aes128Enc, U8, U12>::new(&self.key.into())
-                .decrypt_inout_detached(&nonce, additional_data, (&mut *buffer).into(), &tag)
-                .ok()?;
-        } else {
-            let tag = Tag::<U16>::try_from(&*tag).ok()?;
-            Ccm::<Aes128Enc, U16, U12>::new(&self.key.into())
-                .decrypt_inout_detached(&nonce, additional_data, (&mut *buffer).into(), &tag)
-                .ok()?;
-        }
-        Some(buffer)
     }
 
     fn nonce(&self, explicit: [u8; EXPLICIT_NONCE_LENGTH]) -> [u8; 12] {
@@ -179,11 +184,59 @@ impl RecordKey {
         [s0, s1, s2, s3, e0, e1, e2, e3, e4, e5, e6, e7]
     }
 
+    /// As many bytes as the cipher wants.
+    fn key(&self) -> Option<&[u8]> {
+        self.key.get(..self.aead.key_length())
+    }
+
     fn gcm(&self) -> Option<ring_aead::LessSafeKey> {
-        ring_aead::UnboundKey::new(&ring_aead::AES_128_GCM, &self.key)
+        let algorithm = if self.aead == Aead::Aes256Gcm {
+            &ring_aead::AES_256_GCM
+        } else {
+            &ring_aead::AES_128_GCM
+        };
+        ring_aead::UnboundKey::new(algorithm, self.key()?)
             .ok()
             .map(ring_aead::LessSafeKey::new)
     }
+}
+
+type Aes128Ccm8 = Ccm<Aes128Enc, U8, U12>;
+type Aes128Ccm = Ccm<Aes128Enc, U16, U12>;
+type Aes256Ccm8 = Ccm<Aes256Enc, U8, U12>;
+type Aes256Ccm = Ccm<Aes256Enc, U16, U12>;
+
+fn seal<C: AeadInOut<NonceSize = U12> + KeyInit>(
+    key: &[u8],
+    nonce: [u8; 12],
+    additional_data: &[u8],
+    buffer: &mut [u8],
+) -> Option<Tag<C>> {
+    C::new_from_slice(key)
+        .ok()?
+        .encrypt_inout_detached(&Nonce::<C>::from(nonce), additional_data, buffer.into())
+        .ok()
+}
+
+fn open<'a, C: AeadInOut<NonceSize = U12> + KeyInit>(
+    key: &[u8],
+    nonce: [u8; 12],
+    additional_data: &[u8],
+    sealed: &'a mut [u8],
+) -> Option<&'a mut [u8]> {
+    let length = sealed.len().checked_sub(Tag::<C>::default().len())?;
+    let (buffer, tag) = sealed.split_at_mut_checked(length)?;
+    let tag = Tag::<C>::try_from(&*tag).ok()?;
+    C::new_from_slice(key)
+        .ok()?
+        .decrypt_inout_detached(
+            &Nonce::<C>::from(nonce),
+            additional_data,
+            (&mut *buffer).into(),
+            &tag,
+        )
+        .ok()?;
+    Some(buffer)
 }
 
 impl fmt::Debug for RecordKey {
@@ -192,8 +245,8 @@ impl fmt::Debug for RecordKey {
     }
 }
 
-/// Bytes of an AES-128 key.
-pub(crate) const KEY_LENGTH: usize = 16;
+/// Bytes of the longest key, that of AES-256.
+pub(crate) const MAX_KEY_LENGTH: usize = 32;
 
 /// Bytes of the nonce that come from the key block (RFC 5288 §3, RFC 6655 §3).
 pub(crate) const SALT_LENGTH: usize = 4;
@@ -217,7 +270,9 @@ mod tests {
     /// One vector, both ways.
     fn check(aead: Aead, vector: [&str; 6]) {
         let [key, nonce, additional_data, plaintext, ciphertext, tag] = vector.map(hex);
-        let key = RecordKey::new(aead, key.try_into().unwrap(), [0; SALT_LENGTH]);
+        let mut padded = [0; MAX_KEY_LENGTH];
+        padded[..key.len()].copy_from_slice(&key);
+        let key = RecordKey::new(aead, padded, [0; SALT_LENGTH]);
         let nonce = nonce.try_into().unwrap();
         let mut buffer = plaintext.clone();
         let made = key.encrypt(nonce, &additional_data, &mut buffer).unwrap();
@@ -266,9 +321,33 @@ mod tests {
     }
 
     #[test]
+    fn gcm_with_a_long_key_gives_test_case_16_of_its_specification() {
+        check(
+            Aead::Aes256Gcm,
+            [
+                "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308",
+                "cafebabefacedbaddecaf888",
+                "feedfacedeadbeeffeedfacedeadbeefabaddad2",
+                "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525\
+                 b16aedf5aa0de657ba637b39",
+                "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838\
+                 c5f61e6393ba7a0abcc9f662",
+                "76fc6ece0f4e1768cddf8853bb2d551b",
+            ],
+        );
+    }
+
+    #[test]
     fn a_record_opens_under_its_own_header_only() {
-        for aead in [Aead::Aes128Ccm8, Aead::Aes128Ccm, Aead::Aes128Gcm] {
-            let key = RecordKey::new(aead, [1; KEY_LENGTH], [2; SALT_LENGTH]);
+        for aead in [
+            Aead::Aes128Ccm8,
+            Aead::Aes128Ccm,
+            Aead::Aes128Gcm,
+            Aead::Aes256Ccm8,
+            Aead::Aes256Ccm,
+            Aead::Aes256Gcm,
+        ] {
+            let key = RecordKey::new(aead, [1; MAX_KEY_LENGTH], [2; SALT_LENGTH]);
             let header = RecordHeader::new(ContentType::APPLICATION_DATA, 1, 7);
             let mut record = Vec::new();
             key.seal(header, b"21.5", &mut record).unwrap();

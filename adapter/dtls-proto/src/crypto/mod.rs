@@ -1,7 +1,10 @@
 //! What the handshake and the record layer compute; the primitives themselves are `ring`'s and RustCrypto's.
 
+mod hash;
 mod suite;
 mod secret;
+mod agreement;
+mod premaster;
 mod prf;
 mod aead;
 mod schedule;
@@ -10,7 +13,10 @@ mod transcript;
 use ring::rand::{SecureRandom, SystemRandom};
 
 pub use aead::{Aead, RecordKey};
-pub use prf::prf_sha256;
+pub use agreement::{EphemeralKey, Group, SharedSecret};
+pub use hash::{HashAlgorithm, TranscriptHash};
+pub use premaster::PremasterSecret;
+pub use prf::prf;
 pub use schedule::{Keys, MasterSecret, Side, VERIFY_DATA_LENGTH};
 pub use secret::Psk;
 pub use suite::{CipherSuite, KeyExchange};

@@ -1,10 +1,12 @@
-//! The pseudo-random function of TLS 1.2 with SHA-256 (RFC 5246 §5).
+//! The pseudo-random function of TLS 1.2 (RFC 5246 §5).
 
 use ring::hmac;
 
-/// Fills `out` with `P_SHA256(secret, label + seed)`.
-pub fn prf_sha256(secret: &[u8], label: &[u8], seed: &[&[u8]], out: &mut [u8]) {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+use crate::crypto::HashAlgorithm;
+
+/// Fills `out` with `P_hash(secret, label + seed)`.
+pub fn prf(hash: HashAlgorithm, secret: &[u8], label: &[u8], seed: &[&[u8]], out: &mut [u8]) {
+    let key = hmac::Key::new(hash.hmac(), secret);
     let with_seed = |mut context: hmac::Context| {
         context.update(label);
         for part in seed {
@@ -14,7 +16,7 @@ pub fn prf_sha256(secret: &[u8], label: &[u8], seed: &[&[u8]], out: &mut [u8]) {
     };
     // A(1) = HMAC(secret, seed), A(i) = HMAC(secret, A(i - 1))
     let mut a = with_seed(hmac::Context::with_key(&key));
-    for chunk in out.chunks_mut(ring::digest::SHA256_OUTPUT_LEN) {
+    for chunk in out.chunks_mut(hash.digest().output_len()) {
         let mut context = hmac::Context::with_key(&key);
         context.update(a.as_ref());
         let block = with_seed(context);
@@ -29,29 +31,43 @@ pub fn prf_sha256(secret: &[u8], label: &[u8], seed: &[&[u8]], out: &mut [u8]) {
 mod tests {
     use super::*;
 
-    /// The test vector for `P_SHA256` that was published on the TLS working group's list and is used by most stacks.
-    #[test]
-    fn the_published_vector_comes_out() {
-        let secret = [
-            0x9b, 0xbe, 0x43, 0x6b, 0xa9, 0x40, 0xf0, 0x17, 0xb1, 0x76, 0x52, 0x84, 0x9a, 0x71,
-            0xdb, 0x35,
-        ];
-        let seed = [
-            0xa0, 0xba, 0x9f, 0x93, 0x6c, 0xda, 0x31, 0x18, 0x27, 0xa6, 0xf7, 0x96, 0xff, 0xd5,
-            0x19, 0x8c,
-        ];
-        let expected = [
-            0xe3, 0xf2, 0x29, 0xba, 0x72, 0x7b, 0xe1, 0x7b, 0x8d, 0x12, 0x26, 0x20, 0x55, 0x7c,
-            0xd4, 0x53, 0xc2, 0xaa, 0xb2, 0x1d, 0x07, 0xc3, 0xd4, 0x95, 0x32, 0x9b, 0x52, 0xd4,
-            0xe6, 0x1e, 0xdb, 0x5a, 0x6b, 0x30, 0x17, 0x91, 0xe9, 0x0d, 0x35, 0xc9, 0xc9, 0xa4,
-            0x6b, 0x4e, 0x14, 0xba, 0xf9, 0xaf, 0x0f, 0xa0, 0x22, 0xf7, 0x07, 0x7d, 0xef, 0x17,
-            0xab, 0xfd, 0x37, 0x97, 0xc0, 0x56, 0x4b, 0xab, 0x4f, 0xbc, 0x91, 0x66, 0x6e, 0x9d,
-            0xef, 0x9b, 0x97, 0xfc, 0xe3, 0x4f, 0x79, 0x67, 0x89, 0xba, 0xa4, 0x80, 0x82, 0xd1,
-            0x22, 0xee, 0x42, 0xc5, 0xa7, 0x2e, 0x5a, 0x51, 0x10, 0xff, 0xf7, 0x01, 0x87, 0x34,
-            0x7b, 0x66,
-        ];
-        let mut out = [0; 100];
-        prf_sha256(&secret, b"test label", &[&seed], &mut out);
+    fn hex(text: &str) -> Vec<u8> {
+        let digits = text.as_bytes().as_chunks::<2>().0;
+        digits
+            .iter()
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    fn check(hash: HashAlgorithm, secret: &str, seed: &str, expected: &str) {
+        let expected = hex(expected);
+        let mut out = vec![0; expected.len()];
+        prf(hash, &hex(secret), b"test label", &[&hex(seed)], &mut out);
         assert_eq!(out, expected);
+    }
+
+    /// The test vectors that were published on the TLS working group's list and are used by most stacks.
+    #[test]
+    fn the_published_vector_for_sha_256_comes_out() {
+        check(
+            HashAlgorithm::Sha256,
+            "9bbe436ba940f017b17652849a71db35",
+            "a0ba9f936cda311827a6f796ffd5198c",
+            "e3f229ba727be17b8d122620557cd453c2aab21d07c3d495329b52d4e61edb5a6b301791e90d35c9c9a46b4e14baf9af\
+             0fa022f7077def17abfd3797c0564bab4fbc91666e9def9b97fce34f796789baa48082d122ee42c5a72e5a5110fff701\
+             87347b66",
+        );
+    }
+
+    #[test]
+    fn the_published_vector_for_sha_384_comes_out() {
+        check(
+            HashAlgorithm::Sha384,
+            "b80b733d6ceefcdc71566ea48e5567df",
+            "cd665cf6a8447dd6ff8b27555edb7465",
+            "7b0c18e9ced410ed1804f2cfa34a336a1c14dffb4900bb5fd7942107e81c83cde9ca0faa60be9fe34f82b1233c9146a0\
+             e534cb400fed2700884f9dc236f80edd8bfa961144c9e8d792eca722a7b32fc3d416d473ebc2c5fd4abfdad05d9184259b5bf8cd\
+             4d90fa0d31e2dec479e4f1a26066f2eea9a69236a3e52655c9e9aee691c8f3a26854308d5eaa3be85e0990703d73e56f",
+        );
     }
 }

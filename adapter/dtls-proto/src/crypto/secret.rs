@@ -20,18 +20,8 @@ impl Psk {
         !self.0.is_empty() && u16::try_from(self.0.len()).is_ok()
     }
 
-    /// The premaster secret of the plain PSK key exchange (RFC 4279 §2): as many zeros as the key has bytes, then the key, each
-    /// behind its length.
-    pub(crate) fn premaster_secret(&self) -> Zeroizing<Vec<u8>> {
-        let length = u16::try_from(self.0.len()).unwrap_or(u16::MAX);
-        // Room for all of it, so that no copy stays behind in memory given back.
-        let room = self.0.len().saturating_mul(2).saturating_add(4);
-        let mut secret = Zeroizing::new(Vec::with_capacity(room));
-        secret.extend_from_slice(&length.to_be_bytes());
-        secret.resize(self.0.len().saturating_add(2), 0);
-        secret.extend_from_slice(&length.to_be_bytes());
-        secret.extend_from_slice(&self.0);
-        secret
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

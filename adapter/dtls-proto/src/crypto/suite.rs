@@ -2,18 +2,57 @@
 
 use std::fmt;
 
-use crate::crypto::Aead;
+use crate::crypto::{Aead, HashAlgorithm};
 
-/// A cipher suite this crate can speak; all use SHA-256 for the key schedule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CipherSuite {
-    /// `TLS_PSK_WITH_AES_128_CCM_8` (RFC 6655), mandatory for CoAP (RFC 7252 §9.1.3.1).
-    PskAes128Ccm8,
-    /// `TLS_PSK_WITH_AES_128_CCM` (RFC 6655).
-    PskAes128Ccm,
+macro_rules! suites {
+    ($($(#[$doc:meta])+ $suite:ident = $code:literal $name:literal $exchange:ident $aead:ident $hash:ident,)+) => {
+        /// A cipher suite this crate can speak.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum CipherSuite {
+            $($(#[$doc])+ $suite,)+
+        }
+
+        impl CipherSuite {
+            /// Every suite, the most modern first.
+            pub const ALL: [Self; [$($code),+].len()] = [$(Self::$suite),+];
+
+            fn parameters(self) -> Parameters {
+                match self {
+                    $(Self::$suite => Parameters {
+                        code: $code,
+                        name: $name,
+                        key_exchange: KeyExchange::$exchange,
+                        aead: Aead::$aead,
+                        hash: HashAlgorithm::$hash,
+                    },)+
+                }
+            }
+        }
+    };
+}
+
+suites! {
+    /// `TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256` (RFC 8442).
+    EcdhePskAes128GcmSha256 = 0xd001 "TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256" EcdhePsk Aes128Gcm Sha256,
+    /// `TLS_ECDHE_PSK_WITH_AES_256_GCM_SHA384` (RFC 8442).
+    EcdhePskAes256GcmSha384 = 0xd002 "TLS_ECDHE_PSK_WITH_AES_256_GCM_SHA384" EcdhePsk Aes256Gcm Sha384,
+    /// `TLS_ECDHE_PSK_WITH_AES_128_CCM_SHA256` (RFC 8442).
+    EcdhePskAes128CcmSha256 = 0xd005 "TLS_ECDHE_PSK_WITH_AES_128_CCM_SHA256" EcdhePsk Aes128Ccm Sha256,
+    /// `TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256` (RFC 8442).
+    EcdhePskAes128Ccm8Sha256 = 0xd003 "TLS_ECDHE_PSK_WITH_AES_128_CCM_8_SHA256" EcdhePsk Aes128Ccm8 Sha256,
     /// `TLS_PSK_WITH_AES_128_GCM_SHA256` (RFC 5487).
-    PskAes128GcmSha256,
+    PskAes128GcmSha256 = 0x00a8 "TLS_PSK_WITH_AES_128_GCM_SHA256" Psk Aes128Gcm Sha256,
+    /// `TLS_PSK_WITH_AES_256_GCM_SHA384` (RFC 5487).
+    PskAes256GcmSha384 = 0x00a9 "TLS_PSK_WITH_AES_256_GCM_SHA384" Psk Aes256Gcm Sha384,
+    /// `TLS_PSK_WITH_AES_128_CCM` (RFC 6655).
+    PskAes128Ccm = 0xc0a4 "TLS_PSK_WITH_AES_128_CCM" Psk Aes128Ccm Sha256,
+    /// `TLS_PSK_WITH_AES_256_CCM` (RFC 6655).
+    PskAes256Ccm = 0xc0a5 "TLS_PSK_WITH_AES_256_CCM" Psk Aes256Ccm Sha256,
+    /// `TLS_PSK_WITH_AES_128_CCM_8` (RFC 6655), mandatory for CoAP (RFC 7252 §9.1.3.1).
+    PskAes128Ccm8 = 0xc0a8 "TLS_PSK_WITH_AES_128_CCM_8" Psk Aes128Ccm8 Sha256,
+    /// `TLS_PSK_WITH_AES_256_CCM_8` (RFC 6655).
+    PskAes256Ccm8 = 0xc0a9 "TLS_PSK_WITH_AES_256_CCM_8" Psk Aes256Ccm8 Sha256,
 }
 
 /// How both sides come to a common secret.
@@ -22,16 +61,11 @@ pub enum CipherSuite {
 pub enum KeyExchange {
     /// They have a key beforehand (RFC 4279 §2).
     Psk,
+    /// They have a key beforehand, and agree on a secret that dies with the handshake (RFC 5489 §2).
+    EcdhePsk,
 }
 
 impl CipherSuite {
-    /// Every suite, the most modern first.
-    pub const ALL: [Self; 3] = [
-        Self::PskAes128GcmSha256,
-        Self::PskAes128Ccm,
-        Self::PskAes128Ccm8,
-    ];
-
     /// The suite with this code, if this crate can speak it.
     #[must_use]
     pub fn from_code(code: u16) -> Option<Self> {
@@ -62,33 +96,10 @@ impl CipherSuite {
         self.parameters().aead
     }
 
-    fn parameters(self) -> Parameters {
-        let (code, name, key_exchange, aead) = match self {
-            Self::PskAes128Ccm8 => (
-                0xc0a8,
-                "TLS_PSK_WITH_AES_128_CCM_8",
-                KeyExchange::Psk,
-                Aead::Aes128Ccm8,
-            ),
-            Self::PskAes128Ccm => (
-                0xc0a4,
-                "TLS_PSK_WITH_AES_128_CCM",
-                KeyExchange::Psk,
-                Aead::Aes128Ccm,
-            ),
-            Self::PskAes128GcmSha256 => (
-                0x00a8,
-                "TLS_PSK_WITH_AES_128_GCM_SHA256",
-                KeyExchange::Psk,
-                Aead::Aes128Gcm,
-            ),
-        };
-        Parameters {
-            code,
-            name,
-            key_exchange,
-            aead,
-        }
+    /// What hashes the transcript and derives the keys.
+    #[must_use]
+    pub fn hash(self) -> HashAlgorithm {
+        self.parameters().hash
     }
 }
 
@@ -104,4 +115,5 @@ struct Parameters {
     name: &'static str,
     key_exchange: KeyExchange,
     aead: Aead,
+    hash: HashAlgorithm,
 }

@@ -2,39 +2,60 @@
 
 use std::fmt;
 
-use ring::digest::{Context, SHA256};
+use ring::digest::Context;
+
+use crate::crypto::{HashAlgorithm, TranscriptHash};
 
 /// The hash over all messages so far, each as if sent in one fragment; the first ClientHello and the HelloVerifyRequest stay out.
 #[derive(Clone)]
-pub struct Transcript(Context);
+pub struct Transcript {
+    context: Context,
+    /// The messages themselves, where one of them will be signed: a signature has a hash of its own.
+    messages: Option<Vec<u8>>,
+}
 
 impl Transcript {
-    /// Over nothing yet.
+    /// Over nothing yet; keeps the hash only.
     #[must_use]
-    pub fn new() -> Self {
-        Self(Context::new(&SHA256))
+    pub fn new(hash: HashAlgorithm) -> Self {
+        Self {
+            context: Context::new(hash.digest()),
+            messages: None,
+        }
+    }
+
+    /// Over nothing yet; keeps the messages too, until [`Transcript::forget_messages`].
+    #[must_use]
+    pub fn with_messages(hash: HashAlgorithm) -> Self {
+        Self {
+            messages: Some(Vec::new()),
+            ..Self::new(hash)
+        }
     }
 
     /// Takes in a whole message with its header, as [`crate::codec::handshake::message`] makes it.
     pub fn add(&mut self, message: &[u8]) {
-        self.0.update(message);
+        self.context.update(message);
+        if let Some(messages) = &mut self.messages {
+            messages.extend_from_slice(message);
+        }
     }
 
     /// The hash so far.
     #[must_use]
-    pub fn hash(&self) -> [u8; 32] {
-        let digest = self.0.clone().finish();
-        let mut hash = [0; 32];
-        for (byte, source) in hash.iter_mut().zip(digest.as_ref()) {
-            *byte = *source;
-        }
-        hash
+    pub fn hash(&self) -> TranscriptHash {
+        TranscriptHash::new(self.context.clone().finish())
     }
-}
 
-impl Default for Transcript {
-    fn default() -> Self {
-        Self::new()
+    /// All messages so far, as CertificateVerify signs them (RFC 5246 §7.4.8); none if they are not kept.
+    #[must_use]
+    pub fn messages(&self) -> &[u8] {
+        self.messages.as_deref().unwrap_or_default()
+    }
+
+    /// Nothing will be signed any more.
+    pub fn forget_messages(&mut self) {
+        self.messages = None;
     }
 }
 

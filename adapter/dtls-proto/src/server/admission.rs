@@ -52,7 +52,7 @@ impl Server {
                 hello_verify_request(&cookie, header.sequence, fragment.header.message_seq);
             return self.shared.transmit(peer, answer);
         }
-        match Negotiated::choose(&hello, &self.shared.config.suites) {
+        match Negotiated::choose(&hello, &self.shared.config) {
             Ok(negotiated) => {
                 let offer = Offer {
                     hello,

@@ -2,29 +2,58 @@
 
 use crate::codec::ProtocolVersion;
 use crate::codec::alert::AlertDescription;
-use crate::codec::extension::{HelloExtensions, MaxFragmentLength};
+use crate::codec::extension::{HelloExtensions, MaxFragmentLength, UNCOMPRESSED};
 use crate::codec::hello::{
     ClientHello, EMPTY_RENEGOTIATION_INFO_SCSV, NULL_COMPRESSION, Random, ServerHello,
 };
 use crate::codec::record::MAX_PLAINTEXT;
-use crate::crypto::CipherSuite;
+use crate::config::Config;
+use crate::crypto::{CipherSuite, Group, KeyExchange};
 
 /// What both sides will use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Negotiated {
     pub(crate) suite: CipherSuite,
+    pub(crate) exchange: Exchange,
     pub(crate) extended_master_secret: bool,
     pub(crate) max_fragment_length: Option<MaxFragmentLength>,
     pub(crate) server_name: Option<String>,
     /// Whether the client knows secure renegotiation, so that the answer must say so too (RFC 5746 §3.6).
     renegotiation_info: bool,
+    /// Whether the client told how points may be written, so that the answer must too (RFC 8422 §5.2).
+    point_formats: bool,
+}
+
+/// How both sides come to a common secret, and on which curve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    Psk,
+    EcdhePsk(Group),
+}
+
+impl Exchange {
+    /// The exchange of a suite, if all it needs is there.
+    fn of(suite: CipherSuite, group: Option<Group>) -> Option<Self> {
+        match suite.key_exchange() {
+            KeyExchange::Psk => Some(Self::Psk),
+            KeyExchange::EcdhePsk => group.map(Self::EcdhePsk),
+        }
+    }
+
+    /// The curve of the agreement, if there is one.
+    pub(crate) fn group(self) -> Option<Group> {
+        match self {
+            Self::Psk => None,
+            Self::EcdhePsk(group) => Some(group),
+        }
+    }
 }
 
 impl Negotiated {
     /// Chooses; an alert says why nothing can be chosen.
     pub(crate) fn choose(
         hello: &ClientHello<'_>,
-        enabled: &[CipherSuite],
+        config: &Config,
     ) -> Result<Self, AlertDescription> {
         if !hello.version.allows_1_2() {
             return Err(AlertDescription::PROTOCOL_VERSION);
@@ -40,13 +69,22 @@ impl Negotiated {
         {
             return Err(AlertDescription::HANDSHAKE_FAILURE);
         }
-        let suite = hello
+        let group = common_group(&offer, config);
+        let (suite, exchange) = hello
             .suites()
             .filter_map(CipherSuite::from_code)
-            .find(|suite| enabled.contains(suite))
+            .filter(|suite| config.suites.contains(suite))
+            .find_map(|suite| Some((suite, Exchange::of(suite, group)?)))
             .ok_or(AlertDescription::HANDSHAKE_FAILURE)?;
+        let on_a_curve = exchange.group().is_some();
+        let formats = offer.ec_point_formats.filter(|_| on_a_curve);
+        if formats.is_some_and(|formats| !formats.contains(&UNCOMPRESSED)) {
+            return Err(AlertDescription::ILLEGAL_PARAMETER);
+        }
         Ok(Self {
             suite,
+            exchange,
+            point_formats: formats.is_some(),
             extended_master_secret: offer.extended_master_secret,
             max_fragment_length: offer.max_fragment_length,
             server_name: offer
@@ -66,6 +104,8 @@ impl Negotiated {
         HelloExtensions {
             server_name: self.server_name.as_deref(),
             max_fragment_length: self.max_fragment_length,
+            supported_groups: None,
+            ec_point_formats: self.point_formats.then_some(&[UNCOMPRESSED]),
             extended_master_secret: self.extended_master_secret,
             renegotiation_info: self.renegotiation_info.then_some(&[]),
         }
@@ -86,4 +126,19 @@ impl Negotiated {
         self.max_fragment_length
             .map_or(MAX_PLAINTEXT, |limit| usize::from(limit.bytes()))
     }
+}
+
+/// The first of the client's curves that may be used. A client that names none can use them all (RFC 8422 §4); it gets the one that
+/// CoAP demands.
+fn common_group(offer: &HelloExtensions<'_>, config: &Config) -> Option<Group> {
+    let Some(offered) = offer.supported_groups else {
+        return config
+            .groups
+            .contains(&Group::Secp256r1)
+            .then_some(Group::Secp256r1);
+    };
+    offered
+        .iter()
+        .filter_map(|code| Group::from_code(u16::from_be_bytes(*code)))
+        .find(|group| config.groups.contains(group))
 }

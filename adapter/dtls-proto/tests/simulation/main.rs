@@ -3,7 +3,9 @@
 
 mod network;
 mod pair;
+mod forge;
 mod handshakes;
+mod agreement;
 mod bad_network;
 mod keys;
 mod floods;

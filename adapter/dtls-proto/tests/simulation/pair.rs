@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use dtls_client::Client;
+use dtls_proto::codec::handshake::{HandshakeType, read_fragments};
+use dtls_proto::codec::record::split_first;
 use dtls_proto::{AssociationId, CipherSuite, CloseReason, Config, Event, Psk, Server};
 
 use crate::network::{Network, Towards, Weather};
@@ -127,6 +129,24 @@ impl Pair {
             .iter()
             .filter(|event| matches!(event, Event::PskRequested { .. }))
             .count()
+    }
+
+    /// The body of the server's first plaintext message of this type, if it fits into one fragment.
+    pub(crate) fn message_of_server(&self, wanted: HandshakeType) -> Option<Vec<u8>> {
+        self.from_server.iter().find_map(|datagram| {
+            let mut datagram = datagram.clone();
+            let mut rest = datagram.as_mut_slice();
+            while let Ok(split) = split_first(rest) {
+                let found = read_fragments(split.fragment)
+                    .filter_map(Result::ok)
+                    .find(|fragment| fragment.header.message_type == wanted);
+                if let Some(fragment) = found.filter(|_| split.header.epoch == 0) {
+                    return Some(fragment.body.to_vec());
+                }
+                rest = split.rest;
+            }
+            None
+        })
     }
 
     /// Lets time pass, with all that happens in it.

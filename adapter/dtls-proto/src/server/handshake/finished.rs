@@ -1,0 +1,94 @@
+//! The states in which the client switches to the new keys and proves that it saw the same handshake (RFC 5246 §7.4.9).
+
+use crate::codec::alert::AlertDescription;
+use crate::codec::handshake::HandshakeType;
+use crate::crypto::{MasterSecret, Side};
+use crate::inbox::Inbox;
+use crate::protection::Protection;
+use crate::reassembly::{Limits, Reassembler};
+use crate::server::handshake::context::Context;
+use crate::server::handshake::{Progress, State, Step};
+use crate::server::session::{LastFlight, Session};
+use crate::server::shared::Shared;
+use crate::statistics::count;
+
+/// The keys are there; the client must switch to them.
+pub(super) struct AwaitChangeCipherSpec {
+    pub(super) master_secret: MasterSecret,
+    pub(super) protection: Protection,
+}
+
+/// The client must prove that it has the same key and saw the same handshake.
+pub(super) struct AwaitFinished {
+    master_secret: MasterSecret,
+    protection: Protection,
+    messages: Reassembler,
+}
+
+impl AwaitChangeCipherSpec {
+    pub(super) fn step(self, context: &mut Context) -> Step {
+        if !context.inbox.change_cipher_spec {
+            return Step::Wait(State::AwaitChangeCipherSpec(self));
+        }
+        let next = context.inbox.messages.next_message_seq();
+        Step::Next(State::AwaitFinished(AwaitFinished {
+            master_secret: self.master_secret,
+            protection: self.protection,
+            // Anew, so that nothing sent in plaintext can stand in for a part of Finished.
+            messages: Reassembler::new(next, Limits::default()),
+        }))
+    }
+}
+
+impl AwaitFinished {
+    pub(super) fn step(mut self, context: &mut Context, shared: &mut Shared) -> Step {
+        while let Some(mut record) = context.inbox.take_sealed_handshake() {
+            let Ok(plaintext) = self.protection.open(record.header, &mut record.fragment) else {
+                count(&mut shared.statistics.bad_records);
+                continue;
+            };
+            for fragment in shared.fragments(plaintext) {
+                if self.messages.insert(&fragment).is_err() {
+                    count(&mut shared.statistics.refused_fragments);
+                }
+            }
+            let Some(received) = self.messages.peek() else {
+                continue;
+            };
+            let right = received.message_type == HandshakeType::FINISHED
+                && self.master_secret.verifies(
+                    Side::Client,
+                    &context.transcript.hash(),
+                    &received.body,
+                );
+            if !right {
+                let alert = AlertDescription::DECRYPT_ERROR;
+                return Step::Done(Progress::Failed(Box::new(self.protection), alert));
+            }
+            context.transcript.add(&received.encode());
+            return Step::Done(self.establish(context, shared));
+        }
+        Step::Wait(State::AwaitFinished(self))
+    }
+
+    fn establish(self, context: &mut Context, shared: &mut Shared) -> Progress {
+        let verify_data = self
+            .master_secret
+            .verify_data(Side::Server, &context.transcript.hash());
+        let last_flight = LastFlight {
+            sequence: context.sequence,
+            message_seq: context.message_seq,
+            verify_data,
+        };
+        let mut session = Session::new(
+            context.peer,
+            self.protection,
+            &context.client_random,
+            &context.negotiated,
+            last_flight,
+        );
+        session.send_last_flight(shared);
+        let inbox = std::mem::replace(&mut context.inbox, Inbox::new(0));
+        Progress::Established(Box::new(session), inbox.into_sealed().into())
+    }
+}
