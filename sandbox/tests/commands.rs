@@ -24,6 +24,7 @@ use sandbox::{
         Application, ApplicationConfig, Behaviour, Body, Message, Outcome, command,
         recorded_outcome,
     },
+    world::{Device, Tenant},
 };
 use tokio::{net::TcpStream, time::timeout};
 
@@ -413,6 +414,14 @@ async fn only_who_sends_to_a_known_tenant_has_credit_and_only_the_router_receive
         .await
         .unwrap();
     assert_eq!(outcome, None, "there was credit");
+    sandbox
+        .world()
+        .set_tenant("NEW", Tenant::default().with_device("d", Device::default()));
+    let outcome = application
+        .send_command("NEW", &command("NEW", "d", "x"), SOON)
+        .await
+        .unwrap();
+    assert_eq!(outcome, Some(Outcome::Released));
     for address in [
         format!("command/{TENANT}"),
         format!("command/{TENANT}/4711"),
@@ -434,4 +443,88 @@ async fn only_who_sends_to_a_known_tenant_has_credit_and_only_the_router_receive
         .send("command/a/b", &Message::default(), SOON)
         .await;
     assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn every_receiver_of_notifications_is_told_of_every_change() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let addresses = [
+        "notification/registry-tenant",
+        "notification/registry-device",
+    ];
+    let peer = sandbox.amqp_address();
+    let mut receivers = Vec::new();
+    for _ in 0..2 {
+        receivers.push(
+            Application::attach(peer, TENANT, &addresses, Behaviour::Accept)
+                .await
+                .unwrap(),
+        );
+    }
+    let world = sandbox.world();
+    world.set_tenant("T", Tenant::default());
+    world.set_device("T", "d", Device::default().with_psk("a", "k"));
+    world.set_device("T", "d", Device::default());
+    world.change(|world| {
+        world
+            .tenants
+            .get_mut("T")
+            .map(|tenant| tenant.devices.remove("d"))
+    });
+    world.remove_device("T", "d");
+    world.remove_tenant("T");
+    let expected = [
+        ["tenant-change-v1 CREATE", "tenant-change-v1 DELETE"].as_slice(),
+        &[
+            "device-change-v1 CREATE",
+            "credentials-change-v1 ",
+            "device-change-v1 UPDATE",
+            "credentials-change-v1 ",
+            "device-change-v1 DELETE",
+        ],
+    ];
+    for receiver in &mut receivers {
+        let mut told = [Vec::new(), Vec::new()];
+        for _ in 0..expected.concat().len() {
+            let received = receiver.receive(SOON).await.unwrap();
+            assert_eq!(
+                received.sections["properties"]["content-type"]["symbol"],
+                "application/json"
+            );
+            let json: serde_json::Value = serde_json::from_slice(&received.payload).unwrap();
+            assert_eq!(json["tenant-id"], "T");
+            let text = |member: &str| json[member].as_str().unwrap_or_default().to_owned();
+            // The order is that of each address; two links have none in common.
+            let link = addresses
+                .iter()
+                .position(|it| *it == received.link)
+                .unwrap();
+            told[link].push(format!("{} {}", text("type"), text("change")));
+        }
+        assert_eq!(told, expected);
+        assert!(
+            receiver.receive(A_WHILE).await.is_none(),
+            "one change too many was told"
+        );
+    }
+}
+
+#[tokio::test]
+async fn more_changes_than_a_receiver_has_credit_for_are_all_told() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let address = ["notification/registry-device"];
+    let mut receiver =
+        Application::attach(sandbox.amqp_address(), TENANT, &address, Behaviour::Accept)
+            .await
+            .unwrap();
+    for index in 0..900 {
+        sandbox
+            .world()
+            .set_device("T", index.to_string(), Device::default());
+    }
+    for index in 0..900 {
+        let received = receiver.receive(SOON).await.unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&received.payload).unwrap();
+        assert_eq!(told["device-id"], index.to_string());
+    }
 }

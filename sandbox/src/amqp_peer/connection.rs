@@ -37,7 +37,13 @@ impl Peer {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let router = Arc::new(Mutex::new(Router::new(world)));
+        let router = Arc::new(Mutex::new(Router::new(world.clone())));
+        let listening = Arc::downgrade(&router);
+        world.listen(move |change| {
+            if let Some(router) = listening.upgrade() {
+                lock(&router).on_change(change);
+            }
+        });
         let due = lock(&router).deadlines.changed();
         tasks.spawn(release_late_commands(
             Arc::clone(&router),

@@ -40,6 +40,8 @@ pub(super) enum LinkEnd {
         priority: i32,
         settled: bool,
         drain: bool,
+        /// Responses and notifications that there was no credit for yet.
+        own: VecDeque<Vec<u8>>,
     },
 }
 
@@ -57,11 +59,8 @@ pub(super) enum Goal {
 /// Where a receiver's messages come from.
 pub(super) enum Origin {
     Address(String),
-    /// Responses to the requests that name this address, as far as there was no credit for them yet.
-    Replies {
-        address: String,
-        waiting: VecDeque<Vec<u8>>,
-    },
+    /// Responses to the requests that name this address.
+    Replies(String),
 }
 
 /// An address with somebody attached to it.
@@ -196,10 +195,7 @@ impl Router {
                     "this reply address is in use",
                 );
             }
-            Origin::Replies {
-                address: address.clone(),
-                waiting: VecDeque::new(),
-            }
+            Origin::Replies(address.clone())
         } else if is_passed_on(&address) {
             Origin::Address(address.clone())
         } else {
@@ -217,6 +213,7 @@ impl Router {
             priority: priority(attach),
             settled: attach.snd_settle_mode == SenderSettleMode::Settled,
             drain: false,
+            own: VecDeque::new(),
         };
         let target = attach.target.as_deref().cloned();
         self.answer(connection, channel, attach, Some(source), target);
@@ -457,12 +454,13 @@ impl Router {
         let credit = limit.wrapping_sub(link.delivery_count);
         link.credit = if credit > u32::MAX / 2 { 0 } else { credit };
         *drain = flow.drain;
-        match source {
-            Origin::Address(address) => {
-                let address = address.clone();
-                self.pass_on(&address);
-            }
-            Origin::Replies { .. } => self.send_replies(id),
+        let address = match source {
+            Origin::Address(address) => Some(address.clone()),
+            Origin::Replies(_) => None,
+        };
+        self.send_own(id);
+        if let Some(address) = address {
+            self.pass_on(&address);
         }
         let Some(link) = self.links.get_mut(&id) else {
             return;
@@ -477,7 +475,7 @@ impl Router {
     }
 
     pub(super) fn reply_link(&self, wanted: &str) -> Option<u64> {
-        let at = |link: &Link| matches!(&link.end, LinkEnd::To { source: Origin::Replies { address, .. }, .. } if address == wanted);
+        let at = |link: &Link| matches!(&link.end, LinkEnd::To { source: Origin::Replies(address), .. } if address == wanted);
         self.links
             .iter()
             .find(|(_, link)| at(link))

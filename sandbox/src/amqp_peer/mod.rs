@@ -6,6 +6,7 @@
 //! - Each message goes to one receiver with credit, in turn; without credit it waits. The receiver's outcome goes back to the
 //!   sender as it is. What a sender settles itself is forgotten, and so is an outcome that comes later.
 //! - Commands go through the command router: to the adapter instance where the device waits, or back.
+//! - Changes of the world are told to every receiver of notifications.
 //! - Nothing is stored: a message lives as long as its sender waits for it.
 //!
 //! ```text
@@ -16,6 +17,7 @@ mod commands;
 mod connection;
 mod deliveries;
 mod links;
+mod notifications;
 mod requests;
 mod router;
 

@@ -11,7 +11,7 @@ use fe2o3_amqp_types::{
 use serde_amqp::Value;
 
 use super::{
-    links::{LinkEnd, Origin, REQUEST_CREDIT},
+    links::{LinkEnd, REQUEST_CREDIT},
     router::Router,
 };
 use crate::{
@@ -100,31 +100,35 @@ impl Router {
                 .is_some_and(|link| link.connection == connection)
         });
         if let Some(link) = link {
-            if let Some(known) = self.links.get_mut(&link)
-                && let LinkEnd::To {
-                    source: Origin::Replies { waiting, .. },
-                    ..
-                } = &mut known.end
-                && waiting.len() < MAX_WAITING_REPLIES
-            {
-                waiting.push_back(response);
-            }
-            self.send_replies(link);
+            self.push_own(link, response);
         }
         DeliveryState::Accepted(Accepted {})
     }
 
-    /// Sends responses as far as there is credit for them.
-    pub(super) fn send_replies(&mut self, id: u64) {
+    /// Sends a message of this peer's own over a receiver's link, now or when there is credit for it.
+    pub(super) fn push_own(&mut self, id: u64, message: Vec<u8>) {
+        if let Some(known) = self.links.get_mut(&id)
+            && let LinkEnd::To { own, .. } = &mut known.end
+        {
+            if own.len() < MAX_WAITING {
+                own.push_back(message);
+            } else {
+                tracing::warn!(
+                    limit = MAX_WAITING,
+                    "a receiver gives no credit, messages are lost"
+                );
+            }
+        }
+        self.send_own(id);
+    }
+
+    pub(super) fn send_own(&mut self, id: u64) {
         while let Some(link) = self.links.get_mut(&id)
             && link.credit > 0
-            && let LinkEnd::To {
-                source: Origin::Replies { waiting, .. },
-                ..
-            } = &mut link.end
-            && let Some(response) = waiting.pop_front()
+            && let LinkEnd::To { own, .. } = &mut link.end
+            && let Some(message) = own.pop_front()
         {
-            self.send_message(id, &response, 0, false, None);
+            self.send_message(id, &message, 0, false, None);
         }
     }
 
@@ -201,7 +205,7 @@ fn text(value: Option<&Value>) -> Option<&str> {
     }
 }
 
-const MAX_WAITING_REPLIES: usize = 1000;
+const MAX_WAITING: usize = 1000;
 
 #[cfg(test)]
 mod tests {

@@ -3,18 +3,21 @@
 //! A world comes from a YAML file ([`World::from_yaml`]; [`World::default`] reads the one inside the binary) and can be changed
 //! while the sandbox runs ([`SharedWorld`]). What it says is told to the adapter by the registry; nobody else reads it.
 
+mod change;
 mod yaml;
 
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use serde_json::{Map, Value};
 
+pub(crate) use self::change::{Change, Kind};
+
 /// Everything the registry knows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct World {
     /// By tenant id.
     pub tenants: BTreeMap<String, Tenant>,
@@ -81,7 +84,7 @@ impl Default for World {
 }
 
 /// A tenant and what belongs to it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Tenant {
     /// The members of the tenant object as the Tenant API has them (spec: registry-apis A.3), without `tenant-id`.
@@ -112,7 +115,7 @@ impl Tenant {
 }
 
 /// A device, or a gateway, which is a device that others name in `via` or that is a member of a group.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Device {
     /// A disabled device is answered like one that does not exist.
@@ -168,7 +171,7 @@ impl Device {
 }
 
 /// A pre-shared key and the name it is found under.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct PskCredentials {
     /// The part of a PSK identity before `@`.
@@ -215,59 +218,124 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The world of a running sandbox: a handle to change it, effective from the next request to the registry.
-#[derive(Debug, Clone)]
-pub struct SharedWorld(Arc<RwLock<World>>);
+/// The world of a running sandbox: a handle to change it, effective from the next request to the registry. Whoever receives
+/// change notifications is told.
+#[derive(Clone)]
+pub struct SharedWorld(Arc<Shared>);
+
+struct Shared {
+    world: RwLock<World>,
+    /// Held over a change and its telling, so that changes are told in their order.
+    listener: Mutex<Option<Listener>>,
+}
+
+type Listener = Box<dyn Fn(&Change) + Send>;
 
 impl SharedWorld {
     pub(crate) fn new(world: World) -> Self {
-        Self(Arc::new(RwLock::new(world)))
+        Self(Arc::new(Shared {
+            world: RwLock::new(world),
+            listener: Mutex::new(None),
+        }))
     }
 
     /// Sets what a tenant is; devices it has already stay, if `tenant` brings none of the same id.
     pub fn set_tenant(&self, id: impl Into<String>, tenant: Tenant) {
-        self.change(|world| {
-            let known = world.tenants.entry(id.into()).or_default();
+        let id = id.into();
+        self.apply(|world| {
+            let known = world.tenants.get(&id);
+            let kind = known.map_or(Kind::Create, |_| Kind::Update);
+            let mut changes = vec![Change::of_tenant(kind, &id, &tenant)];
+            for (device_id, device) in &tenant.devices {
+                let old = known.and_then(|known| known.devices.get(device_id));
+                changes.extend(change::of_device_set(&id, device_id, old, device));
+            }
+            let known = world.tenants.entry(id).or_default();
             known.members = tenant.members;
             known.devices.extend(tenant.devices);
+            ((), changes)
         });
     }
 
     /// Removes a tenant with all its devices.
     pub fn remove_tenant(&self, id: &str) {
-        self.change(|world| world.tenants.remove(id));
+        self.apply(|world| {
+            let removed = world.tenants.remove(id);
+            let changes = removed.map(|tenant| change::of_removed_tenant(id, &tenant));
+            ((), changes.unwrap_or_default())
+        });
     }
 
     /// Sets what a device is; its tenant comes into being if it does not exist.
     pub fn set_device(&self, tenant: impl Into<String>, id: impl Into<String>, device: Device) {
-        self.change(|world| {
-            world
-                .tenants
-                .entry(tenant.into())
-                .or_default()
-                .devices
-                .insert(id.into(), device)
+        let (tenant, id) = (tenant.into(), id.into());
+        self.apply(|world| {
+            let mut changes = Vec::new();
+            if !world.tenants.contains_key(&tenant) {
+                let new = Tenant::default();
+                changes.push(Change::of_tenant(Kind::Create, &tenant, &new));
+            }
+            let devices = &mut world.tenants.entry(tenant.clone()).or_default().devices;
+            let old = devices.get(&id);
+            changes.extend(change::of_device_set(&tenant, &id, old, &device));
+            devices.insert(id, device);
+            ((), changes)
         });
     }
 
     /// Removes a device with its credentials.
     pub fn remove_device(&self, tenant: &str, id: &str) {
-        self.change(|world| {
-            world
-                .tenants
-                .get_mut(tenant)
-                .and_then(|tenant| tenant.devices.remove(id))
+        self.apply(|world| {
+            let known = world.tenants.get_mut(tenant);
+            let removed = known.and_then(|known| known.devices.remove(id));
+            let told = removed.map(|_| Change::device_deleted(tenant, id));
+            ((), told.into_iter().collect())
         });
     }
 
-    /// Changes anything, at once for all who ask.
+    /// Changes anything, at once for all who ask. What is different afterwards is found by comparing all there is.
     pub fn change<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+        self.apply(|world| {
+            let before = world.clone();
+            let result = change(world);
+            let changes = change::between(&before, world);
+            (result, changes)
+        })
     }
 
     /// Looks at the world as it is now.
     pub fn look<R>(&self, look: impl FnOnce(&World) -> R) -> R {
-        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.0.world.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the world and tells what `change` says that it did.
+    pub(crate) fn apply<R>(&self, change: impl FnOnce(&mut World) -> (R, Vec<Change>)) -> R {
+        let listener = self.lock_listener();
+        let mut world = self.0.world.write().unwrap_or_else(PoisonError::into_inner);
+        let (result, changes) = change(&mut world);
+        drop(world);
+        if let Some(listener) = &*listener {
+            changes.iter().for_each(listener);
+        }
+        result
+    }
+
+    /// Tells `listener` of each change from now on. It must not change the world itself.
+    pub(crate) fn listen(&self, listener: impl Fn(&Change) + Send + 'static) {
+        *self.lock_listener() = Some(Box::new(listener));
+    }
+
+    fn lock_listener(&self) -> std::sync::MutexGuard<'_, Option<Listener>> {
+        self.0
+            .listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for SharedWorld {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.look(|world| world.fmt(formatter))
     }
 }
 
