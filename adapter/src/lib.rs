@@ -1,3 +1,4 @@
 //! The CoAP adapter.
 
 pub mod config;
+pub mod monitoring;
