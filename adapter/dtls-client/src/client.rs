@@ -23,6 +23,8 @@ pub struct Client {
     transmits: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     dropped: u64,
+    /// How long the connection id in the server's records is.
+    id_length: usize,
 }
 
 /// Something the caller must know.
@@ -91,6 +93,7 @@ enum State {
     Established {
         protection: Box<Protection>,
         max_plaintext: usize,
+        connection_ids: bool,
     },
     Closed,
 }
@@ -103,6 +106,7 @@ impl Client {
     pub fn new(now: Instant, config: Config) -> Result<Self, RandomnessUnavailable> {
         let random = random().ok_or(RandomnessUnavailable)?;
         let mut client = Self {
+            id_length: config.connection_id.as_ref().map_or(0, Vec::len),
             backoff: config.backoff,
             state: State::Handshaking {
                 handshake: Box::new(Handshake::start(config, random)),
@@ -121,7 +125,7 @@ impl Client {
     pub fn handle_datagram(&mut self, now: Instant, datagram: &mut [u8]) {
         let mut rest = datagram;
         while !rest.is_empty() {
-            let Ok(split) = split_first(rest) else {
+            let Ok(split) = split_first(rest, self.id_length) else {
                 self.drop_one();
                 return;
             };
@@ -168,6 +172,7 @@ impl Client {
         let State::Established {
             protection,
             max_plaintext,
+            ..
         } = &mut self.state
         else {
             return Err(SendError::NotEstablished);
@@ -223,6 +228,18 @@ impl Client {
         matches!(self.state, State::Established { .. })
     }
 
+    /// Whether client and server agreed on connection ids (RFC 9146).
+    #[must_use]
+    pub fn uses_connection_ids(&self) -> bool {
+        matches!(
+            self.state,
+            State::Established {
+                connection_ids: true,
+                ..
+            }
+        )
+    }
+
     /// Whether the association is over.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -267,13 +284,13 @@ impl Client {
                 self.with_handshake(now, |handshake| handshake.handle_sealed(header, fragment));
             }
             State::Established { protection, .. } => {
-                let Ok(plaintext) = protection.open(header, fragment) else {
+                let Ok(opened) = protection.open(header, fragment) else {
                     return self.drop_one();
                 };
-                match (header.content_type, Alert::decode(plaintext)) {
+                match (opened.content_type, Alert::decode(opened.plaintext)) {
                     (ContentType::APPLICATION_DATA, _) => {
                         self.events
-                            .push_back(Event::ApplicationData(plaintext.to_vec()));
+                            .push_back(Event::ApplicationData(opened.plaintext.to_vec()));
                     }
                     (ContentType::ALERT, Ok(alert)) => self.handle_alert(alert),
                     _ => self.drop_one(),
@@ -317,6 +334,7 @@ impl Client {
         self.state = State::Established {
             protection: Box::new(established.protection),
             max_plaintext: established.max_plaintext,
+            connection_ids: established.connection_ids,
         };
         self.events.push_back(Event::Established {
             suite: established.suite,

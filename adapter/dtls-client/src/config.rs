@@ -24,6 +24,11 @@ pub struct Config {
     pub master_secret: MasterSecretKind,
     /// The limit of a record's plaintext to ask for (RFC 6066 §4).
     pub max_fragment_length: Option<MaxFragmentLength>,
+    /// The connection id to offer (RFC 9146): what the server's records shall carry. Empty: nothing, but the server may want an id in
+    /// ours. One of more than [`ConnectionId::MAX_LENGTH`] bytes is offered too, for tests; it can't be used.
+    ///
+    /// [`ConnectionId::MAX_LENGTH`]: dtls_proto::codec::connection_id::ConnectionId::MAX_LENGTH
+    pub connection_id: Option<Vec<u8>>,
     /// The most bytes a datagram we send during the handshake may have (UDP payload), at least 64. The ClientHello is never cut.
     pub mtu: usize,
     /// When to send a flight again, and when to give up.
@@ -54,6 +59,7 @@ impl Config {
             server_name: None,
             master_secret: MasterSecretKind::Extended,
             max_fragment_length: None,
+            connection_id: None,
             mtu: 1232,
             backoff: Backoff {
                 initial: Duration::from_secs(1),

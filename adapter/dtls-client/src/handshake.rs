@@ -17,6 +17,7 @@
 //! A server without cookies may answer the first ClientHello with ServerHello; ServerKeyExchange may be left out.
 
 use dtls_proto::codec::ProtocolVersion;
+use dtls_proto::codec::connection_id::ConnectionId;
 use dtls_proto::codec::extension::{HelloExtensions, UNCOMPRESSED};
 use dtls_proto::codec::handshake::{Fragment, HandshakeType, message, read_fragments};
 use dtls_proto::codec::hello::{
@@ -30,7 +31,7 @@ use dtls_proto::crypto::{
 };
 use dtls_proto::flight::{Packer, Part};
 use dtls_proto::inbox::{Inbox, SealedRecord};
-use dtls_proto::protection::Protection;
+use dtls_proto::protection::{IdPair, Protection};
 use dtls_proto::reassembly::{Limits, Message, Reassembler};
 use dtls_proto::{AlertDescription, CipherSuite, Group};
 
@@ -67,6 +68,8 @@ pub(crate) struct Established {
     pub(crate) suite: CipherSuite,
     pub(crate) protection: Protection,
     pub(crate) max_plaintext: usize,
+    /// Whether both sides agreed on connection ids.
+    pub(crate) connection_ids: bool,
     /// Records that came before the server's Finished.
     pub(crate) early: Vec<SealedRecord>,
 }
@@ -90,6 +93,7 @@ struct Chosen {
     server_random: Random,
     master_secret: MasterSecretKind,
     max_plaintext: usize,
+    connection_ids: Option<IdPair>,
     transcript: Transcript,
 }
 
@@ -105,6 +109,7 @@ struct ServerPoint {
 struct Secrets {
     suite: CipherSuite,
     max_plaintext: usize,
+    connection_ids: bool,
     master_secret: MasterSecret,
     protection: Protection,
     transcript: Transcript,
@@ -315,6 +320,7 @@ impl Context {
             server_random,
             master_secret,
             max_plaintext,
+            connection_ids,
             mut transcript,
         } = chosen;
         let key_exchange = PskClientKeyExchange {
@@ -347,8 +353,9 @@ impl Context {
         let secrets = Secrets {
             suite,
             max_plaintext,
+            connection_ids: connection_ids.is_some(),
             master_secret,
-            protection: Protection::new(Side::Client, keys),
+            protection: Protection::new(Side::Client, keys).with_connection_ids(connection_ids),
             transcript,
         };
         Step::Next(State::AwaitChangeCipherSpec(secrets), Sent::Flight)
@@ -363,11 +370,11 @@ impl Context {
     }
 
     fn await_finished(&mut self, mut secrets: Secrets, mut messages: Reassembler) -> Step {
-        while let Some(mut record) = self.inbox.take_sealed_handshake() {
-            let Ok(plaintext) = secrets.protection.open(record.header, &mut record.fragment) else {
+        while let Some(mut record) = self.inbox.take_sealed_handshake(&secrets.protection) {
+            let Ok(opened) = secrets.protection.open(record.header, &mut record.fragment) else {
                 continue;
             };
-            for fragment in read_fragments(plaintext).filter_map(Result::ok) {
+            for fragment in read_fragments(opened.plaintext).filter_map(Result::ok) {
                 messages.insert(&fragment).unwrap_or(());
             }
             let Some(received) = messages.peek() else {
@@ -386,6 +393,7 @@ impl Context {
                 suite: secrets.suite,
                 protection: secrets.protection,
                 max_plaintext: secrets.max_plaintext,
+                connection_ids: secrets.connection_ids,
                 early: inbox.into_sealed().into(),
             }));
         }
@@ -414,6 +422,7 @@ impl Context {
         HelloExtensions {
             supported_groups: Some(groups.as_slice())
                 .filter(|groups| on_a_curve && !groups.is_empty()),
+            connection_id: self.config.connection_id.as_deref(),
             ec_point_formats: on_a_curve.then_some(&[UNCOMPRESSED]),
             server_name: self.config.server_name.as_deref(),
             max_fragment_length: self.config.max_fragment_length,
@@ -452,11 +461,21 @@ impl Context {
         if hello.compression_method != NULL_COMPRESSION || !offered {
             return Err(AlertDescription::ILLEGAL_PARAMETER);
         }
+        let connection_ids = match (&self.config.connection_id, extensions.connection_id) {
+            (_, None) => None,
+            (None, Some(_)) => return Err(AlertDescription::UNSUPPORTED_EXTENSION),
+            (Some(ours), Some(theirs)) => ConnectionId::new(ours)
+                .zip(ConnectionId::new(theirs))
+                .map(|(ours, peers)| IdPair { ours, peers })
+                .ok_or(AlertDescription::ILLEGAL_PARAMETER)
+                .map(Some)?,
+        };
         let mut transcript = Transcript::new(suite.hash());
         transcript.add(&self.hello);
         transcript.add(&received.encode());
         Ok(Chosen {
             transcript,
+            connection_ids,
             suite,
             server_random: hello.random,
             master_secret: if extensions.extended_master_secret {

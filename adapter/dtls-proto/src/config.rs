@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::connection_ids::ConnectionIds;
 use crate::crypto::{CipherSuite, Group};
 use crate::flight::Backoff;
 
@@ -13,6 +14,8 @@ pub struct Config {
     pub suites: Vec<CipherSuite>,
     /// The curves that may be used; their order does not matter, the client's does.
     pub groups: Vec<Group>,
+    /// The ids by which our associations are known to clients that offer connection ids (RFC 9146); `None`: they are not used.
+    pub connection_ids: Option<ConnectionIds>,
     /// How many associations there may be, established or not.
     pub max_associations: usize,
     /// How many of these may be handshakes that have not ended.
@@ -48,6 +51,8 @@ impl Default for Config {
         Self {
             suites: CipherSuite::ALL.to_vec(),
             groups: Group::ALL.to_vec(),
+            // The reference has them off.
+            connection_ids: None,
             max_associations: 100_000,
             max_handshakes: 10_000,
             // Hono lets a connection be evicted when it was idle for 30 minutes.

@@ -139,5 +139,6 @@ impl<'a> Packer<'a> {
 /// The only content a ChangeCipherSpec has (RFC 5246 §7.1).
 pub const CHANGE_CIPHER_SPEC: [u8; 1] = [1];
 
-/// The smallest datagram that holds a protected Finished of any suite: 13 + 8 + 12 + 12 + 16 bytes, rounded up.
+/// The smallest datagram that holds a protected Finished of any suite: 13 + 8 + 12 + 12 + 16 bytes, rounded up. A connection id comes
+/// on top of it.
 pub const MIN_MTU: usize = 64;

@@ -13,19 +13,22 @@ use crate::codec::hello::{ClientHello, HelloVerifyRequest, ServerHello};
 use crate::codec::key_exchange::{PskClientKeyExchange, PskServerKeyExchange};
 use crate::codec::record::{put_plain_record, split_first};
 use crate::config::Config;
+use crate::connection_ids::ConnectionIds;
 use crate::reassembly::{Limits, Reassembler};
 use crate::server::Server;
 
 /// The records of a datagram.
 pub fn records(bytes: &[u8]) {
-    let mut datagram = bytes.to_vec();
-    let mut rest = datagram.as_mut_slice();
-    let mut encoded = Vec::new();
-    while let Ok(split) = split_first(rest) {
-        put_plain_record(split.header, split.fragment, &mut encoded);
-        rest = split.rest;
+    for id_length in [0, 1, 8, 20] {
+        let mut datagram = bytes.to_vec();
+        let mut rest = datagram.as_mut_slice();
+        let mut encoded = Vec::new();
+        while let Ok(split) = split_first(rest, id_length) {
+            put_plain_record(split.header, split.fragment, &mut encoded);
+            rest = split.rest;
+        }
+        assert!(bytes.starts_with(&encoded));
     }
-    assert!(bytes.starts_with(&encoded));
 }
 
 /// The bodies of all messages and of the alert.
@@ -85,7 +88,11 @@ pub fn fragments(bytes: &[u8]) {
 
 /// A datagram for a server that knows nobody: it must answer with no more than it got, and keep nothing.
 pub fn datagram(now: Instant, bytes: &[u8]) {
-    let mut server = Server::new(Config::default(), [0; 32]);
+    let config = Config {
+        connection_ids: ConnectionIds::new(8, 0, 0).ok(),
+        ..Config::default()
+    };
+    let mut server = Server::new(config, [0; 32]);
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 5683));
     server.handle_datagram(now, peer, &mut bytes.to_vec());
     let mut answered = 0_usize;

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use thiserror::Error;
 
 use crate::codec::record::{ContentType, RecordHeader};
+use crate::protection::Protection;
 use crate::reassembly::{Limits, Reassembler};
 
 /// A record of epoch 1 that can't be opened yet.
@@ -52,7 +53,7 @@ impl Inbox {
         let mut outcome = Ok(());
         while !self.has_room(fragment.len()) {
             outcome = Err(NoRoom);
-            if header.content_type != ContentType::HANDSHAKE || !self.drop_one() {
+            if !may_be_handshake(&header) || !self.drop_one() {
                 return outcome;
             }
         }
@@ -64,11 +65,11 @@ impl Inbox {
     }
 
     /// The first held record that should carry a handshake message.
-    pub fn take_sealed_handshake(&mut self) -> Option<SealedRecord> {
+    pub fn take_sealed_handshake(&mut self, protection: &Protection) -> Option<SealedRecord> {
         let index = self
             .sealed
             .iter()
-            .position(|record| record.header.content_type == ContentType::HANDSHAKE)?;
+            .position(|record| protection.is_handshake(record.header, &record.fragment))?;
         self.sealed.remove(index)
     }
 
@@ -88,10 +89,15 @@ impl Inbox {
         let index = self
             .sealed
             .iter()
-            .position(|record| record.header.content_type != ContentType::HANDSHAKE)
+            .position(|record| !may_be_handshake(&record.header))
             .unwrap_or(0);
         self.sealed.remove(index).is_some()
     }
+}
+
+/// A record with a connection id does not show what it carries.
+fn may_be_handshake(header: &RecordHeader) -> bool {
+    [ContentType::HANDSHAKE, ContentType::TLS12_CID].contains(&header.content_type)
 }
 
 /// A Finished and a few more; whoever sends more before it has our Finished gets it dropped.

@@ -22,6 +22,7 @@
 //!   holding up any other peer;
 //! - an unknown identity, a wrong key and a look-up that never ends all look the same on the wire: silence;
 //! - a new handshake from the address of a live association replaces it only when the new one is established;
+//! - a client with a connection id (RFC 9146) may change its address: the newest authentic record tells where it is;
 //! - no renegotiation, no compression, no resumption, no cipher that isn't AEAD.
 //!
 //! The modules [`codec`], [`crypto`], [`protection`], [`reassembly`], [`inbox`] and [`flight`] are public for the client that demonstrations
@@ -44,6 +45,7 @@ pub mod protection;
 pub mod reassembly;
 pub mod inbox;
 pub mod flight;
+mod connection_ids;
 mod cookie;
 mod server;
 mod timer;
@@ -55,6 +57,7 @@ pub mod fuzzing;
 
 pub use codec::alert::AlertDescription;
 pub use config::Config;
+pub use connection_ids::{ConnectionIds, Route, UnusableLength};
 pub use crypto::{CipherSuite, Group, Psk};
 pub use event::{AssociationId, CloseReason, Event, SendError, Transmit};
 pub use server::Server;

@@ -1,8 +1,10 @@
-//! Protected records of one epoch: keys of both directions, our sequence numbers, the window against replay (RFC 6347 §4.1.2).
+//! Protected records of one epoch: keys of both directions, our sequence numbers, the window against replay (RFC 6347 §4.1.2), and
+//! connection ids (RFC 9146).
 
 use thiserror::Error;
 
-use crate::codec::record::{ContentType, MAX_SEQUENCE, RecordHeader};
+use crate::codec::connection_id::ConnectionId;
+use crate::codec::record::{ContentType, HEADER_LENGTH, MAX_SEQUENCE, RecordHeader};
 use crate::crypto::{Aead, Keys, RecordKey, Side};
 
 /// What is needed to send and receive in one epoch.
@@ -13,6 +15,28 @@ pub struct Protection {
     write: RecordKey,
     window: ReplayWindow,
     next_sequence: u64,
+    /// Apart, because most associations have none.
+    connection_ids: Option<Box<IdPair>>,
+}
+
+/// The connection ids of both directions; an empty one means that the records of its direction carry none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdPair {
+    /// What the peer's records carry.
+    pub ours: ConnectionId,
+    /// What our records carry.
+    pub peers: ConnectionId,
+}
+
+/// The content of a record that was authentic.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    /// What it is; with a connection id, what stood behind the content.
+    pub content_type: ContentType,
+    /// The content.
+    pub plaintext: &'a mut [u8],
+    /// Whether no later record has been seen.
+    pub is_newest: bool,
 }
 
 /// Why a record was not opened. The peer is told nothing (RFC 6347 §4.1.2.7).
@@ -51,7 +75,43 @@ impl Protection {
             write,
             window: ReplayWindow::default(),
             next_sequence: 0,
+            connection_ids: None,
         }
+    }
+
+    /// The same, with connection ids in the records of the directions that have one.
+    #[must_use]
+    pub fn with_connection_ids(mut self, ids: Option<IdPair>) -> Self {
+        self.connection_ids = ids
+            .filter(|ids| !ids.ours.is_empty() || !ids.peers.is_empty())
+            .map(Box::new);
+        self
+    }
+
+    /// The id the peer's records carry; empty if they carry none.
+    #[must_use]
+    pub fn our_id(&self) -> ConnectionId {
+        self.connection_ids
+            .as_ref()
+            .map_or(ConnectionId::EMPTY, |ids| ids.ours)
+    }
+
+    fn peers_id(&self) -> ConnectionId {
+        self.connection_ids
+            .as_ref()
+            .map_or(ConnectionId::EMPTY, |ids| ids.peers)
+    }
+
+    /// How many bytes a record has beside its plaintext.
+    #[must_use]
+    pub fn record_overhead(&self) -> usize {
+        let id = self.peers_id();
+        // Behind the content stands what it is.
+        let inner = usize::from(!id.is_empty());
+        HEADER_LENGTH
+            .saturating_add(id.len())
+            .saturating_add(inner)
+            .saturating_add(self.aead().overhead())
     }
 
     /// The epoch of the records it can open.
@@ -79,10 +139,16 @@ impl Protection {
         if self.next_sequence > MAX_SEQUENCE {
             return Err(SealError::Exhausted);
         }
-        let header = RecordHeader::new(content_type, self.epoch, self.next_sequence);
-        self.write
-            .seal(header, plaintext, out)
-            .ok_or(SealError::TooLong)?;
+        let (epoch, sequence, id) = (self.epoch, self.next_sequence, self.peers_id());
+        let sealed = if id.is_empty() {
+            let header = RecordHeader::new(content_type, epoch, sequence);
+            self.write.seal(header, &[plaintext], out)
+        } else {
+            let header = RecordHeader::with_connection_id(id, epoch, sequence);
+            self.write
+                .seal(header, &[plaintext, &[content_type.0]], out)
+        };
+        sealed.ok_or(SealError::TooLong)?;
         self.next_sequence = self.next_sequence.saturating_add(1);
         Ok(())
     }
@@ -95,17 +161,50 @@ impl Protection {
         &mut self,
         header: RecordHeader,
         fragment: &'a mut [u8],
-    ) -> Result<&'a mut [u8], OpenError> {
+    ) -> Result<Opened<'a>, OpenError> {
         if !self.window.is_new(header.sequence) {
             return Err(OpenError::Replayed);
+        }
+        let (content_type, plaintext) = self.decrypt(header, fragment)?;
+        let is_newest = self.window.age(header.sequence).is_none();
+        // Only what is authentic may move the window, else a forger could shut it for the true peer.
+        self.window.insert(header.sequence);
+        Ok(Opened {
+            content_type,
+            plaintext,
+            is_newest,
+        })
+    }
+
+    /// Whether a record carries handshake messages; with a connection id that shows only when it is decrypted.
+    #[must_use]
+    pub fn is_handshake(&self, header: RecordHeader, fragment: &[u8]) -> bool {
+        if header.content_type != ContentType::TLS12_CID {
+            return header.content_type == ContentType::HANDSHAKE;
+        }
+        self.decrypt(header, &mut fragment.to_vec())
+            .is_ok_and(|(content_type, _)| content_type == ContentType::HANDSHAKE)
+    }
+
+    fn decrypt<'a>(
+        &self,
+        header: RecordHeader,
+        fragment: &'a mut [u8],
+    ) -> Result<(ContentType, &'a mut [u8]), OpenError> {
+        let (has_id, id) = (header.content_type == ContentType::TLS12_CID, self.our_id());
+        // Whoever was told an id must use it, and nobody else may (RFC 9146 §4).
+        if has_id == id.is_empty() || header.connection_id != id {
+            return Err(OpenError::NotAuthentic);
         }
         let plaintext = self
             .read
             .open(header, fragment)
             .ok_or(OpenError::NotAuthentic)?;
-        // Only what is authentic may move the window, else a forger could shut it for the true peer.
-        self.window.insert(header.sequence);
-        Ok(plaintext)
+        if has_id {
+            inner(plaintext).ok_or(OpenError::NotAuthentic)
+        } else {
+            Ok((header.content_type, plaintext))
+        }
     }
 
     /// Goes on with this sequence number; for tests of the end of an epoch.
@@ -113,6 +212,13 @@ impl Protection {
     pub fn skip_to_sequence(&mut self, sequence: u64) {
         self.next_sequence = self.next_sequence.max(sequence);
     }
+}
+
+/// Parts content and type, behind which there may be zeros (RFC 9146 §4); `None` if there is nothing else.
+fn inner(plaintext: &mut [u8]) -> Option<(ContentType, &mut [u8])> {
+    let at = plaintext.iter().rposition(|byte| *byte != 0)?;
+    let (content, behind) = plaintext.split_at_mut_checked(at)?;
+    Some((ContentType(*behind.first()?), content))
 }
 
 /// Which of the newest 64 sequence numbers were seen (RFC 6347 §4.1.2.6).
@@ -160,6 +266,91 @@ fn bit(age: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::record::split_first;
+
+    fn pair(ids: Option<IdPair>) -> (Protection, Protection) {
+        let keys = || Keys {
+            client: RecordKey::new(Aead::Aes128Gcm, [1; 32], [2; 4]),
+            server: RecordKey::new(Aead::Aes128Gcm, [3; 32], [4; 4]),
+        };
+        let mirrored = ids.map(|ids| IdPair {
+            ours: ids.peers,
+            peers: ids.ours,
+        });
+        (
+            Protection::new(Side::Client, keys()).with_connection_ids(mirrored),
+            Protection::new(Side::Server, keys()).with_connection_ids(ids),
+        )
+    }
+
+    fn ids() -> IdPair {
+        IdPair {
+            ours: ConnectionId::new(b"server").unwrap(),
+            peers: ConnectionId::EMPTY,
+        }
+    }
+
+    /// What the server makes of a record.
+    fn open(server: &mut Protection, record: &[u8]) -> Result<(ContentType, Vec<u8>), OpenError> {
+        let mut record = record.to_vec();
+        let split = split_first(&mut record, 6).unwrap();
+        let opened = server.open(split.header, split.fragment)?;
+        Ok((opened.content_type, opened.plaintext.to_vec()))
+    }
+
+    #[test]
+    fn a_record_hides_what_it_carries_behind_an_id() {
+        let (mut client, mut server) = pair(Some(ids()));
+        let mut record = Vec::new();
+        client.seal(ContentType::ALERT, b"ab", &mut record).unwrap();
+        assert_eq!(record[0], ContentType::TLS12_CID.0);
+        assert_eq!(record.len(), client.record_overhead() + 2);
+        assert_eq!(record[11..17], *b"server");
+        assert_eq!(
+            open(&mut server, &record),
+            Ok((ContentType::ALERT, b"ab".to_vec()))
+        );
+        assert_eq!(open(&mut server, &record), Err(OpenError::Replayed));
+        // The other direction has none.
+        let mut record = Vec::new();
+        server.seal(ContentType::ALERT, b"ab", &mut record).unwrap();
+        assert_eq!(record[0], ContentType::ALERT.0);
+    }
+
+    #[test]
+    fn whoever_was_told_an_id_must_use_it_and_nobody_else_may() {
+        let (mut with_id, _) = pair(Some(ids()));
+        let (mut without, _) = pair(None);
+        for (client, accepting) in [(&mut with_id, None), (&mut without, Some(ids()))] {
+            let (_, mut server) = pair(accepting);
+            let mut record = Vec::new();
+            client.seal(ContentType::ALERT, b"ab", &mut record).unwrap();
+            assert_eq!(open(&mut server, &record), Err(OpenError::NotAuthentic));
+        }
+        let (mut client, mut server) = pair(Some(ids()));
+        let mut record = Vec::new();
+        client.seal(ContentType::ALERT, b"ab", &mut record).unwrap();
+        record[11] ^= 1;
+        assert_eq!(open(&mut server, &record), Err(OpenError::NotAuthentic));
+    }
+
+    #[test]
+    fn zeros_behind_the_content_are_padding_and_nothing_else_is_nothing() {
+        let (_, mut server) = pair(Some(ids()));
+        let key = RecordKey::new(Aead::Aes128Gcm, [1; 32], [2; 4]);
+        let mut sealed = |sequence, inner: &[u8]| {
+            let id = ids().ours;
+            let header = RecordHeader::with_connection_id(id, 1, sequence);
+            let mut record = Vec::new();
+            key.seal(header, &[inner], &mut record).unwrap();
+            open(&mut server, &record)
+        };
+        let data = ContentType::APPLICATION_DATA;
+        assert_eq!(sealed(0, b"\0a\0\x17\0\0\0"), Ok((data, b"\0a\0".to_vec())));
+        assert_eq!(sealed(1, b"\x17"), Ok((data, Vec::new())));
+        assert_eq!(sealed(2, b"\0\0\0"), Err(OpenError::NotAuthentic));
+        assert_eq!(sealed(3, b""), Err(OpenError::NotAuthentic));
+    }
 
     #[test]
     fn a_number_is_new_once_in_any_order() {

@@ -27,6 +27,10 @@ counters! {
     unknown_records,
     /// Records of an epoch for which there are no keys.
     wrong_epoch,
+    /// Records with a connection id that isn't ours, or isn't any more.
+    unknown_connection_ids,
+    /// Associations with a connection id that went on from another address.
+    address_changes,
     /// Records from an address with which nothing was begun.
     no_association,
     /// Protected records that were not authentic.

@@ -14,7 +14,8 @@ mod udp;
 mod listener;
 
 pub use dtls_proto::{
-    AlertDescription, AssociationId, CipherSuite, CloseReason, Config, Psk, Statistics,
+    AlertDescription, AssociationId, CipherSuite, CloseReason, Config, ConnectionIds, Group, Psk,
+    Route, Statistics, UnusableLength,
 };
 pub use listener::{Event, Gauges, KeyStore, Listener};
 pub use udp::{Batch, UdpSocket};

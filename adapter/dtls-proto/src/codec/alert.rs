@@ -36,6 +36,8 @@ impl AlertDescription {
     pub const PROTOCOL_VERSION: Self = Self(70);
     /// Something failed that has nothing to do with the peer.
     pub const INTERNAL_ERROR: Self = Self(80);
+    /// A hello answered what was not offered (RFC 5246 §7.4.1.4).
+    pub const UNSUPPORTED_EXTENSION: Self = Self(110);
     /// A new handshake inside the association is refused (RFC 5246 §7.2.2).
     pub const NO_RENEGOTIATION: Self = Self(100);
 
@@ -49,6 +51,7 @@ impl AlertDescription {
             Self::DECRYPT_ERROR => "decrypt_error",
             Self::PROTOCOL_VERSION => "protocol_version",
             Self::INTERNAL_ERROR => "internal_error",
+            Self::UNSUPPORTED_EXTENSION => "unsupported_extension",
             Self::NO_RENEGOTIATION => "no_renegotiation",
             _ => "alert",
         }

@@ -17,6 +17,8 @@ impl ExtensionType {
     pub const EC_POINT_FORMATS: Self = Self(11);
     /// The master secret is bound to the whole handshake (RFC 7627).
     pub const EXTENDED_MASTER_SECRET: Self = Self(23);
+    /// Records are known by an id, whatever address they come from (RFC 9146 §3).
+    pub const CONNECTION_ID: Self = Self(54);
     /// Secure renegotiation (RFC 5746); here: "never".
     pub const RENEGOTIATION_INFO: Self = Self(0xff01);
 }
@@ -34,6 +36,8 @@ pub struct HelloExtensions<'a> {
     pub ec_point_formats: Option<&'a [u8]>,
     /// Whether the extended master secret is offered or accepted.
     pub extended_master_secret: bool,
+    /// The id by which the sender of this hello wants to know records; empty if it needs none in what it receives.
+    pub connection_id: Option<&'a [u8]>,
     /// The content of `renegotiation_info`: empty in a first handshake.
     pub renegotiation_info: Option<&'a [u8]>,
 }
@@ -94,6 +98,12 @@ impl<'a> HelloExtensions<'a> {
                     once(!found.extended_master_secret && content.is_empty())?;
                     found.extended_master_secret = true;
                 }
+                ExtensionType::CONNECTION_ID => {
+                    once(found.connection_id.is_none())?;
+                    let mut content = Reader::new(content);
+                    found.connection_id = Some(content.vector8()?);
+                    content.end()?;
+                }
                 ExtensionType::RENEGOTIATION_INFO => {
                     once(found.renegotiation_info.is_none())?;
                     let mut content = Reader::new(content);
@@ -142,6 +152,11 @@ impl<'a> HelloExtensions<'a> {
         }
         if self.extended_master_secret {
             put_extension(out, ExtensionType::EXTENDED_MASTER_SECRET, &[]);
+        }
+        if let Some(id) = self.connection_id {
+            let mut content = Vec::new();
+            put_vector8(&mut content, id);
+            put_extension(out, ExtensionType::CONNECTION_ID, &content);
         }
         if let Some(info) = self.renegotiation_info {
             let mut content = Vec::new();

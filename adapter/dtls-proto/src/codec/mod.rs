@@ -5,6 +5,7 @@
 //! the wire, not enums: unknown numbers must pass through.
 
 pub mod alert;
+pub mod connection_id;
 pub mod extension;
 pub mod handshake;
 pub mod hello;

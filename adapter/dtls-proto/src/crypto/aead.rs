@@ -83,23 +83,25 @@ impl RecordKey {
         self.aead
     }
 
-    /// Appends the whole record: `header`, explicit nonce, ciphertext and tag.
+    /// Appends the whole record: `header`, explicit nonce, ciphertext and tag. The plaintext may come in parts.
     ///
     /// `None`, and nothing of worth appended, if the plaintext is too long for a record.
     #[must_use]
-    pub fn seal(&self, header: RecordHeader, plaintext: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        let plaintext_length = u16::try_from(plaintext.len()).ok()?;
-        let length = plaintext.len().checked_add(self.aead.overhead())?;
+    pub fn seal(&self, header: RecordHeader, plaintext: &[&[u8]], out: &mut Vec<u8>) -> Option<()> {
+        let plaintext_length: usize = plaintext.iter().map(|part| part.len()).sum();
+        let length = plaintext_length.checked_add(self.aead.overhead())?;
         let explicit = header.epoch_and_sequence();
-        let additional_data = header.additional_data(plaintext_length);
+        let additional_data = header.additional_data(u16::try_from(plaintext_length).ok()?);
         out.reserve(length.saturating_add(header.encoded_length()));
         header.encode(u16::try_from(length).ok()?, out);
         out.extend_from_slice(&explicit);
         let start = out.len();
-        out.extend_from_slice(plaintext);
+        for part in plaintext {
+            out.extend_from_slice(part);
+        }
         let tag = self.encrypt(
             self.nonce(explicit),
-            &additional_data,
+            additional_data.as_ref(),
             out.get_mut(start..)?,
         )?;
         out.extend(tag.iter().take(self.aead.tag_length()));
@@ -116,7 +118,7 @@ impl RecordKey {
         let additional_data = header.additional_data(u16::try_from(length).ok()?);
         self.decrypt(
             self.nonce((&*explicit).try_into().ok()?),
-            &additional_data,
+            additional_data.as_ref(),
             sealed,
         )
     }
@@ -350,7 +352,7 @@ mod tests {
             let key = RecordKey::new(aead, [1; MAX_KEY_LENGTH], [2; SALT_LENGTH]);
             let header = RecordHeader::new(ContentType::APPLICATION_DATA, 1, 7);
             let mut record = Vec::new();
-            key.seal(header, b"21.5", &mut record).unwrap();
+            key.seal(header, &[b"21.5"], &mut record).unwrap();
             assert_eq!(record.len(), HEADER_LENGTH + aead.overhead() + 4);
             let fragment = &record[HEADER_LENGTH..];
             assert_eq!(key.open(header, &mut fragment.to_vec()).unwrap(), b"21.5");

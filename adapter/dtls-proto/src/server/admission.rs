@@ -21,6 +21,7 @@ use crate::codec::handshake::{Fragment, HandshakeHeader, HandshakeType, message}
 use crate::codec::hello::{ClientHello, HelloVerifyRequest};
 use crate::codec::record::{ContentType, RecordHeader, put_plain_record};
 use crate::event::{AssociationId, CloseReason};
+use crate::protection::IdPair;
 use crate::server::Server;
 use crate::server::handshake::{Handshake, Offer};
 use crate::server::negotiation::Negotiated;
@@ -92,9 +93,19 @@ impl Server {
             return count(&mut self.shared.statistics.handshakes_over_limit);
         }
         let association = self.new_association();
-        if let Some(handshake) =
-            Handshake::start(now, association, peer, offer, negotiated, &mut self.shared)
-        {
+        let ids = self.connection_ids_for(&negotiated);
+        if let Some(handshake) = Handshake::start(
+            now,
+            association,
+            peer,
+            offer,
+            negotiated,
+            ids,
+            &mut self.shared,
+        ) {
+            if let Some(ids) = ids.filter(|ids| !ids.ours.is_empty()) {
+                self.connection_ids.insert(ids.ours, association);
+            }
             self.handshakes.insert(association, Box::new(handshake));
             self.peers.entry(peer).or_default().handshake = Some(association);
         }
@@ -107,6 +118,10 @@ impl Server {
         if self.handshakes.len() >= config.max_handshakes {
             return false;
         }
+        // One that has a connection id stays when another takes its address.
+        let replaced = replaced
+            .and_then(|id| self.sessions.get(&id))
+            .filter(|session| session.connection_id().is_empty());
         let taken = self.handshakes.len().saturating_add(self.sessions.len());
         if taken.saturating_sub(usize::from(replaced.is_some())) < config.max_associations {
             return true;
@@ -122,6 +137,14 @@ impl Server {
         count(&mut self.shared.statistics.evictions);
         self.forget_session(association, CloseReason::Evicted);
         true
+    }
+
+    /// The ids of both directions, if the client offered one and they are used here.
+    fn connection_ids_for(&self, negotiated: &Negotiated) -> Option<IdPair> {
+        let peers = negotiated.connection_id?;
+        let ids = self.shared.config.connection_ids?;
+        let ours = ids.generate(|id| self.connection_ids.contains_key(id))?;
+        Some(IdPair { ours, peers })
     }
 
     fn new_association(&mut self) -> AssociationId {

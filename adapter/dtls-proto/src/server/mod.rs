@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use crate::codec::ProtocolVersion;
 use crate::codec::alert::{Alert, AlertDescription};
+use crate::codec::connection_id::ConnectionId;
 use crate::codec::handshake::HandshakeType;
 use crate::codec::record::{ContentType, RecordHeader, split_first};
 use crate::config::Config;
@@ -38,6 +39,8 @@ pub struct Server {
     peers: HashMap<SocketAddr, Peer>,
     handshakes: HashMap<AssociationId, Box<Handshake>>,
     sessions: HashMap<AssociationId, Session>,
+    /// Handshakes and sessions whose client's records carry an id.
+    connection_ids: HashMap<ConnectionId, AssociationId>,
     idle: IdleQueue,
     next_association: NonZeroU64,
     /// When the server was first told the time.
@@ -64,6 +67,7 @@ impl Server {
             peers: HashMap::new(),
             handshakes: HashMap::new(),
             sessions: HashMap::new(),
+            connection_ids: HashMap::new(),
             idle: IdleQueue::default(),
             next_association: NonZeroU64::MIN,
             origin: None,
@@ -73,9 +77,10 @@ impl Server {
     /// Takes a datagram; it is decrypted in place.
     pub fn handle_datagram(&mut self, now: Instant, peer: SocketAddr, datagram: &mut [u8]) {
         count(&mut self.shared.statistics.datagrams);
+        let id_length = self.id_length();
         let mut rest = datagram;
         while !rest.is_empty() {
-            let Ok(split) = split_first(rest) else {
+            let Ok(split) = split_first(rest, id_length) else {
                 count(&mut self.shared.statistics.truncated_records);
                 return;
             };
@@ -181,6 +186,12 @@ impl Server {
         self.handshakes.len()
     }
 
+    /// How many handshakes and associations have a connection id.
+    #[must_use]
+    pub fn connection_ids(&self) -> usize {
+        self.connection_ids.len()
+    }
+
     /// How many bytes an established association takes, beside its places in the tables.
     #[must_use]
     pub const fn association_size() -> usize {
@@ -214,14 +225,15 @@ impl Server {
                 | ContentType::ALERT
                 | ContentType::HANDSHAKE
                 | ContentType::APPLICATION_DATA
-        );
+        ) || !header.connection_id.is_empty() && header.epoch == 1;
         if !known_version || !known_type {
             count(&mut self.shared.statistics.unknown_records);
             return;
         }
         match header.epoch {
             0 => self.handle_plain(now, peer, header, fragment),
-            1 => self.handle_sealed(now, peer, header, fragment),
+            1 if header.connection_id.is_empty() => self.handle_sealed(now, peer, header, fragment),
+            1 => self.handle_sealed_with_id(now, peer, header, fragment),
             _ => count(&mut self.shared.statistics.wrong_epoch),
         }
     }
@@ -294,14 +306,14 @@ impl Server {
                 handshake.handle_sealed(now, header, fragment, shared)
             }),
             (Some(session), None) => {
-                if let Err(error) = self.deliver(now, session, header, fragment) {
+                if let Err(error) = self.deliver(now, session, peer, header, fragment) {
                     self.count_refused(error);
                 }
             }
             (Some(session), Some(_)) => {
                 // Opening spoils what can't be opened, so the session gets a copy.
                 if self
-                    .deliver(now, session, header, &mut fragment.to_vec())
+                    .deliver(now, session, peer, header, &mut fragment.to_vec())
                     .is_err()
                 {
                     self.with_handshake(now, peer, |handshake, shared| {
@@ -312,11 +324,42 @@ impl Server {
         }
     }
 
-    /// Gives a record to an established association.
+    /// A record of epoch 1 that says whose it is, wherever it comes from. A handshake is bound to its address all the same, as that
+    /// is what the cookie proved.
+    fn handle_sealed_with_id(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        header: RecordHeader,
+        fragment: &mut [u8],
+    ) {
+        let Some(&association) = self.connection_ids.get(&header.connection_id) else {
+            return count(&mut self.shared.statistics.unknown_connection_ids);
+        };
+        if self.sessions.contains_key(&association) {
+            if let Err(error) = self.deliver(now, association, peer, header, fragment) {
+                self.count_refused(error);
+            }
+            return;
+        }
+        let at_home = self
+            .handshakes
+            .get(&association)
+            .is_some_and(|handshake| handshake.peer() == peer);
+        if !at_home {
+            return count(&mut self.shared.statistics.no_association);
+        }
+        self.with_handshake(now, peer, |handshake, shared| {
+            handshake.handle_sealed(now, header, fragment, shared)
+        });
+    }
+
+    /// Gives a record that came from `from` to an established association.
     fn deliver(
         &mut self,
         now: Instant,
         association: AssociationId,
+        from: SocketAddr,
         header: RecordHeader,
         fragment: &mut [u8],
     ) -> Result<(), OpenError> {
@@ -324,12 +367,40 @@ impl Server {
         let Some(session) = self.sessions.get_mut(&association) else {
             return Err(OpenError::NotAuthentic);
         };
-        match session.handle_record(association, header, fragment, &mut self.shared) {
-            Receipt::Refused(error) => return Err(error),
-            Receipt::Taken => session.last_used = seconds,
+        let opened = session.open(header, fragment)?;
+        session.last_used = seconds;
+        let home = session.peer();
+        if opened.is_newest && home != from {
+            session.set_peer(from);
+            self.move_session(association, home, from);
+        }
+        let Some(session) = self.sessions.get_mut(&association) else {
+            return Err(OpenError::NotAuthentic);
+        };
+        match session.handle_opened(association, from, &opened, &mut self.shared) {
+            Receipt::Taken => {}
             Receipt::Closed(reason) => self.forget_session(association, reason),
         }
         Ok(())
+    }
+
+    /// A session with a connection id goes on from another address (RFC 9146 §6). It takes that address only if no other session
+    /// has it: that one may have no id to be found by.
+    fn move_session(&mut self, association: AssociationId, home: SocketAddr, to: SocketAddr) {
+        count(&mut self.shared.statistics.address_changes);
+        self.detach(home, association);
+        self.peers
+            .entry(to)
+            .or_default()
+            .session
+            .get_or_insert(association);
+    }
+
+    fn id_length(&self) -> usize {
+        self.shared
+            .config
+            .connection_ids
+            .map_or(0, |ids| ids.length())
     }
 
     fn count_refused(&mut self, error: OpenError) {
@@ -383,8 +454,12 @@ impl Server {
         count(&mut self.shared.statistics.handshakes_established);
         let (peer, suite) = (session.peer(), session.suite());
         self.drop_handshake(association);
+        if !session.connection_id().is_empty() {
+            self.connection_ids
+                .insert(session.connection_id(), association);
+        }
         if let Some(older) = self.peers.get(&peer).and_then(|peer| peer.session) {
-            self.forget_session(older, CloseReason::Replaced);
+            self.replace(older, peer);
         }
         session.last_used = self.seconds(now);
         self.idle.insert(association, &mut session);
@@ -396,10 +471,25 @@ impl Server {
             suite,
         });
         for mut record in early {
-            if let Err(error) = self.deliver(now, association, record.header, &mut record.fragment)
+            if let Err(error) =
+                self.deliver(now, association, peer, record.header, &mut record.fragment)
             {
                 self.count_refused(error);
             }
+        }
+    }
+
+    /// Another session has proved to be at the address of this one. If its records carry an id it may have moved and not told us
+    /// yet, so it only loses the address.
+    fn replace(&mut self, older: AssociationId, address: SocketAddr) {
+        let has_id = self
+            .sessions
+            .get(&older)
+            .is_some_and(|session| !session.connection_id().is_empty());
+        if has_id {
+            self.detach(address, older);
+        } else {
+            self.forget_session(older, CloseReason::Replaced);
         }
     }
 
@@ -440,6 +530,7 @@ impl Server {
 
     fn drop_handshake(&mut self, association: AssociationId) -> Option<Box<Handshake>> {
         let handshake = self.handshakes.remove(&association)?;
+        self.connection_ids.remove(&handshake.connection_id());
         self.shared.timers.stop_all(association);
         self.detach(handshake.peer(), association);
         Some(handshake)
@@ -448,6 +539,7 @@ impl Server {
     fn forget_session(&mut self, association: AssociationId, reason: CloseReason) {
         if let Some(session) = self.sessions.remove(&association) {
             self.idle.remove(association, &session);
+            self.connection_ids.remove(&session.connection_id());
             self.detach(session.peer(), association);
             self.shared.events.push_back(Event::Closed {
                 association,

@@ -2,6 +2,7 @@
 
 use crate::codec::ProtocolVersion;
 use crate::codec::alert::AlertDescription;
+use crate::codec::connection_id::ConnectionId;
 use crate::codec::extension::{HelloExtensions, MaxFragmentLength, UNCOMPRESSED};
 use crate::codec::hello::{
     ClientHello, EMPTY_RENEGOTIATION_INFO_SCSV, NULL_COMPRESSION, Random, ServerHello,
@@ -18,6 +19,8 @@ pub(crate) struct Negotiated {
     pub(crate) extended_master_secret: bool,
     pub(crate) max_fragment_length: Option<MaxFragmentLength>,
     pub(crate) server_name: Option<String>,
+    /// The id the client wants in our records; `None` if connection ids are not used.
+    pub(crate) connection_id: Option<ConnectionId>,
     /// Whether the client knows secure renegotiation, so that the answer must say so too (RFC 5746 §3.6).
     renegotiation_info: bool,
     /// Whether the client told how points may be written, so that the answer must too (RFC 8422 §5.2).
@@ -91,6 +94,11 @@ impl Negotiated {
                 .server_name
                 .filter(|name| !name.is_empty())
                 .map(str::to_owned),
+            // One that is too long for us is passed over, as if it had not been offered.
+            connection_id: offer
+                .connection_id
+                .filter(|_| config.connection_ids.is_some())
+                .and_then(ConnectionId::new),
             renegotiation_info: offer.renegotiation_info.is_some()
                 || hello
                     .suites()
@@ -98,13 +106,14 @@ impl Negotiated {
         })
     }
 
-    /// The body of the ServerHello that tells the choice.
-    pub(crate) fn server_hello(&self, random: Random) -> Vec<u8> {
+    /// The body of the ServerHello that tells the choice, and the id we want in the client's records.
+    pub(crate) fn server_hello(&self, random: Random, our_id: Option<&[u8]>) -> Vec<u8> {
         let mut extensions = Vec::new();
         HelloExtensions {
             server_name: self.server_name.as_deref(),
             max_fragment_length: self.max_fragment_length,
             supported_groups: None,
+            connection_id: our_id,
             ec_point_formats: self.point_formats.then_some(&[UNCOMPRESSED]),
             extended_master_secret: self.extended_master_secret,
             renegotiation_info: self.renegotiation_info.then_some(&[]),

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 
 use crate::codec::alert::{Alert, AlertDescription, AlertLevel};
+use crate::codec::connection_id::ConnectionId;
 use crate::codec::handshake::{Fragment, HandshakeType, message};
 use crate::codec::hello::Random;
 use crate::codec::record::{ContentType, RecordHeader};
 use crate::crypto::{CipherSuite, VERIFY_DATA_LENGTH};
 use crate::event::{AssociationId, CloseReason, Event, SendError};
 use crate::flight::{Packer, Part};
-use crate::protection::{OpenError, Protection, SealError};
+use crate::protection::{OpenError, Opened, Protection, SealError};
 use crate::server::negotiation::Negotiated;
 use crate::server::shared::Shared;
 use crate::statistics::count;
@@ -42,13 +43,11 @@ pub(crate) struct LastFlight {
     pub(crate) verify_data: [u8; VERIFY_DATA_LENGTH],
 }
 
-/// What became of a record.
+/// What became of an authentic record.
 pub(crate) enum Receipt {
-    /// Not of this association: it changed nothing.
-    Refused(OpenError),
-    /// Authentic, and dealt with.
+    /// It was dealt with.
     Taken,
-    /// Authentic, and the end.
+    /// It was the end.
     Closed(CloseReason),
 }
 
@@ -85,25 +84,41 @@ impl Session {
         self.hello == fingerprint(random)
     }
 
-    /// Takes a record of epoch 1.
-    pub(crate) fn handle_record(
+    /// The id in the client's records; empty if there is none.
+    pub(crate) fn connection_id(&self) -> ConnectionId {
+        self.protection.our_id()
+    }
+
+    /// The client is somewhere else now.
+    pub(crate) fn set_peer(&mut self, peer: SocketAddr) {
+        self.peer = peer;
+    }
+
+    /// Decrypts a record of epoch 1; one that isn't of this association changes nothing.
+    pub(crate) fn open<'a>(
+        &mut self,
+        header: RecordHeader,
+        fragment: &'a mut [u8],
+    ) -> Result<Opened<'a>, OpenError> {
+        self.protection.open(header, fragment)
+    }
+
+    /// Takes what was in a record that came from `from`.
+    pub(crate) fn handle_opened(
         &mut self,
         association: AssociationId,
-        header: RecordHeader,
-        fragment: &mut [u8],
+        from: SocketAddr,
+        opened: &Opened<'_>,
         shared: &mut Shared,
     ) -> Receipt {
-        let plaintext = match self.protection.open(header, fragment) {
-            Ok(plaintext) => plaintext,
-            Err(error) => return Receipt::Refused(error),
-        };
-        match header.content_type {
+        let plaintext = &*opened.plaintext;
+        match opened.content_type {
             ContentType::APPLICATION_DATA => {
                 // It has our Finished, else it would not send data.
                 self.last_flight = None;
                 shared.events.push_back(Event::ApplicationData {
                     association,
-                    peer: self.peer,
+                    peer: from,
                     data: plaintext.to_vec(),
                 });
                 Receipt::Taken

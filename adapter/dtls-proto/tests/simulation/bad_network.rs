@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dtls_client::Event as ClientEvent;
-use dtls_proto::{CipherSuite, Config};
+use dtls_proto::{CipherSuite, Config, ConnectionIds};
 use proptest::prelude::*;
 
 use crate::network::{Towards, Weather};
@@ -44,6 +44,10 @@ fn ends(weather: Weather, mtu: usize, seed: u64) -> bool {
         .rotate_left(usize::try_from(seed % 3).unwrap());
     let mut server = Config::default();
     server.mtu = mtu;
+    if seed % 2 == 1 {
+        client.connection_id = Some(vec![7; usize::try_from(seed % 21).unwrap()]);
+        server.connection_ids = ConnectionIds::new(8, 1, 2).ok();
+    }
     let mut pair = Pair::with(client, server, weather, seed);
     pair.run_out();
     let established = pair.client.is_established();

@@ -34,7 +34,7 @@ pub(crate) fn forged_hello_of(
     };
     pair.inject(&record(0, &hello.encode()));
     let mut answer = pair.from_server.last().unwrap().clone();
-    let split = split_first(&mut answer).unwrap();
+    let split = split_first(&mut answer, 0).unwrap();
     let fragment = read_fragments(split.fragment).next().unwrap().unwrap();
     let cookie = HelloVerifyRequest::decode(fragment.body)
         .unwrap()

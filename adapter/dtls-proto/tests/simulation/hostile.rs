@@ -77,7 +77,7 @@ fn without_change_cipher_spec_the_finished_is_not_taken() {
     let mut datagram = pair.client.poll_transmit().unwrap();
     // ClientKeyExchange and Finished alone, again and again.
     let mut rest = datagram.as_mut_slice();
-    while let Ok(split) = split_first(rest) {
+    while let Ok(split) = split_first(rest, 0) {
         if split.header.content_type != ContentType::CHANGE_CIPHER_SPEC {
             let mut record = Vec::new();
             put_plain_record(split.header, split.fragment, &mut record);

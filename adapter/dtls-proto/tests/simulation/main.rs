@@ -6,6 +6,7 @@ mod pair;
 mod forge;
 mod handshakes;
 mod agreement;
+mod connection_ids;
 mod bad_network;
 mod keys;
 mod floods;

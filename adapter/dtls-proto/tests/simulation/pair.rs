@@ -19,6 +19,8 @@ pub(crate) struct Pair {
     pub(crate) client: Client,
     pub(crate) server: Server,
     pub(crate) network: Network,
+    /// Where the client is; what is sent elsewhere gets lost.
+    pub(crate) address: SocketAddr,
     /// How long the look-up of a key takes; `None`: for ever.
     pub(crate) lookup: Option<Duration>,
     lookups: Vec<(Instant, AssociationId, Option<Psk>)>,
@@ -47,6 +49,7 @@ impl Pair {
             client: Client::new(now, client).unwrap(),
             server: Server::new(server, [42; 32]),
             network: Network::new(weather, seed),
+            address: peer(),
             lookup: Some(Duration::ZERO),
             lookups: Vec::new(),
             client_events: Vec::new(),
@@ -136,7 +139,7 @@ impl Pair {
         self.from_server.iter().find_map(|datagram| {
             let mut datagram = datagram.clone();
             let mut rest = datagram.as_mut_slice();
-            while let Ok(split) = split_first(rest) {
+            while let Ok(split) = split_first(rest, 0) {
                 let found = read_fragments(split.fragment)
                     .filter_map(Result::ok)
                     .find(|fragment| fragment.header.message_type == wanted);
@@ -169,7 +172,14 @@ impl Pair {
     /// Gives the server a datagram as if the client had sent it.
     pub(crate) fn inject(&mut self, datagram: &[u8]) {
         self.server
-            .handle_datagram(self.now, peer(), &mut datagram.to_vec());
+            .handle_datagram(self.now, self.address, &mut datagram.to_vec());
+        self.drain();
+    }
+
+    /// The same from any address.
+    pub(crate) fn inject_from(&mut self, address: SocketAddr, datagram: &[u8]) {
+        self.server
+            .handle_datagram(self.now, address, &mut datagram.to_vec());
         self.drain();
     }
 
@@ -216,7 +226,10 @@ impl Pair {
         self.drain();
         while let Some((towards, mut payload)) = self.network.arrive(self.now) {
             match towards {
-                Towards::Server => self.server.handle_datagram(self.now, peer(), &mut payload),
+                Towards::Server => {
+                    self.server
+                        .handle_datagram(self.now, self.address, &mut payload);
+                }
                 Towards::Client => self.client.handle_datagram(self.now, &mut payload),
             }
             self.drain();
@@ -251,9 +264,10 @@ impl Pair {
             self.server_events.push(event);
         }
         while let Some(transmit) = self.server.poll_transmit() {
-            assert_eq!(transmit.peer, peer());
-            self.network
-                .send(self.now, Towards::Client, &transmit.payload);
+            if transmit.peer == self.address {
+                self.network
+                    .send(self.now, Towards::Client, &transmit.payload);
+            }
             self.from_server.push(transmit.payload);
         }
     }

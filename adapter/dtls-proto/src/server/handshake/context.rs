@@ -8,7 +8,7 @@ use crate::crypto::Transcript;
 use crate::event::AssociationId;
 use crate::flight::{Packer, Part};
 use crate::inbox::Inbox;
-use crate::protection::Protection;
+use crate::protection::{IdPair, Protection};
 use crate::server::negotiation::Negotiated;
 use crate::server::shared::Shared;
 
@@ -18,6 +18,7 @@ pub(crate) struct Context {
     pub(crate) client_random: Random,
     pub(crate) server_random: Random,
     pub(crate) negotiated: Negotiated,
+    pub(crate) connection_ids: Option<IdPair>,
     pub(crate) transcript: Transcript,
     pub(crate) inbox: Inbox,
     /// Our next record sequence number in epoch 0.

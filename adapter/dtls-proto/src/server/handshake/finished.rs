@@ -42,12 +42,12 @@ impl AwaitChangeCipherSpec {
 
 impl AwaitFinished {
     pub(super) fn step(mut self, context: &mut Context, shared: &mut Shared) -> Step {
-        while let Some(mut record) = context.inbox.take_sealed_handshake() {
-            let Ok(plaintext) = self.protection.open(record.header, &mut record.fragment) else {
+        while let Some(mut record) = context.inbox.take_sealed_handshake(&self.protection) {
+            let Ok(opened) = self.protection.open(record.header, &mut record.fragment) else {
                 count(&mut shared.statistics.bad_records);
                 continue;
             };
-            for fragment in shared.fragments(plaintext) {
+            for fragment in shared.fragments(opened.plaintext) {
                 if self.messages.insert(&fragment).is_err() {
                     count(&mut shared.statistics.refused_fragments);
                 }

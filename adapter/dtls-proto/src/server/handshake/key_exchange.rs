@@ -51,7 +51,10 @@ impl AwaitClientKeyExchange {
             }),
         }
         .encode();
-        let hello = context.negotiated.server_hello(context.server_random);
+        let our_id = context.connection_ids.as_ref().map(|ids| ids.ours.as_ref());
+        let hello = context
+            .negotiated
+            .server_hello(context.server_random, our_id);
         let messages = [
             (HandshakeType::SERVER_HELLO, hello),
             (HandshakeType::SERVER_KEY_EXCHANGE, key_exchange),
@@ -157,7 +160,8 @@ impl Context {
         let keys = master_secret.keys(suite.aead(), client, server);
         AwaitChangeCipherSpec {
             master_secret,
-            protection: Protection::new(Side::Server, keys),
+            protection: Protection::new(Side::Server, keys)
+                .with_connection_ids(self.connection_ids),
         }
     }
 }

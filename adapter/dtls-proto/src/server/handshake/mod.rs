@@ -25,13 +25,14 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::codec::alert::AlertDescription;
+use crate::codec::connection_id::ConnectionId;
 use crate::codec::handshake::{Fragment, message};
 use crate::codec::hello::{ClientHello, Random};
 use crate::codec::record::RecordHeader;
 use crate::crypto::{Psk, Transcript, random};
 use crate::event::AssociationId;
 use crate::inbox::{Inbox, SealedRecord};
-use crate::protection::Protection;
+use crate::protection::{IdPair, Protection};
 use crate::server::handshake::context::Context;
 use crate::server::handshake::finished::{AwaitChangeCipherSpec, AwaitFinished};
 use crate::server::handshake::key_exchange::{AwaitClientKeyExchange, AwaitPsk};
@@ -83,6 +84,7 @@ impl Handshake {
         peer: SocketAddr,
         offer: &Offer<'_>,
         negotiated: Negotiated,
+        connection_ids: Option<IdPair>,
         shared: &mut Shared,
     ) -> Option<Self> {
         let header = offer.fragment.header;
@@ -98,6 +100,7 @@ impl Handshake {
             client_random: offer.hello.random,
             server_random: random()?,
             negotiated,
+            connection_ids,
             transcript,
             inbox: Inbox::new(header.message_seq.saturating_add(1)),
             sequence: offer.record_sequence,
@@ -117,6 +120,13 @@ impl Handshake {
 
     pub(crate) fn peer(&self) -> SocketAddr {
         self.context.peer
+    }
+
+    /// The id in the client's records; empty if there is none.
+    pub(crate) fn connection_id(&self) -> ConnectionId {
+        self.context
+            .connection_ids
+            .map_or(ConnectionId::EMPTY, |ids| ids.ours)
     }
 
     /// Whether this handshake was begun by a hello with this random.
