@@ -28,6 +28,7 @@ mod registry;
 pub mod northbound;
 pub mod device;
 pub mod scene;
+mod shown;
 mod error;
 
 use std::{

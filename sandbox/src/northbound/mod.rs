@@ -4,9 +4,10 @@
 mod behaviour;
 mod client;
 mod command;
+pub(crate) mod line;
 mod sending;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
 pub use amqp_proto::{
     Message, Outcome,
@@ -21,9 +22,13 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 pub use self::{
     behaviour::{Behaviour, UnknownBehaviour},
     command::{command, recorded_command, recorded_outcome},
+    line::{CommandLine, CommandLineError, CommandReport, SendLineError, send_command_line},
 };
 use self::{client::Failure, sending::Order};
-use crate::Error;
+use crate::{
+    Error,
+    shown::{clean, shown},
+};
 
 /// A message as the application got it.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +42,31 @@ pub struct Received {
     pub sections: serde_json::Value,
     /// The body's bytes.
     pub payload: Vec<u8>,
+}
+
+impl Received {
+    /// An application property of that AMQP type; null if there is none.
+    #[must_use]
+    pub fn application_property(&self, name: &str, kind: &str) -> &serde_json::Value {
+        &self.sections["application-properties"][name][kind]
+    }
+}
+
+/// One line for a person: where it came from, which device it is from, and what it says.
+impl fmt::Display for Received {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |value: &serde_json::Value| clean(value.as_str().unwrap_or("-"));
+        let device = text(self.application_property("device_id", "string"));
+        write!(formatter, "{}  device {device}", clean(&self.link))?;
+        if let Some(status) = self.application_property("status", "int").as_i64() {
+            write!(formatter, "  status {status}")?;
+        }
+        if let Some(ttd) = self.application_property("ttd", "int").as_i64() {
+            write!(formatter, "  ttd {ttd}")?;
+        }
+        let content_type = text(&self.sections["properties"]["content-type"]["symbol"]);
+        write!(formatter, "  {content_type}  {}", shown(&self.payload))
+    }
 }
 
 /// How an application attaches.

@@ -1,21 +1,31 @@
 //! What a newcomer sees: where everything listens, lines to paste, a short play with a device and an application, and from then
-//! on every message as it arrives north of the adapter.
+//! on every message as it arrives north of the adapter, while a person may type commands.
 
+mod commands;
 mod stage;
 
 use std::{
     io::{self, IsTerminal, Write},
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::sleep,
+};
 
-use self::stage::{Line, Millis, Mood, Stage, shown};
+pub use self::commands::typed_lines;
+use self::{
+    commands::{Commander, MAX_UNDER_WAY, own_response_address, wait_and_answer},
+    stage::{APPLICATION, Line, Millis, Mood, Prompt, Stage},
+};
 use crate::{
     Error,
     device::{CoapRequest, CoapResponse, Device},
     northbound::{Application, ApplicationConfig, Behaviour},
+    shown::shown,
     world::World,
 };
 
@@ -37,6 +47,8 @@ pub struct SceneConfig {
     pub colour: bool,
     /// Whether a device plays before the watching begins.
     pub play: bool,
+    /// Whether the device that plays also waits for a command and answers it.
+    pub commands: bool,
 }
 
 impl SceneConfig {
@@ -57,6 +69,7 @@ impl SceneConfig {
             world,
             colour: false,
             play: true,
+            commands: COMMANDS,
         }
     }
 }
@@ -76,16 +89,55 @@ pub async fn play(
     config: SceneConfig,
     stopped: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
+    let (_, nothing) = mpsc::channel(1);
+    play_with_prompt(out, config, nothing, stopped).await
+}
+
+/// Shows the scene on `out` until `stopped` is there, and meanwhile does what is `typed`: see [`typed_lines`].
+///
+/// # Errors
+/// As [`play`].
+pub async fn play_with_prompt(
+    out: impl Write + Send,
+    config: SceneConfig,
+    typed: mpsc::Receiver<String>,
+    stopped: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let cast = Cast::of(&config.world);
+    let (lines, spoken) = mpsc::channel(LINES);
+    let device = perform(&config, cast.as_ref(), lines.clone());
+    show(
+        out,
+        &config,
+        cast.as_ref(),
+        device,
+        (lines, spoken),
+        typed,
+        stopped,
+    )
+    .await
+}
+
+type Lines = (mpsc::Sender<Line>, mpsc::Receiver<Line>);
+
+/// Shows what the application receives and what is said, while `device` plays its part.
+async fn show(
+    out: impl Write + Send,
+    config: &SceneConfig,
+    cast: Option<&Cast>,
+    device: impl Future<Output = ()> + Send,
+    (lines, mut spoken): Lines,
+    mut typed: mpsc::Receiver<String>,
+    stopped: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
     let mut stage = Stage {
         out,
         colour: config.colour,
     };
-    let mut watcher = watch(&config).await?;
-    let cast = Cast::of(&config.world);
-    stage.header(&config, cast.as_ref())?;
-    // Few lines, and the stage takes them at once.
-    let (lines, mut spoken) = mpsc::channel(16);
-    let mut device = std::pin::pin!(perform(&config, cast, lines));
+    let mut watcher = watch(config).await?;
+    stage.header(config, cast)?;
+    let mut commander = commander(config, cast, &watcher, lines);
+    let mut device = std::pin::pin!(device);
     let mut stopped = std::pin::pin!(stopped);
     let mut playing = true;
     loop {
@@ -93,16 +145,28 @@ pub async fn play(
             biased;
             () = &mut stopped => break,
             received = watcher.next() => match received {
-                Some(received) => stage.arrival(&received)?,
+                Some(received) => {
+                    stage.arrival(&received)?;
+                    if let Some(line) = commander.on_received(&received) {
+                        stage.line(&line)?;
+                    }
+                }
                 None => break,
             },
             Some(line) = spoken.recv() => stage.line(&line)?,
+            Some(typed) = typed.recv() => {
+                if let Some(line) = commander.on_typed(&typed) {
+                    stage.line(&line)?;
+                }
+            }
             () = &mut device, if playing => {
                 playing = false;
+                commander.awaited = None;
                 while let Ok(line) = spoken.try_recv() {
                     stage.line(&line)?;
                 }
-                stage.farewell()?;
+                let prompt = if typed.is_closed() { Prompt::Closed } else { Prompt::Open };
+                stage.farewell(prompt)?;
             }
         }
     }
@@ -110,11 +174,39 @@ pub async fn play(
     Ok(())
 }
 
+fn commander(
+    config: &SceneConfig,
+    cast: Option<&Cast>,
+    watcher: &Application,
+    lines: mpsc::Sender<Line>,
+) -> Commander {
+    let any_tenant = config.world.tenants.keys().next().cloned();
+    Commander {
+        sender: watcher.sender(),
+        voice: Voice {
+            who: APPLICATION.to_owned(),
+            lines,
+        },
+        default_tenant: cast
+            .map(|cast| cast.tenant.clone())
+            .or(any_tenant)
+            .unwrap_or_default(),
+        awaited: cast
+            .filter(|_| config.commands)
+            .map(|cast| (cast.tenant.clone(), cast.device.clone())),
+        places: Arc::new(Semaphore::new(MAX_UNDER_WAY)),
+    }
+}
+
 /// The built-in application: it takes what nobody else receives, so that a newcomer's own gets everything.
 async fn watch(config: &SceneConfig) -> Result<Application, Error> {
     let tenants = config.world.tenants.keys();
     let addresses = tenants
-        .flat_map(|tenant| ["telemetry", "event"].map(|endpoint| format!("{endpoint}/{tenant}")))
+        .flat_map(|tenant| {
+            let telemetry = format!("telemetry/{tenant}");
+            let event = format!("event/{tenant}");
+            [telemetry, event, own_response_address(tenant)]
+        })
         .collect();
     Application::start(ApplicationConfig {
         peer: config.amqp,
@@ -169,8 +261,8 @@ impl Cast {
     }
 }
 
-/// The device's part: a handshake, a measurement, an event.
-async fn perform(config: &SceneConfig, cast: Option<Cast>, lines: mpsc::Sender<Line>) {
+/// The device's part: a handshake, a measurement, an event, and a command.
+async fn perform(config: &SceneConfig, cast: Option<&Cast>, lines: mpsc::Sender<Line>) {
     let (Some(cast), true) = (cast, config.play) else {
         return;
     };
@@ -178,9 +270,18 @@ async fn perform(config: &SceneConfig, cast: Option<Cast>, lines: mpsc::Sender<L
         who: format!("device {}", cast.device),
         lines,
     };
-    let Some(mut device) = connect(config, &cast, &voice).await else {
+    let Some(mut device) = connect(config, cast, &voice).await else {
         return;
     };
+    upload(&mut device, &voice).await;
+    if config.commands {
+        sleep(PAUSE).await;
+        wait_and_answer(&mut device, &voice).await;
+    }
+    device.close().await;
+}
+
+async fn upload(device: &mut Device, voice: &Voice) {
     for (path, body) in [
         ("telemetry", r#"{"temp": 21.5}"#),
         ("event", r#"{"alarm": "door open"}"#),
@@ -192,7 +293,7 @@ async fn perform(config: &SceneConfig, cast: Option<Cast>, lines: mpsc::Sender<L
                 Mood::Neutral,
             )
             .await;
-        match request(&mut device, path, body, &voice).await {
+        match request(device, path, body, voice).await {
             Ok(response) if response.is_success() => {
                 voice
                     .say(
@@ -220,7 +321,6 @@ async fn perform(config: &SceneConfig, cast: Option<Cast>, lines: mpsc::Sender<L
             }
         }
     }
-    device.close().await;
 }
 
 async fn connect(config: &SceneConfig, cast: &Cast, voice: &Voice) -> Option<Device> {
@@ -274,7 +374,8 @@ async fn request(
     device.request(&request, ANSWER).await
 }
 
-/// How the device says its lines.
+/// How somebody says their lines.
+#[derive(Clone)]
 struct Voice {
     who: String,
     lines: mpsc::Sender<Line>,
@@ -283,18 +384,14 @@ struct Voice {
 impl Voice {
     async fn say(&self, text: String, mood: Mood) {
         // The stage is gone only when all is over.
-        if self
-            .lines
-            .send(Line {
-                who: self.who.clone(),
-                text,
-                mood,
-            })
-            .await
-            .is_err()
-        {
+        if self.lines.send(self.line(text, mood)).await.is_err() {
             tracing::debug!("nobody listens to the scene");
         }
+    }
+
+    fn line(&self, text: String, mood: Mood) -> Line {
+        let who = self.who.clone();
+        Line { who, text, mood }
     }
 }
 
@@ -380,6 +477,10 @@ fn host(address: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Whether the scene has its part with a command; the adapter has to be able to deliver one.
+const COMMANDS: bool = false;
+/// Lines that are said and not shown yet.
+const LINES: usize = 64;
 const JSON: u16 = 50;
 const SERVICE_UNAVAILABLE: u8 = 0xa3;
 const ATTEMPTS: u32 = 4;

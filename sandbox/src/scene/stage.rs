@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Cast, SceneConfig, lines_to_paste};
-use crate::{Error, northbound::Received};
+use super::{Cast, SceneConfig, commands::HELP, lines_to_paste};
+use crate::{Error, northbound::Received, shown::clean};
 
 /// Somewhere to write the scene.
 pub(super) struct Stage<W> {
@@ -51,27 +51,18 @@ impl<W: Write> Stage<W> {
     }
 
     pub(super) fn arrival(&mut self, received: &Received) -> Result<(), Error> {
-        let text = |section: &str, name: &str, kind: &str| {
-            clean(
-                received.sections[section][name][kind]
-                    .as_str()
-                    .unwrap_or("-"),
-            )
-        };
-        let line = format!(
-            "{}  device {}  {}  {}",
-            clean(&received.link),
-            text("application-properties", "device_id", "string"),
-            text("properties", "content-type", "symbol"),
-            shown(&received.payload),
-        );
-        let who = self.paint("1;35").on(&format!("{:>WHO$}", "application"));
-        self.write(&format!("{who}  received {line}\n"))
+        let who = self.paint("1;35").on(&format!("{APPLICATION:>WHO$}"));
+        self.write(&format!("{who}  received {received}\n"))
     }
 
     pub(super) fn line(&mut self, line: &Line) -> Result<(), Error> {
+        let colour = if line.who == APPLICATION {
+            "1;35"
+        } else {
+            "1;34"
+        };
         let who = self
-            .paint("1;34")
+            .paint(colour)
             .on(&format!("{:>WHO$}", clean(&line.who)));
         let text = match line.mood {
             Mood::Neutral => line.text.clone(),
@@ -81,9 +72,13 @@ impl<W: Write> Stage<W> {
         self.write(&format!("{who}  {text}\n"))
     }
 
-    pub(super) fn farewell(&mut self) -> Result<(), Error> {
+    pub(super) fn farewell(&mut self, prompt: Prompt) -> Result<(), Error> {
         let next = self.paint("1").on("Now you: paste one of the lines above and see the message arrive here. Ctrl-C ends everything.");
-        self.write(&format!("\n{next}\n"))
+        let typed = match prompt {
+            Prompt::Open => format!("Or {HELP}.\n"),
+            Prompt::Closed => String::new(),
+        };
+        self.write(&format!("\n{next}\n{typed}"))
     }
 
     fn write(&mut self, text: &str) -> Result<(), Error> {
@@ -96,6 +91,13 @@ impl<W: Write> Stage<W> {
     const fn paint(&self, code: &'static str) -> Paint {
         Paint(if self.colour { Some(code) } else { None })
     }
+}
+
+/// Whether somebody may type commands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prompt {
+    Open,
+    Closed,
 }
 
 /// Something a speaker says.
@@ -111,38 +113,6 @@ pub(super) enum Mood {
     Neutral,
     Good,
     Bad,
-}
-
-/// A payload as text if it is some, else its bytes, either way not too long.
-pub(super) fn shown(payload: &[u8]) -> String {
-    if payload.is_empty() {
-        return "(empty)".to_owned();
-    }
-    let start = payload.get(..MAX_SHOWN).unwrap_or(payload);
-    let more = if start.len() < payload.len() {
-        format!("... ({} bytes)", payload.len())
-    } else {
-        String::new()
-    };
-    // A cut may go through a letter.
-    let text = match std::str::from_utf8(start) {
-        Ok(text) => Some(text),
-        Err(error) if error.error_len().is_none() => start
-            .get(..error.valid_up_to())
-            .and_then(|valid| std::str::from_utf8(valid).ok()),
-        Err(_) => None,
-    };
-    match text.filter(|text| !text.chars().any(char::is_control)) {
-        Some(text) => format!("{text}{more}"),
-        None => format!("0x{}{more}", crate::amqp::sections::hex(start)),
-    }
-}
-
-/// Text from outside without what could move the cursor.
-fn clean(text: &str) -> String {
-    text.chars()
-        .map(|letter| if letter.is_control() { '?' } else { letter })
-        .collect()
 }
 
 struct Paint(Option<&'static str>);
@@ -164,6 +134,7 @@ impl Display for Millis {
     }
 }
 
+/// How the application is called.
+pub(super) const APPLICATION: &str = "application";
 /// The width of the speakers' column.
 const WHO: usize = 12;
-const MAX_SHOWN: usize = 64;

@@ -3,10 +3,20 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tokio::sync::oneshot;
+use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, oneshot},
+};
 
-use super::{SceneConfig, lines_to_paste, play, shown};
-use crate::{Sandbox, SandboxConfig, scene::Cast, world::World};
+use super::{SceneConfig, Voice, lines_to_paste, play, show, shown, wait_and_answer};
+use crate::{
+    Sandbox, SandboxConfig,
+    device::Device,
+    northbound::{Application, ApplicationConfig, Behaviour, Message, Outcome, send_command_line},
+    scene::Cast,
+    world::World,
+};
 
 #[test]
 fn payloads_are_shown_as_text_or_bytes_and_never_move_the_cursor() {
@@ -50,9 +60,7 @@ async fn the_scene_opens_with_the_addresses_and_ends_when_it_is_told_to() {
     let mut config = config(sandbox.amqp_address());
     config.play = false;
     let playing = tokio::spawn(play(out.clone(), config, async { drop(stopped.await) }));
-    while !out.text().contains("Now you") {
-        tokio::task::yield_now().await;
-    }
+    out.comes_to("Now you").await;
     stop.send(()).unwrap();
     playing.await.unwrap().unwrap();
     let text = out.text();
@@ -61,6 +69,217 @@ async fn the_scene_opens_with_the_addresses_and_ends_when_it_is_told_to() {
         "{text}"
     );
     assert!(!text.contains('\x1b'), "{text}");
+}
+
+#[tokio::test]
+async fn the_device_waits_the_application_commands_and_gets_the_answer() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let adapter = ScriptedAdapter::start(&sandbox, "4711").await;
+    let mut config = config(sandbox.amqp_address());
+    config.commands = true;
+    let cast = Cast::of(&config.world).unwrap();
+    let (lines, spoken) = mpsc::channel(64);
+    let voice = Voice {
+        who: "device 4711".to_owned(),
+        lines: lines.clone(),
+    };
+    let mut device = Device::plain(adapter.address).await.unwrap();
+    let device = async move { wait_and_answer(&mut device, &voice).await };
+    let out = Shared::default();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (_, typed) = mpsc::channel(1);
+    let playing = tokio::spawn({
+        let out = out.clone();
+        async move {
+            let stopped = async { drop(stopped.await) };
+            let lines = (lines, spoken);
+            show(out, &config, Some(&cast), device, lines, typed, stopped).await
+        }
+    });
+    out.comes_to("Now you").await;
+    out.comes_to("received command_response/DEFAULT_TENANT/sandbox  device 4711  status 200")
+        .await;
+    stop.send(()).unwrap();
+    playing.await.unwrap().unwrap();
+    let text = out.text();
+    for line in [
+        "device 4711  sends POST /event?hono-ttd=10",
+        "received event/DEFAULT_TENANT  device 4711  ttd 10",
+        "sends the command setLight to device 4711  {\"on\": true}",
+        "accepted: the device has got it",
+        "with the command setLight",
+        "the application has the answer",
+        "{\"light\": \"on\"}",
+    ] {
+        assert!(text.contains(line), "no `{line}` in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_typed_is_sent_or_told_to_be_wrong() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let out = Shared::default();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (prompt, typed) = mpsc::channel(4);
+    let mut config = config(sandbox.amqp_address());
+    config.play = false;
+    let stopped = async { drop(stopped.await) };
+    let playing = tokio::spawn(super::play_with_prompt(out.clone(), config, typed, stopped));
+    out.comes_to("Or type `command").await;
+    for (typed, shown) in [
+        ("help", "while a device waits"),
+        ("comand 4711 x", "there is no `comand` here"),
+        ("command 4711", "the name of the command is missing"),
+        (
+            "command 4711 setLight on",
+            "released: the device does not wait",
+        ),
+        (
+            "command none setLight",
+            "rejected: device is disabled or not registered",
+        ),
+    ] {
+        prompt.send(typed.to_owned()).await.unwrap();
+        out.comes_to(shown).await;
+    }
+    let _adapter = ScriptedAdapter::start(&sandbox, "4711").await;
+    prompt
+        .send("command --one-way 4711 setLight on".to_owned())
+        .await
+        .unwrap();
+    out.comes_to("accepted").await;
+    stop.send(()).unwrap();
+    playing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_command_from_another_shell_reports_what_the_device_answers() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let peer = sandbox.amqp_address();
+    let report = send_command_line(peer, "4711 setLight on", "DEFAULT_TENANT")
+        .await
+        .unwrap();
+    assert_eq!(report.outcome, Some(Outcome::Released));
+    let _adapter = ScriptedAdapter::start(&sandbox, "4711").await;
+    let report = send_command_line(peer, "DEFAULT_TENANT/4711 setLight on", "other")
+        .await
+        .unwrap();
+    assert!(report.is_success(), "{report}");
+    assert!(report.to_string().contains("status 200"), "{report}");
+    assert_eq!(report.response.unwrap().payload, b"done");
+    assert!(
+        send_command_line(peer, "4711", "DEFAULT_TENANT")
+            .await
+            .is_err()
+    );
+}
+
+/// Does what the adapter does for one device: over CoAP without security, and towards the AMQP network. A command that comes
+/// while no request waits is answered at once.
+struct ScriptedAdapter {
+    address: SocketAddr,
+    _task: tokio_util::task::AbortOnDropHandle<()>,
+}
+
+impl ScriptedAdapter {
+    async fn start(sandbox: &Sandbox, device: &'static str) -> Self {
+        let mut config =
+            ApplicationConfig::of_tenant(sandbox.amqp_address(), "", Behaviour::Accept);
+        let reply_to = "cmd_router/DEFAULT_TENANT/1";
+        config.addresses = vec!["command_internal/a".to_owned(), reply_to.to_owned()];
+        let mut application = Application::start(config).await.unwrap();
+        let mut request = Message::default();
+        request.properties.message_id = Some("1".into());
+        request.properties.subject = Some("register-command-consumer".to_owned());
+        request.properties.reply_to = Some(reply_to.to_owned());
+        request.application_properties = [("device_id", device), ("adapter_instance_id", "a")]
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .to_vec();
+        let sender = application.sender();
+        sender
+            .send("cmd_router/DEFAULT_TENANT", &request, SOON)
+            .await
+            .unwrap();
+        let reply = application.receive(SOON).await.unwrap();
+        assert_eq!(reply.application_property("status", "int"), 204);
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let task = tokio::spawn(Self::run(socket, application, device));
+        let _task = tokio_util::task::AbortOnDropHandle::new(task);
+        Self { address, _task }
+    }
+
+    async fn run(socket: UdpSocket, mut application: Application, device: &str) {
+        let sender = application.sender();
+        let mut waiting: Option<(Packet, SocketAddr)> = None;
+        let mut buffer = [0; 2048];
+        loop {
+            tokio::select! {
+                received = socket.recv_from(&mut buffer) => {
+                    let (length, from) = received.unwrap();
+                    let packet = Packet::from_bytes(&buffer[..length]).unwrap();
+                    let path: Vec<String> = packet.get_option(CoapOption::UriPath).unwrap().iter()
+                        .map(|segment| String::from_utf8(segment.clone()).unwrap()).collect();
+                    if path == ["event"] {
+                        let event = Message { application_properties: vec![
+                            ("device_id".to_owned(), device.into()),
+                            ("ttd".to_owned(), 10.into()),
+                        ], ..Message::default() };
+                        sender.send("event/DEFAULT_TENANT", &event, SOON).await.unwrap();
+                        waiting = Some((packet, from));
+                    } else {
+                        assert_eq!(path, ["command_response", "007command"]);
+                        respond(&sender, "command_response/DEFAULT_TENANT/sandbox", device, &packet.payload).await;
+                        answer(&socket, &packet, from, &[], b"").await;
+                    }
+                }
+                command = application.next() => {
+                    let command = command.unwrap();
+                    let properties = &command.sections["properties"];
+                    match (waiting.take(), properties["reply-to"]["string"].as_str()) {
+                        (Some((packet, from)), _) => {
+                            let query = format!("hono-command={}", properties["subject"]["string"].as_str().unwrap());
+                            let options = [(8, "command_response"), (8, "007command"), (20, query.as_str())];
+                            answer(&socket, &packet, from, &options, &command.payload).await;
+                        }
+                        (None, Some(reply_to)) => respond(&sender, reply_to, device, b"done").await,
+                        (None, None) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn respond(sender: &crate::northbound::Sender, address: &str, device: &str, body: &[u8]) {
+    let mut response = Message::data(body);
+    response.application_properties = vec![
+        ("device_id".to_owned(), device.into()),
+        ("status".to_owned(), 200.into()),
+    ];
+    sender.send(address, &response, SOON).await.unwrap();
+}
+
+async fn answer(
+    socket: &UdpSocket,
+    request: &Packet,
+    to: SocketAddr,
+    options: &[(u16, &str)],
+    payload: &[u8],
+) {
+    let mut packet = Packet::new();
+    packet.header.set_type(MessageType::Acknowledgement);
+    packet.header.message_id = request.header.message_id;
+    packet.header.code = MessageClass::from(0x44);
+    packet.set_token(request.get_token().to_vec());
+    for (number, value) in options {
+        packet.add_option(CoapOption::from(*number), value.as_bytes().to_vec());
+    }
+    packet.payload = payload.to_vec();
+    socket
+        .send_to(&packet.to_bytes().unwrap(), to)
+        .await
+        .unwrap();
 }
 
 fn config(amqp: SocketAddr) -> SceneConfig {
@@ -78,6 +297,16 @@ fn config(amqp: SocketAddr) -> SceneConfig {
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl Shared {
+    async fn comes_to(&self, wanted: &str) {
+        let coming = async {
+            while !self.text().contains(wanted) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let come = tokio::time::timeout(SOON, coming).await;
+        assert!(come.is_ok(), "no `{wanted}` in\n{}", self.text());
+    }
+
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
@@ -93,3 +322,5 @@ impl std::io::Write for Shared {
         Ok(())
     }
 }
+
+const SOON: std::time::Duration = std::time::Duration::from_secs(10);
