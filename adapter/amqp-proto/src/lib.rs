@@ -15,20 +15,36 @@
     )
 )]
 
-pub mod frame;
-pub mod sections;
+mod connection;
+
+mod event;
+
+mod outcome;
 
 pub mod message;
 
 pub mod value;
 
+pub mod sections;
+
+pub mod frame;
+
 mod nesting;
 
-mod outcome;
+mod config;
+
+mod secret;
 
 mod error;
 
+pub use config::{Config, Sasl};
+pub use connection::Connection;
 pub use error::DecodeError;
+pub use event::{
+    CannotAttach, CannotSend, CloseReason, DeliveryId, Event, IncomingId, LinkId, PeerError,
+    Settlement,
+};
 pub use message::Message;
 pub use outcome::Outcome;
+pub use secret::Secret;
 pub use value::Value;

@@ -42,8 +42,7 @@ impl Outcome {
     }
 
     /// The outcome in a delivery state; `None` for a state that is none (`received`).
-    #[must_use]
-    pub fn from_state(state: DeliveryState) -> Option<Self> {
+    pub(crate) fn from_state(state: DeliveryState) -> Option<Self> {
         match state {
             DeliveryState::Accepted(_) => Some(Self::Accepted),
             DeliveryState::Released(_) => Some(Self::Released),
@@ -62,9 +61,7 @@ impl Outcome {
         }
     }
 
-    /// The delivery state that tells the outcome.
-    #[must_use]
-    pub fn into_state(self) -> DeliveryState {
+    pub(crate) fn into_state(self) -> DeliveryState {
         match self {
             Self::Accepted => DeliveryState::Accepted(Accepted {}),
             Self::Released => DeliveryState::Released(Released {}),

@@ -162,7 +162,7 @@ impl Header {
         value::list(into, |into| {
             let mut fields = Fields::new(into);
             fields.put(0, self.durable.then_some(Value::Bool(true)), |into, it| {
-                it.encode(into)
+                it.encode(into);
             });
             fields.put(2, self.ttl.map(milliseconds), value::uint);
             fields.count

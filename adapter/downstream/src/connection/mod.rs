@@ -1,0 +1,396 @@
+//! A connection that is kept: one task connects, speaks, and connects again (spec: amqp-messages §8).
+//!
+//! Whoever sends or settles does so in the core under a lock held for no longer than that; the task is woken to write. So a
+//! message passes through no queue but the bytes to be written, and many go out in one write.
+
+mod drive;
+
+mod reconnect;
+
+mod tls;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use amqp_proto::{CannotAttach, DeliveryId, Event, IncomingId, LinkId, PeerError, Settlement};
+use tokio::{
+    sync::{Notify, oneshot, watch},
+    time::timeout,
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use self::tls::Connector;
+use crate::{ConfigError, ConnectionConfig, LinkError};
+
+/// A handle of a connection. The connection is closed when the last one is dropped, those that senders and receivers hold
+/// included.
+#[derive(Clone)]
+pub struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    /// Tells the task to say goodbye when the last handle goes.
+    _stop: Arc<DropGuard>,
+}
+
+/// What handles and task have in common.
+pub(crate) struct Shared {
+    role: String,
+    container_id: String,
+    pub(crate) config: ConnectionConfig,
+    connector: Connector,
+    state: Mutex<State>,
+    phase: watch::Sender<Phase>,
+    /// There may be something to write, or the next deadline may be another.
+    transmit: Notify,
+    /// Something was written: a message may be taken again.
+    pub(crate) room: Notify,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What the lock protects.
+#[derive(Default)]
+struct State {
+    /// The core, while there is a stream.
+    core: Option<amqp_proto::Connection>,
+    books: Books,
+}
+
+/// Who waits for what.
+#[derive(Default)]
+pub(crate) struct Books {
+    /// How many streams there were. Names of links and deliveries are of one stream only.
+    epoch: u64,
+    ports: HashMap<LinkId, Port>,
+    waiting: HashMap<DeliveryId, oneshot::Sender<Settlement>>,
+    /// Why the stream ended.
+    closed: Option<amqp_proto::CloseReason>,
+}
+
+/// Our side of a link: who waits for what.
+#[derive(Default)]
+pub(crate) struct Port {
+    pub(crate) attaching: Option<oneshot::Sender<Result<Option<u64>, Option<PeerError>>>>,
+    /// Credit or a message came, or the link went.
+    pub(crate) wake: Arc<Notify>,
+    /// Never more than the credit that was granted.
+    pub(crate) messages: VecDeque<(IncomingId, bool, Vec<u8>)>,
+}
+
+/// A link, or the end of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Link {
+    pub(crate) epoch: u64,
+    pub(crate) id: LinkId,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// An attempt is under way.
+    Connecting,
+    Connected,
+    /// No attempt is under way; the next comes after a while.
+    Waiting,
+    /// For good.
+    Ended,
+}
+
+impl Connection {
+    /// Starts to connect, and goes on for as long as the settings say. `role` is whom it is for (`Downstream`, `Tenant`, ...);
+    /// it becomes part of the container id. Has to be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a setting cannot work. A peer that is down is no error.
+    pub fn start(role: &str, config: ConnectionConfig) -> Result<Self, ConfigError> {
+        let connector = Connector::new(&config)?;
+        let container_id = format!("{}-{role}-{}", config.name, uuid::Uuid::new_v4());
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            role: role.to_owned(),
+            container_id,
+            config,
+            connector,
+            state: Mutex::default(),
+            phase: watch::Sender::new(Phase::Connecting),
+            transmit: Notify::new(),
+            room: Notify::new(),
+            stop: stop.clone(),
+            tasks: TaskTracker::new(),
+        });
+        shared.tasks.spawn(reconnect::keep(Arc::clone(&shared)));
+        shared.tasks.close();
+        Ok(Self {
+            shared,
+            _stop: Arc::new(stop.drop_guard()),
+        })
+    }
+
+    /// Whether links can be attached now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        *self.shared.phase.borrow() == Phase::Connected
+    }
+
+    /// Waits until the connection is up. False if it is not within that time, or never will be.
+    pub async fn connected(&self, within: Duration) -> bool {
+        let mut phase = self.shared.phase.subscribe();
+        let up = phase.wait_for(|phase| matches!(phase, Phase::Connected | Phase::Ended));
+        matches!(timeout(within, up).await, Ok(Ok(phase)) if *phase == Phase::Connected)
+    }
+
+    /// Waits until a connection that is up is up no more.
+    pub async fn disconnected(&self) {
+        let mut phase = self.shared.phase.subscribe();
+        // An error would tell that the connection is gone altogether.
+        drop(phase.wait_for(|phase| *phase != Phase::Connected).await);
+    }
+
+    /// Whom it is for.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        &self.shared.role
+    }
+
+    /// `container-id` of the open, the same for all attempts.
+    #[must_use]
+    pub fn container_id(&self) -> &str {
+        &self.shared.container_id
+    }
+
+    /// What it was started with.
+    #[must_use]
+    pub fn config(&self) -> &ConnectionConfig {
+        &self.shared.config
+    }
+
+    /// Says goodbye: waits a little for what is under way, closes, and connects no more.
+    pub async fn close(&self) {
+        self.shared.stop.cancel();
+        let patience = drive::PATIENCE + drive::CLOSE_TIMEOUT * 2;
+        if timeout(patience, self.shared.tasks.wait()).await.is_err() {
+            tracing::warn!(role = self.role(), "the connection did not end in time");
+        }
+    }
+
+    /// Waits for a connection as long as a new link may: for an attempt that is under way, but for no later one.
+    pub(crate) async fn ready(&self) -> Result<(), LinkError> {
+        let mut phase = self.shared.phase.subscribe();
+        let settled = phase.wait_for(|phase| *phase != Phase::Connecting);
+        match timeout(self.shared.config.link_establishment_timeout, settled).await {
+            Ok(Ok(phase)) if *phase == Phase::Connected => Ok(()),
+            _ => Err(LinkError::NotConnected),
+        }
+    }
+
+    /// Attaches a link by `attach`, and waits for the answer. What the peer takes at most comes with the link.
+    pub(crate) async fn attach(
+        &self,
+        attach: impl FnOnce(&mut amqp_proto::Connection) -> Result<LinkId, CannotAttach>,
+    ) -> Result<(AttachedLink, Option<u64>), LinkError> {
+        self.ready().await?;
+        let (attaching, answer) = oneshot::channel();
+        let wake = Arc::new(Notify::new());
+        let port = Port {
+            attaching: Some(attaching),
+            wake: Arc::clone(&wake),
+            messages: VecDeque::new(),
+        };
+        let link = self.shared.with_core(|books, core| {
+            let id = attach(core).map_err(|error| match error {
+                CannotAttach::TooMany => LinkError::TooManyLinks,
+                _ => LinkError::NotConnected,
+            })?;
+            books.ports.insert(id, port);
+            let epoch = books.epoch;
+            Ok(Link { epoch, id })
+        });
+        let link = AttachedLink {
+            connection: self.clone(),
+            link: link.ok_or(LinkError::NotConnected)??,
+            wake,
+        };
+        match timeout(self.shared.config.link_establishment_timeout, answer).await {
+            Ok(Ok(Ok(max_message_size))) => Ok((link, max_message_size)),
+            Ok(Ok(Err(error))) => {
+                let (condition, description) = error
+                    .map(|error| (error.condition, error.description))
+                    .unzip();
+                Err(LinkError::Refused {
+                    condition,
+                    description: description.flatten(),
+                })
+            }
+            Ok(Err(_)) => Err(LinkError::NotConnected),
+            Err(_) => Err(LinkError::TimedOut),
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Connection")
+            .field("role", &self.role())
+            .field("phase", &*self.shared.phase.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A link, detached when it is dropped, however far its attaching got.
+pub(crate) struct AttachedLink {
+    pub(crate) connection: Connection,
+    pub(crate) link: Link,
+    pub(crate) wake: Arc<Notify>,
+}
+
+impl AttachedLink {
+    pub(crate) fn is_attached(&self) -> bool {
+        let state = self.connection.shared.lock();
+        let attached = |core: &amqp_proto::Connection| core.is_attached(self.link.id);
+        state.books.epoch == self.link.epoch && state.core.as_ref().is_some_and(attached)
+    }
+}
+
+impl Drop for AttachedLink {
+    fn drop(&mut self) {
+        let id = self.link.id;
+        self.connection.shared.with_link(self.link, |books, core| {
+            books.ports.remove(&id);
+            core.detach(id);
+        });
+    }
+}
+
+impl Shared {
+    /// Lets `act` speak to the core, tells those concerned what came of it, and has the rest written. `None` without a core.
+    pub(crate) fn with_core<T>(
+        &self,
+        act: impl FnOnce(&mut Books, &mut amqp_proto::Connection) -> T,
+    ) -> Option<T> {
+        let mut state = self.lock();
+        let State { core, books } = &mut *state;
+        let core = core.as_mut()?;
+        let result = act(books, core);
+        self.dispatch(books, core);
+        drop(state);
+        self.transmit.notify_one();
+        Some(result)
+    }
+
+    /// The same, if the link is one of the present stream's.
+    pub(crate) fn with_link<T>(
+        &self,
+        link: Link,
+        act: impl FnOnce(&mut Books, &mut amqp_proto::Connection) -> T,
+    ) -> Option<T> {
+        self.with_core(|books, core| (books.epoch == link.epoch).then(|| act(books, core)))
+            .flatten()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new stream, a new core.
+    fn install(&self, now: Instant, config: amqp_proto::Config) {
+        let mut state = self.lock();
+        state.books.epoch += 1;
+        state.books.closed = None;
+        state.core = Some(amqp_proto::Connection::new(now, config));
+    }
+
+    /// The stream is gone: so is all that depended on it.
+    fn uninstall(&self) -> Option<amqp_proto::CloseReason> {
+        let mut state = self.lock();
+        state.core = None;
+        state.books.waiting.clear();
+        for (_, port) in state.books.ports.drain() {
+            port.wake.notify_one();
+        }
+        let reason = state.books.closed.take();
+        drop(state);
+        self.room.notify_waiters();
+        reason
+    }
+
+    /// Tells everybody what happened.
+    fn dispatch(&self, books: &mut Books, core: &mut amqp_proto::Connection) {
+        while let Some(event) = core.poll_event() {
+            match event {
+                Event::Settled {
+                    delivery,
+                    settlement,
+                } => {
+                    if let Some(waiting) = books.waiting.remove(&delivery) {
+                        // Who gave up waiting needs no answer.
+                        drop(waiting.send(settlement));
+                    }
+                }
+                Event::Message {
+                    link,
+                    delivery,
+                    settled,
+                    message,
+                } => {
+                    if let Some(port) = books.ports.get_mut(&link) {
+                        port.messages.push_back((delivery, settled, message));
+                        port.wake.notify_one();
+                    }
+                }
+                Event::Credit { link } => {
+                    if let Some(port) = books.ports.get(&link) {
+                        port.wake.notify_one();
+                    }
+                }
+                Event::Attached {
+                    link,
+                    max_message_size,
+                } => answer(books.ports.get_mut(&link), Ok(max_message_size)),
+                Event::Detached { link, error } => {
+                    let mut port = books.ports.remove(&link);
+                    answer(port.as_mut(), Err(error));
+                    if let Some(port) = port {
+                        port.wake.notify_one();
+                    }
+                }
+                Event::Room => self.room.notify_waiters(),
+                Event::Opened => {
+                    tracing::info!(role = self.role, "connected");
+                    self.phase.send_replace(Phase::Connected);
+                }
+                Event::Closed { reason } => books.closed = Some(reason),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Books {
+    /// Notes who waits for the outcome of a delivery.
+    pub(crate) fn wait_for(&mut self, delivery: DeliveryId) -> oneshot::Receiver<Settlement> {
+        let (waiting, settlement) = oneshot::channel();
+        self.waiting.insert(delivery, waiting);
+        settlement
+    }
+
+    /// Forgets who waited.
+    pub(crate) fn forget(&mut self, delivery: DeliveryId) {
+        self.waiting.remove(&delivery);
+    }
+
+    pub(crate) fn port(&mut self, link: LinkId) -> Option<&mut Port> {
+        self.ports.get_mut(&link)
+    }
+}
+
+fn answer(port: Option<&mut Port>, answer: Result<Option<u64>, Option<PeerError>>) {
+    if let Some(attaching) = port.and_then(|port| port.attaching.take()) {
+        // Who gave up waiting has detached the link.
+        drop(attaching.send(answer));
+    }
+}
