@@ -42,7 +42,8 @@ impl Outcome {
     }
 
     /// The outcome in a delivery state; `None` for a state that is none (`received`).
-    pub(crate) fn from_state(state: DeliveryState) -> Option<Self> {
+    #[must_use]
+    pub fn from_state(state: DeliveryState) -> Option<Self> {
         match state {
             DeliveryState::Accepted(_) => Some(Self::Accepted),
             DeliveryState::Released(_) => Some(Self::Released),
@@ -61,7 +62,9 @@ impl Outcome {
         }
     }
 
-    pub(crate) fn into_state(self) -> DeliveryState {
+    /// The delivery state that tells the outcome.
+    #[must_use]
+    pub fn into_state(self) -> DeliveryState {
         match self {
             Self::Accepted => DeliveryState::Accepted(Accepted {}),
             Self::Released => DeliveryState::Released(Released {}),
