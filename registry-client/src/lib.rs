@@ -6,7 +6,8 @@
 //! notifications ── changes ───────────┘    object or error <─ response <────── response ────────┘
 //! ```
 //!
-//! A look-up ends in an object or in a [`ServiceError`]: whatever keeps the service from answering is a 503,
+//! [`TenantClient`], [`RegistrationClient`] and [`CredentialsClient`] each speak one of Hono's APIs over a connection of
+//! [`downstream`]. A look-up ends in an object or in a [`ServiceError`]: whatever keeps the service from answering is a 503,
 //! never a verdict on the device.
 //!
 //! **Invariant.** Nothing a service sends makes this crate panic, and no key it sends is printed.
@@ -14,9 +15,10 @@
 pub mod tenant;
 pub mod registration;
 pub mod credentials;
-#[allow(dead_code, reason = "its callers are not there yet")]
+pub mod command_router;
+pub mod notifications;
 mod cache;
-#[allow(dead_code, reason = "its callers are not there yet")]
+mod exchange;
 mod response;
 mod members;
 mod timestamp;
@@ -24,9 +26,11 @@ mod error;
 
 pub use self::{
     cache::CacheConfig,
-    credentials::{Credentials, CredentialsType},
+    command_router::CommandRouterClient,
+    credentials::{Credentials, CredentialsClient, CredentialsType},
     error::ServiceError,
     members::Malformed,
-    registration::Assertion,
-    tenant::Tenant,
+    notifications::Notifications,
+    registration::{Assertion, RegistrationClient},
+    tenant::{Tenant, TenantClient},
 };

@@ -61,6 +61,16 @@ pub(crate) struct Answer<T> {
     pub(crate) lifetime: Option<Duration>,
 }
 
+impl<T> Answer<T> {
+    /// No answer, which is not worth remembering.
+    pub(crate) const fn not_kept(error: ServiceError) -> Self {
+        Self {
+            outcome: Err(error),
+            lifetime: None,
+        }
+    }
+}
+
 /// The answers of one API for all tenants. Who asks for what somebody else is asking for at the moment shares that request.
 pub(crate) struct Answers<K, T> {
     kept: Cache<K, Kept<T>>,

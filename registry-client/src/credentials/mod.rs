@@ -1,11 +1,15 @@
 //! The Credentials API: by what a device proves who it is (spec: registry-apis A.5).
 
+mod client;
 mod object;
 mod secret;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use self::client::is_outdated;
 pub use self::{
+    client::CredentialsClient,
     object::{Credentials, Secret},
     secret::SecretKey,
 };

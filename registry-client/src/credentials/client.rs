@@ -1,0 +1,139 @@
+//! Look-ups of credentials.
+
+use std::sync::Arc;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use downstream::Connection;
+use serde_json::json;
+
+use super::{Credentials, CredentialsType};
+use crate::{
+    CacheConfig, ServiceError,
+    cache::{Answer, Answers},
+    exchange::{Exchange, Request},
+    notifications::{Notification, Subject},
+};
+
+/// Asks the Credentials API, and remembers the answers as far as it allows: pre-shared keys usually not at all.
+pub struct CredentialsClient {
+    exchange: Exchange,
+    answers: Answers<Key, Credentials>,
+    cache: CacheConfig,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    tenant: String,
+    kind: CredentialsType,
+    auth_id: String,
+    /// What else the service gets to know of the client (DER). Kept as it is, so that no other can be taken for it.
+    certificate: Option<Vec<u8>>,
+}
+
+impl CredentialsClient {
+    /// A client on a connection to the service.
+    #[must_use]
+    pub fn new(connection: Connection, cache: CacheConfig) -> Self {
+        Self {
+            exchange: Exchange::new(connection, "credentials"),
+            answers: Answers::new(&cache),
+            cache,
+        }
+    }
+
+    /// The credentials under which somebody presents itself as `auth_id`.
+    ///
+    /// # Errors
+    /// [`ServiceError`] with 404 if there are none that may be used, 503 if the service cannot tell.
+    pub async fn get(
+        &self,
+        tenant: &str,
+        kind: CredentialsType,
+        auth_id: &str,
+    ) -> Result<Arc<Credentials>, ServiceError> {
+        let key = Key {
+            tenant: tenant.to_owned(),
+            kind,
+            auth_id: auth_id.to_owned(),
+            certificate: None,
+        };
+        self.find(key).await
+    }
+
+    /// The credentials of who shows this certificate (DER); the service may register a device that it does not know yet.
+    ///
+    /// # Errors
+    /// As [`CredentialsClient::get`].
+    pub async fn get_or_provision(
+        &self,
+        tenant: &str,
+        auth_id: &str,
+        certificate: &[u8],
+    ) -> Result<Arc<Credentials>, ServiceError> {
+        let key = Key {
+            tenant: tenant.to_owned(),
+            kind: CredentialsType::X509Cert,
+            auth_id: auth_id.to_owned(),
+            certificate: Some(certificate.to_vec()),
+        };
+        self.find(key).await
+    }
+
+    /// Gives up the links of a tenant whose devices have been silent for long; they are opened again when needed.
+    pub fn close_tenant(&self, tenant: &str) {
+        self.exchange.close(tenant);
+    }
+
+    pub(crate) async fn forget(&self, subject: &Subject) {
+        let outdated = |key: &Key, credentials: Option<&Credentials>| {
+            let device = credentials.map(|credentials| credentials.device_id.as_str());
+            is_outdated(subject, &key.tenant, device)
+        };
+        self.answers.forget(outdated).await;
+    }
+
+    async fn find(&self, key: Key) -> Result<Arc<Credentials>, ServiceError> {
+        let tenant = key.tenant.clone();
+        let mut asked = json!({"type": key.kind.name(), "auth-id": key.auth_id});
+        if let Some(certificate) = &key.certificate {
+            asked["client-certificate"] = json!(BASE64_STANDARD.encode(certificate));
+        }
+        let ask = async {
+            let request = Request::new("get").with_json(&asked);
+            match self.exchange.ask(Some(&tenant), request).await {
+                Ok(response) => response.read(Credentials::from_json, &self.cache),
+                Err(error) => Answer::not_kept(error),
+            }
+        };
+        self.answers.find(key, ask).await
+    }
+}
+
+impl std::fmt::Debug for CredentialsClient {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("CredentialsClient")
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a change may have made the answer for a tenant, credentials of this device, out of date (spec: registry-apis B).
+pub(crate) fn is_outdated(subject: &Subject, tenant: &str, device: Option<&str>) -> bool {
+    match subject {
+        Subject::Device {
+            change,
+            tenant_id,
+            device_id,
+            enabled,
+        } => {
+            let concerned = tenant == tenant_id && device == Some(device_id);
+            concerned && Notification::ends(*change, *enabled)
+        }
+        Subject::Credentials {
+            tenant_id,
+            device_id,
+        } => tenant == tenant_id && device == Some(device_id),
+        Subject::AllDevicesOfTenantDeleted { tenant_id } => tenant == tenant_id,
+        Subject::Tenant { .. } => false,
+    }
+}

@@ -1,0 +1,219 @@
+//! A request link and its reply link (spec: registry-apis A.1).
+
+use std::{sync::Arc, time::Duration};
+
+use downstream::{Connection, LinkError, Outcome, Receiver, SendError, Sender};
+use tokio::{task::JoinHandle, time::timeout};
+use uuid::Uuid;
+
+use super::{Request, pending::Pending, reply};
+use crate::{ServiceError, response::Response};
+
+/// Two links that are open, and a task that takes the responses.
+pub(super) struct Pair {
+    endpoint: &'static str,
+    requests: Sender,
+    to: String,
+    reply_to: String,
+    pending: Arc<Pending>,
+    replies: JoinHandle<()>,
+}
+
+impl Pair {
+    /// Opens the reply link, then the request link: a service has to find the reply link when a request comes.
+    pub(super) async fn open(
+        connection: &Connection,
+        endpoint: &'static str,
+        to: String,
+    ) -> Result<Self, ServiceError> {
+        let reply_to = format!("{to}/{}", Uuid::new_v4());
+        let credit = connection.config().initial_credits;
+        let replies = connection
+            .receiver(&reply_to, credit)
+            .await
+            .map_err(|error| no_link(&error))?;
+        let requests = connection
+            .sender(&to)
+            .await
+            .map_err(|error| no_link(&error))?;
+        let pending = Arc::new(Pending::default());
+        Ok(Self {
+            endpoint,
+            requests,
+            to,
+            reply_to,
+            replies: tokio::spawn(take_responses(replies, pending.clone())),
+            pending,
+        })
+    }
+
+    /// Whether requests can be sent and responses can come.
+    pub(super) fn is_open(&self) -> bool {
+        self.requests.is_attached() && !self.pending.is_closed()
+    }
+
+    /// Sends a request and waits for its response, whatever else is under way.
+    pub(super) async fn ask(
+        &self,
+        request: Request,
+        within: Duration,
+    ) -> Result<Response, ServiceError> {
+        let id = format!("{}-client-{}", self.endpoint, Uuid::new_v4());
+        let mut place = self.pending.enter(&id)?;
+        let message = request.into_message(&self.to, &self.reply_to, &id);
+        let answered = async {
+            let delivery = self.requests.send(&message).await.map_err(not_sent)?;
+            // The response may overtake the disposition.
+            tokio::select! {
+                biased;
+                response = place.response() => return response,
+                outcome = delivery.outcome(None) => accepted(outcome.map_err(not_sent)?)?,
+            }
+            place.response().await
+        };
+        timeout(within, answered).await.unwrap_or_else(|_| {
+            let milliseconds = within.as_millis();
+            Err(ServiceError::unavailable(format!(
+                "request timed out after {milliseconds}ms"
+            )))
+        })
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        // Which drops the reply link with it.
+        self.replies.abort();
+    }
+}
+
+/// Ends with the reply link, and tells all who wait.
+async fn take_responses(mut replies: Receiver, pending: Arc<Pending>) {
+    while let Some(incoming) = replies.next().await {
+        let outcome = match &incoming.message {
+            Ok(message) => reply::deliver(&pending, message.clone()),
+            Err(_) => Outcome::rejected("amqp:decode-error", "no message"),
+        };
+        incoming.settle(outcome);
+    }
+    pending.close();
+}
+
+/// What the service says to a request before it answers (spec: registry-apis A.1, client rules).
+fn accepted(outcome: Outcome) -> Result<(), ServiceError> {
+    let (status, text) = match outcome {
+        Outcome::Accepted => return Ok(()),
+        Outcome::Rejected {
+            condition,
+            description,
+        } => (status_of(condition.as_deref()), description),
+        Outcome::Modified {
+            undeliverable_here: true,
+            ..
+        } => (404, None),
+        _ => (503, None),
+    };
+    Err(ServiceError { status, text })
+}
+
+fn status_of(condition: Option<&str>) -> u16 {
+    match condition {
+        Some("amqp:resource-limit-exceeded") => 503,
+        Some("amqp:unauthorized-access") => 403,
+        Some("amqp:internal-error") => 500,
+        _ => 400,
+    }
+}
+
+fn not_sent(error: SendError) -> ServiceError {
+    match error {
+        SendError::NoCredit => ServiceError::unavailable("no credit available for sending request"),
+        SendError::Link(error) => no_link(&error),
+        SendError::TooLarge { .. } => ServiceError::unusable(error.to_string()),
+        _ => ServiceError::unavailable(error.to_string()),
+    }
+}
+
+/// Whatever the peer says when it refuses a link: that is about us, not about the device.
+fn no_link(error: &LinkError) -> ServiceError {
+    ServiceError::unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use downstream::{LinkError, Outcome, SendError};
+
+    use super::{accepted, no_link, not_sent};
+
+    #[test]
+    fn each_outcome_of_a_request_has_the_status_of_a_1() {
+        let rejected = |condition| Outcome::rejected(condition, "why");
+        let modified = |undeliverable_here| Outcome::Modified {
+            delivery_failed: true,
+            undeliverable_here,
+        };
+        let bare = Outcome::Rejected {
+            condition: None,
+            description: None,
+        };
+        for (line, outcome, status, text) in [
+            (
+                "limit",
+                rejected("amqp:resource-limit-exceeded"),
+                503,
+                Some("why"),
+            ),
+            (
+                "unauthorized",
+                rejected("amqp:unauthorized-access"),
+                403,
+                Some("why"),
+            ),
+            (
+                "internal",
+                rejected("amqp:internal-error"),
+                500,
+                Some("why"),
+            ),
+            ("otherwise", rejected("hono:bad-request"), 400, Some("why")),
+            ("no condition", bare, 400, None),
+            ("released", Outcome::Released, 503, None),
+            ("undeliverable here", modified(true), 404, None),
+            ("modified", modified(false), 503, None),
+        ] {
+            let error = accepted(outcome).unwrap_err();
+            assert_eq!(
+                (error.status, error.text.as_deref()),
+                (status, text),
+                "{line}"
+            );
+        }
+        assert_eq!(accepted(Outcome::Accepted), Ok(()));
+    }
+
+    #[test]
+    fn whatever_keeps_a_request_from_being_sent_is_no_verdict_on_the_device() {
+        let refused = LinkError::Refused {
+            condition: Some("amqp:unauthorized-access".to_owned()),
+            description: None,
+        };
+        for (error, status) in [
+            (SendError::NoCredit, 503),
+            (SendError::TimedOut, 503),
+            (SendError::LinkLost, 503),
+            (SendError::Unsettled, 503),
+            (SendError::Congested, 503),
+            (SendError::Link(LinkError::NotConnected), 503),
+            (SendError::Link(refused.clone()), 503),
+            (SendError::TooLarge { limit: 1 }, 500),
+        ] {
+            assert_eq!(not_sent(error.clone()).status, status, "{error}");
+        }
+        assert_eq!(no_link(&refused).status, 503);
+        let text = not_sent(SendError::NoCredit).text;
+        assert_eq!(
+            text.as_deref(),
+            Some("no credit available for sending request")
+        );
+    }
+}

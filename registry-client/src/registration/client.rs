@@ -1,0 +1,104 @@
+//! Look-ups of registration assertions.
+
+use std::sync::Arc;
+
+use downstream::Connection;
+
+use super::Assertion;
+use crate::{
+    CacheConfig, ServiceError,
+    cache::{Answer, Answers},
+    exchange::{Exchange, Request},
+    notifications::Subject,
+};
+
+/// Asks the Device Registration API, and remembers the answers.
+pub struct RegistrationClient {
+    exchange: Exchange,
+    answers: Answers<Key, Assertion>,
+    cache: CacheConfig,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) tenant: String,
+    pub(crate) device: String,
+    pub(crate) gateway: Option<String>,
+}
+
+impl RegistrationClient {
+    /// A client on a connection to the service.
+    #[must_use]
+    pub fn new(connection: Connection, cache: CacheConfig) -> Self {
+        Self {
+            exchange: Exchange::new(connection, "registration"),
+            answers: Answers::new(&cache),
+            cache,
+        }
+    }
+
+    /// The registry's word that the device exists, and that the gateway, if one is named, may act for it.
+    ///
+    /// # Errors
+    /// [`ServiceError`] with 404 if the device or the tenant does not exist or the device is disabled, 403 if the gateway does
+    /// not exist, is disabled or not authorized, 503 if the service cannot tell.
+    pub async fn assert(
+        &self,
+        tenant: &str,
+        device: &str,
+        gateway: Option<&str>,
+    ) -> Result<Arc<Assertion>, ServiceError> {
+        let key = Key {
+            tenant: tenant.to_owned(),
+            device: device.to_owned(),
+            gateway: gateway.map(str::to_owned),
+        };
+        let ask = async {
+            let request = Request::new("assert").with_text("device_id", device);
+            let request = match gateway {
+                Some(gateway) => request.with_text("gateway_id", gateway),
+                None => request,
+            };
+            match self.exchange.ask(Some(tenant), request).await {
+                Ok(response) => response.read(Assertion::from_json, &self.cache),
+                Err(error) => Answer::not_kept(error),
+            }
+        };
+        self.answers.find(key, ask).await
+    }
+
+    pub(crate) async fn forget(&self, subject: &Subject) {
+        self.answers
+            .forget(|key, _| is_outdated(subject, key))
+            .await;
+    }
+
+    /// Gives up the links of a tenant whose devices have been silent for long; they are opened again when needed.
+    pub fn close_tenant(&self, tenant: &str) {
+        self.exchange.close(tenant);
+    }
+}
+
+impl std::fmt::Debug for RegistrationClient {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("RegistrationClient")
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a change may have made the answer for `key` out of date (spec: registry-apis B).
+pub(crate) fn is_outdated(subject: &Subject, key: &Key) -> bool {
+    match subject {
+        Subject::Device {
+            tenant_id,
+            device_id,
+            ..
+        } => {
+            let concerned = key.device == *device_id || key.gateway.as_ref() == Some(device_id);
+            key.tenant == *tenant_id && concerned
+        }
+        Subject::AllDevicesOfTenantDeleted { tenant_id } => key.tenant == *tenant_id,
+        Subject::Tenant { .. } | Subject::Credentials { .. } => false,
+    }
+}
