@@ -7,16 +7,16 @@ mod pair;
 mod pending;
 mod reply;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
-
-use std::sync::Arc;
 
 use downstream::Connection;
 use tokio::sync::watch;

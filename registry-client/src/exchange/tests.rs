@@ -1,0 +1,273 @@
+//! Requests to a service that does as a test tells it, over AMQP on the loopback interface.
+//!
+//! The sandbox passes messages between senders and receivers of `event/...`, so such an address can be anybody's service.
+
+use std::{sync::Arc, time::Duration};
+
+use downstream::{
+    Body, Connection, ConnectionConfig, Incoming, Message, MessageId, Outcome, Properties,
+    Receiver, Value,
+};
+use sandbox::{Sandbox, SandboxConfig};
+use tokio::time::timeout;
+
+use super::{Exchange, Request};
+use crate::{ServiceError, response::Response};
+
+/// Long enough for a busy machine; what is tested never takes that long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn config(sandbox: &Sandbox) -> ConnectionConfig {
+    let address = sandbox.amqp_address();
+    let mut config = ConnectionConfig::new(address.ip().to_string(), address.port());
+    config.connect_timeout = PATIENCE;
+    config.flow_latency = PATIENCE;
+    config.link_establishment_timeout = PATIENCE;
+    config.send_message_timeout = None;
+    config.request_timeout = PATIENCE;
+    config
+}
+
+fn connect(config: ConnectionConfig) -> Connection {
+    Connection::start("Test", config).unwrap()
+}
+
+/// A service for one tenant, S.
+struct Service {
+    connection: Connection,
+    requests: Receiver,
+}
+
+impl Service {
+    async fn start(sandbox: &Sandbox) -> Self {
+        let connection = connect(config(sandbox));
+        let requests = connection.receiver("event/S", 100).await.unwrap();
+        Self {
+            connection,
+            requests,
+        }
+    }
+
+    async fn next(&mut self) -> Incoming {
+        timeout(PATIENCE, self.requests.next())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// Takes the next request for good.
+    async fn take(&mut self) -> Message {
+        let request = self.next().await;
+        let message = request.message.as_ref().unwrap().clone();
+        assert!(request.settle(Outcome::Accepted));
+        message
+    }
+
+    async fn send(&self, request: &Message, response: &Message) -> Outcome {
+        let reply_to = request.properties.reply_to.as_deref().unwrap();
+        let sender = self.connection.sender(reply_to).await.unwrap();
+        let delivery = sender.send(response).await.unwrap();
+        delivery.outcome(Some(PATIENCE)).await.unwrap()
+    }
+}
+
+fn response(correlation_id: Option<MessageId>, status: Option<i32>) -> Message {
+    let status = status.map(|status| ("status".to_owned(), Value::Int(status)));
+    Message {
+        properties: Properties {
+            correlation_id,
+            ..Properties::default()
+        },
+        application_properties: status.into_iter().collect(),
+        ..Message::default()
+    }
+}
+
+async fn stage(request_timeout: Duration) -> (Sandbox, Service, Exchange) {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let service = Service::start(&sandbox).await;
+    let mut config = config(&sandbox);
+    config.request_timeout = request_timeout;
+    let exchange = Exchange::new(connect(config), "event");
+    (sandbox, service, exchange)
+}
+
+async fn ask(exchange: &Exchange) -> Result<u16, ServiceError> {
+    let response = exchange.ask(Some("S"), Request::new("get")).await;
+    response.map(|response: Response| response.status)
+}
+
+#[tokio::test]
+async fn a_request_names_itself_and_the_way_back() {
+    let (_sandbox, mut service, exchange) = stage(PATIENCE).await;
+    let serve = async {
+        let request = service.take().await;
+        let properties = &request.properties;
+        assert_eq!(properties.to.as_deref(), Some("event/S"));
+        assert_eq!(properties.subject.as_deref(), Some("get"));
+        assert_eq!(properties.correlation_id, None);
+        let id = properties.message_id.as_ref().and_then(MessageId::as_str);
+        assert!(id.unwrap().starts_with("event-client-"));
+        assert!(
+            properties
+                .reply_to
+                .as_deref()
+                .unwrap()
+                .starts_with("event/S/")
+        );
+        assert_eq!(request.body, Body::None);
+        let answer = response(properties.message_id.clone(), Some(204));
+        assert_eq!(service.send(&request, &answer).await, Outcome::Accepted);
+    };
+    let (answer, ()) = tokio::join!(ask(&exchange), serve);
+    assert_eq!(answer, Ok(204));
+}
+
+#[tokio::test]
+async fn requests_share_their_links_and_are_answered_in_any_order() {
+    let (_sandbox, mut service, exchange) = stage(PATIENCE).await;
+    let exchange = Arc::new(exchange);
+    let asked: Vec<_> = (0..20)
+        .map(|number| {
+            let exchange = exchange.clone();
+            tokio::spawn(async move {
+                let request = Request::new("get").with("number", Value::Int(number));
+                let answer = exchange.ask(Some("S"), request).await;
+                (number, answer.map(|response| i32::from(response.status)))
+            })
+        })
+        .collect();
+    let mut requests = Vec::new();
+    while requests.len() < asked.len() {
+        requests.push(service.take().await);
+    }
+    let way_back = requests[0].properties.reply_to.clone();
+    let sender = service
+        .connection
+        .sender(way_back.as_deref().unwrap())
+        .await
+        .unwrap();
+    for request in requests.iter().rev() {
+        assert_eq!(request.properties.reply_to, way_back);
+        let Some(Value::Int(number)) = request.application_property("number") else {
+            panic!("{request:?}")
+        };
+        let id = request.properties.message_id.clone();
+        let sent = sender
+            .send(&response(id, Some(200 + number)))
+            .await
+            .unwrap();
+        assert_eq!(sent.outcome(Some(PATIENCE)).await, Ok(Outcome::Accepted));
+    }
+    for asked in asked {
+        let (number, answer) = asked.await.unwrap();
+        assert_eq!(answer, Ok(200 + number));
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_never_answers_is_a_503_and_its_late_answer_is_rejected() {
+    let (_sandbox, mut service, exchange) = stage(Duration::from_millis(100)).await;
+    let (answer, request) = tokio::join!(ask(&exchange), service.take());
+    let error = ServiceError::unavailable("request timed out after 100ms");
+    assert_eq!(answer, Err(error));
+    let late = response(request.properties.message_id.clone(), Some(200));
+    let settled = service.send(&request, &late).await;
+    assert!(matches!(settled, Outcome::Rejected { .. }), "{settled:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_settles_is_a_503() {
+    let (_sandbox, mut service, exchange) = stage(Duration::from_millis(100)).await;
+    let (answer, _held) = tokio::join!(ask(&exchange), service.next());
+    assert_eq!(answer.unwrap_err().status, 503);
+}
+
+#[tokio::test]
+async fn an_answer_counts_even_if_the_request_is_settled_later_or_never() {
+    let (_sandbox, mut service, exchange) = stage(PATIENCE).await;
+    let serve = async {
+        let held = service.next().await;
+        let request = held.message.as_ref().unwrap().clone();
+        let answer = response(request.properties.message_id.clone(), Some(200));
+        service.send(&request, &answer).await;
+        held
+    };
+    let (answer, _held) = tokio::join!(ask(&exchange), serve);
+    assert_eq!(answer, Ok(200));
+}
+
+#[tokio::test]
+async fn answers_that_fit_no_request_are_rejected_and_one_without_status_is_released() {
+    let (_sandbox, mut service, exchange) = stage(PATIENCE).await;
+    let serve = async {
+        let request = service.take().await;
+        for wrong in [None, Some("unknown".into()), Some(MessageId::Ulong(1))] {
+            let settled = service.send(&request, &response(wrong, Some(200))).await;
+            assert!(matches!(settled, Outcome::Rejected { .. }), "{settled:?}");
+        }
+        let id = request.properties.message_id.clone();
+        let settled = service.send(&request, &response(id, None)).await;
+        assert_eq!(settled, Outcome::Released);
+    };
+    let (answer, ()) = tokio::join!(ask(&exchange), serve);
+    assert_eq!(answer.unwrap_err().status, 500);
+}
+
+#[tokio::test]
+async fn what_the_service_does_with_the_request_is_told() {
+    let (_sandbox, mut service, exchange) = stage(PATIENCE).await;
+    let unauthorized = Outcome::rejected("amqp:unauthorized-access", "no");
+    for (outcome, status, text) in [
+        (unauthorized, 403, Some("no")),
+        (Outcome::Released, 503, None),
+    ] {
+        let serve = async { service.next().await.settle(outcome) };
+        let (answer, settled) = tokio::join!(ask(&exchange), serve);
+        assert!(settled);
+        let error = answer.unwrap_err();
+        assert_eq!((error.status, error.text.as_deref()), (status, text));
+    }
+}
+
+#[tokio::test]
+async fn a_service_without_credit_is_a_503() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let mut config = config(&sandbox);
+    config.flow_latency = Duration::from_millis(1);
+    let exchange = Exchange::new(connect(config), "event");
+    let error = ServiceError::unavailable("no credit available for sending request");
+    assert_eq!(ask(&exchange).await, Err(error));
+}
+
+#[tokio::test]
+async fn a_refused_link_is_a_503_and_is_tried_again() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let exchange = Exchange::new(connect(config(&sandbox)), "nowhere");
+    for _ in 0..3 {
+        assert_eq!(ask(&exchange).await.unwrap_err().status, 503);
+        assert!(exchange.pairs().is_empty(), "a failure is kept");
+    }
+}
+
+/// Symptom to be prevented: who waits for a link inherits the failures of all who waited before, one time-out after the other.
+#[tokio::test]
+async fn all_who_wait_for_a_link_share_its_failure() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let mut config = config(&sandbox);
+    config.link_establishment_timeout = Duration::from_secs(1);
+    sandbox.stop().await;
+    let exchange = Arc::new(Exchange::new(connect(config), "event"));
+    let asked: Vec<_> = (0..100)
+        .map(|_| {
+            let exchange = exchange.clone();
+            tokio::spawn(async move { ask(&exchange).await })
+        })
+        .collect();
+    let all = async {
+        for asked in asked {
+            assert_eq!(asked.await.unwrap().unwrap_err().status, 503);
+        }
+    };
+    timeout(PATIENCE, all).await.unwrap();
+}

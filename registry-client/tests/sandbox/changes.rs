@@ -1,0 +1,146 @@
+//! Notifications: what the registry tells of is looked up anew.
+
+use std::{sync::Arc, time::SystemTime};
+
+use downstream::{Connection, Message, Outcome};
+use registry_client::{
+    CacheConfig, CredentialsClient, CredentialsType, Notifications, RegistrationClient,
+    TenantClient,
+    notifications::{Caches, Change, Subject},
+};
+use sandbox::{Sandbox, world::Device};
+use tokio::time::timeout;
+
+use crate::network::{PATIENCE, connect, eventually, sandbox, sandbox_at};
+
+/// Clients that have seen all there is, and a registry that can tell of changes.
+struct Stage {
+    caches: Caches,
+    notifications: Notifications,
+    registry: Connection,
+}
+
+impl Stage {
+    fn build(sandbox: &Sandbox) -> Self {
+        let connection = connect(sandbox.amqp_address());
+        let config = CacheConfig::default();
+        let caches = Caches {
+            tenants: Arc::new(TenantClient::new(connection.clone(), config)),
+            registrations: Arc::new(RegistrationClient::new(connection.clone(), config)),
+            credentials: Arc::new(CredentialsClient::new(connection.clone(), config)),
+        };
+        Self {
+            notifications: Notifications::start(&connection, &caches),
+            caches,
+            registry: connect(sandbox.amqp_address()),
+        }
+    }
+
+    async fn tenant_is_known(&self) -> bool {
+        self.caches.tenants.by_id("T").await.is_ok()
+    }
+
+    async fn device_is_known(&self) -> bool {
+        self.caches
+            .registrations
+            .assert("T", "d", None)
+            .await
+            .is_ok()
+    }
+
+    /// Sends to whoever listens there, as soon as somebody does.
+    async fn tell(&self, address: &str, text: &str) {
+        let message = Message::data(text);
+        eventually(async || {
+            let sender = self.registry.sender(address).await.ok()?;
+            let delivery = sender.send(&message).await.ok()?;
+            let outcome = delivery.outcome(Some(PATIENCE)).await.ok()?;
+            (outcome == Outcome::Accepted).then_some(())
+        })
+        .await;
+    }
+}
+
+fn notification(members: &str) -> String {
+    format!(r#"{{"source":"device-registry","creation-time":"2025-06-01T10:00:00Z",{members}}}"#)
+}
+
+const TENANTS: &str = "notification/registry-tenant";
+const DEVICES: &str = "notification/registry-device";
+
+#[tokio::test]
+async fn what_changed_is_forgotten_before_the_event_is_told() {
+    let sandbox = sandbox().await;
+    let stage = Stage::build(&sandbox);
+    let mut events = stage.notifications.subscribe();
+    assert!(stage.tenant_is_known().await && stage.device_is_known().await);
+    sandbox.world().remove_device("T", "d");
+    assert!(stage.device_is_known().await);
+
+    let device = r#""type":"device-change-v1","change":"DELETE","tenant-id":"T","device-id":"d","enabled":false"#;
+    stage.tell(DEVICES, &notification(device)).await;
+    let event = timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+    let expected = Subject::Device {
+        change: Change::Delete,
+        tenant_id: "T".to_owned(),
+        device_id: "d".to_owned(),
+        enabled: false,
+    };
+    assert_eq!(event.subject, expected);
+    assert!(!stage.device_is_known().await);
+
+    sandbox.world().remove_tenant("T");
+    assert!(stage.tenant_is_known().await);
+    let tenant = r#""type":"tenant-change-v1","change":"DELETE","tenant-id":"T","enabled":false,"invalidate-cache-on-update":true"#;
+    stage.tell(TENANTS, &notification(tenant)).await;
+    timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+    assert!(!stage.tenant_is_known().await);
+}
+
+#[tokio::test]
+async fn what_is_no_notification_is_ignored() {
+    let sandbox = sandbox().await;
+    let stage = Stage::build(&sandbox);
+    let mut events = stage.notifications.subscribe();
+    for text in ["", "{", "[]", "{}", r#"{"type":"device-change-v1"}"#] {
+        stage.tell(DEVICES, text).await;
+    }
+    let all = r#""type":"all-devices-of-tenant-deleted-v1","tenant-id":"T""#;
+    stage.tell(DEVICES, &notification(all)).await;
+    let event = timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+    let tenant_id = "T".to_owned();
+    assert_eq!(
+        event.subject,
+        Subject::AllDevicesOfTenantDeleted { tenant_id }
+    );
+}
+
+#[tokio::test]
+async fn notifications_come_again_after_an_outage() {
+    let sandbox = sandbox().await;
+    let address = sandbox.amqp_address();
+    let stage = Stage::build(&sandbox);
+    let mut events = stage.notifications.subscribe();
+    let credentials = r#""type":"credentials-change-v1","tenant-id":"T","device-id":"d""#;
+    stage.tell(DEVICES, &notification(credentials)).await;
+    timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+    sandbox.stop().await;
+    let _sandbox = sandbox_at(address).await;
+    stage.tell(DEVICES, &notification(credentials)).await;
+    timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+}
+
+/// The sandbox's registry keeps no certificates and lets no key be kept, so this is about the key being asked for at all.
+#[tokio::test]
+async fn a_changed_key_is_used_from_then_on() {
+    let sandbox = sandbox().await;
+    let stage = Stage::build(&sandbox);
+    let device = Device::default().with_psk("a", "new");
+    sandbox.world().set_device("T", "d", device);
+    let credentials = &stage.caches.credentials;
+    let found = credentials
+        .get("T", CredentialsType::Psk, "a")
+        .await
+        .unwrap();
+    assert_eq!(found.psk(SystemTime::now()).unwrap().expose(), b"new");
+}
