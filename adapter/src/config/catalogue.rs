@@ -2,13 +2,14 @@
 
 use super::{
     Setting,
-    amqp::{CacheSettings, ClientSettings},
+    amqp::{CacheSettings, ClientSettings, MessagingSettings},
     chosen::full_name,
     coap::{self, CoapSettings},
     limits::{self, LimitSettings},
     service::{
         AppSettings, HealthSettings, HttpSettings, LogSettings, OtlpSettings, SamplerSettings,
     },
+    tls::TlsSettings,
 };
 
 /// Settings whose names begin alike.
@@ -25,15 +26,23 @@ pub struct Group {
 pub const GROUPS: &[Group] = &[
     group(coap::PREFIX, CoapSettings::TABLE),
     group("hono.messaging", ClientSettings::TABLE),
+    group("hono.messaging", TlsSettings::TABLE),
+    group("hono.messaging", MessagingSettings::TABLE),
     group("hono.command", ClientSettings::TABLE),
+    group("hono.command", TlsSettings::TABLE),
     group("hono.tenant", ClientSettings::TABLE),
+    group("hono.tenant", TlsSettings::TABLE),
     group("hono.tenant", CacheSettings::TABLE),
     group("hono.registration", ClientSettings::TABLE),
+    group("hono.registration", TlsSettings::TABLE),
     group("hono.registration", CacheSettings::TABLE),
     group("hono.credentials", ClientSettings::TABLE),
+    group("hono.credentials", TlsSettings::TABLE),
     group("hono.credentials", CacheSettings::TABLE),
     group("hono.commandRouter", ClientSettings::TABLE),
+    group("hono.commandRouter", TlsSettings::TABLE),
     group(limits::PREFIX, LimitSettings::TABLE),
+    group(limits::PREFIX, TlsSettings::TABLE),
     group("hono.app", AppSettings::TABLE),
     group("quarkus.http", HttpSettings::TABLE),
     group("quarkus.smallrye-health", HealthSettings::TABLE),
@@ -73,31 +82,48 @@ pub(super) fn underscored(name: &str) -> String {
 
 /// Why a setting of the reference means nothing here; none if it is no such setting.
 pub(super) fn meaningless(name: &str) -> Option<&'static str> {
-    find_meaningless(name, |known| known.to_owned())
+    let fits = |known: &str| match known.strip_suffix('*') {
+        Some(family) => name.starts_with(family),
+        None => name == known,
+    };
+    every_meaningless()
+        .find(|(known, _)| fits(known))
+        .map(|(_, why)| why)
 }
 
 /// As [`meaningless`], by the environment variable.
 pub(super) fn meaningless_variable(name: &str) -> Option<&'static str> {
-    find_meaningless(name, variable)
-}
-
-fn find_meaningless(name: &str, spell: impl Fn(&str) -> String) -> Option<&'static str> {
     let fits = |known: &str| match known.strip_suffix('*') {
-        Some(family) => name.starts_with(&spell(family)),
-        None => name == spell(known),
+        Some(family) => name.starts_with(&variable(family)),
+        None => name == variable(known),
     };
-    MEANINGLESS
-        .iter()
+    every_meaningless()
         .find(|(known, _)| fits(known))
-        .map(|(_, why)| *why)
+        .map(|(_, why)| why)
 }
 
 /// The settings without meaning that do not stand for a family.
-pub(super) fn meaningless_names() -> impl Iterator<Item = &'static str> {
-    MEANINGLESS
-        .iter()
-        .map(|(name, _)| *name)
+pub(super) fn meaningless_names() -> impl Iterator<Item = String> {
+    every_meaningless()
+        .map(|(name, _)| name)
         .filter(|name| !name.ends_with('*'))
+}
+
+fn every_meaningless() -> impl Iterator<Item = (String, &'static str)> {
+    let clients = GROUPS
+        .iter()
+        .map(|group| group.prefix)
+        .filter(|prefix| prefix.starts_with("hono.") && *prefix != coap::PREFIX);
+    let of_clients = clients.flat_map(|prefix| {
+        MEANINGLESS_OF_CLIENTS
+            .iter()
+            .map(move |(key, why)| (full_name(prefix, key), *why))
+    });
+    of_clients.chain(
+        MEANINGLESS
+            .iter()
+            .map(|(name, why)| ((*name).to_owned(), *why)),
+    )
 }
 
 const THREADS: &str = "one task serves each request, on as many threads as there are processors";
@@ -105,7 +131,22 @@ const CALIFORNIUM: &str =
     "property files of Californium are not read; every limit has a setting of its own";
 const DTLS_ONLY: &str = "has no effect on DTLS, as in the reference";
 const NOT_USED: &str = "has no effect in the CoAP adapter of the reference either";
+const PEM_ONLY: &str = "keys and certificates are read as PEM, which has no password";
 const AMQP_ONLY: &str = "messages travel by AMQP 1.0 only";
+
+/// What each AMQP client and Prometheus have.
+const MEANINGLESS_OF_CLIENTS: &[(&str, &str)] = &[
+    ("keyStorePassword", PEM_ONLY),
+    ("trustStorePassword", PEM_ONLY),
+    (
+        "serverRole",
+        "connections are named by what they are for, as is the default",
+    ),
+    (
+        "useLegacyTraceContextFormat",
+        "is read for `hono.messaging` only: other messages carry no trace context",
+    ),
+];
 
 /// A star stands for anything.
 const MEANINGLESS: &[(&str, &str)] = &[

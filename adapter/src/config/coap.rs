@@ -70,7 +70,7 @@ impl CoapConfig {
             chosen.refuse(
                 PREFIX,
                 &["keyPath", "certPath"],
-                "one of the two is set; a key and its certificate are needed",
+                "one of `keyPath` and `certPath` is set; a key and its certificate are needed",
             );
         }
         let endpoints = match ports::resolve(&settings.wanted()) {

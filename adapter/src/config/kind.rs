@@ -38,8 +38,6 @@ pub enum Kind {
     Text,
     /// A text that is never shown.
     Password,
-    /// As [`Kind::Password`], and `file:` followed by a path means what stands in that file.
-    StorePassword,
     /// The path of a file.
     Path,
     /// A regular expression.
@@ -85,7 +83,6 @@ impl Kind {
             Self::Iso8601 => duration(trimmed).map(Value::Duration),
             Self::Text => Some(Value::Text(text.to_owned())),
             Self::Password => Some(Value::Secret(Secret::new(text.to_owned()))),
-            Self::StorePassword => return store_password(text),
             Self::Path => Some(Value::Path(PathBuf::from(text))),
             Self::Regex => {
                 return Regex::new(text)
@@ -115,9 +112,6 @@ impl Kind {
             Self::Iso8601 => "a duration such as `PT2H30M`, `90s` or `0s`".into(),
             Self::Text => "a text".into(),
             Self::Password => "a password".into(),
-            Self::StorePassword => {
-                "a password, or `file:` and the path of a file that holds it".into()
-            }
             Self::Path => "the path of a file".into(),
             Self::Regex => "a regular expression".into(),
             Self::Address => "an IP address such as `127.0.0.1` or `0.0.0.0`".into(),
@@ -129,7 +123,7 @@ impl Kind {
     /// Whether what is written must not be shown.
     #[must_use]
     pub const fn is_secret(self) -> bool {
-        matches!(self, Self::Password | Self::StorePassword)
+        matches!(self, Self::Password)
     }
 }
 
@@ -177,18 +171,6 @@ fn list(text: &str) -> Vec<String> {
         .filter(|item| !item.is_empty())
         .map(str::to_owned)
         .collect()
-}
-
-fn store_password(text: &str) -> Result<Value, String> {
-    let Some(path) = text.strip_prefix("file:") else {
-        return Ok(Value::Secret(Secret::new(text.to_owned())));
-    };
-    match std::fs::read_to_string(path) {
-        Ok(held) => Ok(Value::Secret(Secret::new(
-            held.lines().next().unwrap_or_default().to_owned(),
-        ))),
-        Err(error) => Err(format!("`file:` and a readable file; `{path}`: {error}")),
-    }
 }
 
 /// A duration as ISO 8601 has it (`P1DT2H30M5.5S`). As in the reference, a bare number counts seconds, `PT` may be omitted, and

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Secret, chosen::Chosen, kind::Kind, properties, setting::settings};
+use downstream::{TlsConfig, UserCredentials};
+
+use super::{Secret, chosen::Chosen, kind::Kind, properties, setting::settings, tls};
 
 /// The Prometheus server that knows how much a tenant has sent.
 #[derive(Debug, Clone)]
@@ -23,53 +25,14 @@ pub struct ResourceLimitsConfig {
     /// How long to wait for an answer; none for ever.
     pub query_timeout: Option<Duration>,
     /// User and password for Basic authentication.
-    pub credentials: Option<(String, Secret)>,
-    /// Whether to speak TLS, and by what.
+    pub credentials: Option<UserCredentials>,
+    /// TLS, if it is spoken.
     pub tls: Option<TlsConfig>,
-}
-
-/// TLS towards a server.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct TlsConfig {
-    /// Who is trusted; none trusts whom the platform trusts.
-    pub trust_store: Option<PathBuf>,
-    /// Password of the trust store.
-    pub trust_store_password: Option<Secret>,
-    /// Format of the trust store, if its name does not tell.
-    pub trust_store_format: Option<String>,
-    /// The own private key.
-    pub key: Option<PathBuf>,
-    /// The own certificate chain.
-    pub certificate: Option<PathBuf>,
-    /// A store that holds both.
-    pub key_store: Option<PathBuf>,
-    /// Its password.
-    pub key_store_password: Option<Secret>,
-    /// Whether the server's name must be that of its certificate.
-    pub verify_host_name: bool,
-    /// The versions that are spoken.
-    pub protocols: Vec<String>,
-    /// The cipher suites that are spoken; all safe ones if empty.
-    pub cipher_suites: Vec<String>,
 }
 
 pub(super) fn from_chosen(chosen: &mut Chosen) -> Option<ResourceLimitsConfig> {
     let settings = LimitSettings::take(chosen, PREFIX);
     let host = settings.host?;
-    let tls = settings.tls_enabled || settings.trust_store_path.is_some();
-    let tls = tls.then(|| TlsConfig {
-        trust_store: settings.trust_store_path,
-        trust_store_password: settings.trust_store_password,
-        trust_store_format: settings.trust_store_format,
-        key: settings.key_path,
-        certificate: settings.cert_path,
-        key_store: settings.key_store_path,
-        key_store_password: settings.key_store_password,
-        verify_host_name: settings.hostname_verification_required,
-        protocols: settings.secure_protocols,
-        cipher_suites: Vec::new(),
-    });
     Some(ResourceLimitsConfig {
         host,
         port: settings.port,
@@ -90,7 +53,7 @@ pub(super) fn from_chosen(chosen: &mut Chosen) -> Option<ResourceLimitsConfig> {
                 settings.credentials_path,
             ),
         ),
-        tls,
+        tls: tls::tls(chosen, PREFIX),
     })
 }
 
@@ -127,25 +90,5 @@ settings! {
         password: Option<Secret> = Kind::Password, "password", None;
         /// Property file with `username` and `password`.
         credentials_path: Option<PathBuf> = Kind::Path, "credentialsPath", None;
-        /// Whether to speak TLS and trust whom the platform trusts.
-        tls_enabled: bool = Kind::Flag, "tlsEnabled", Some("false");
-        /// Who is trusted; it enables TLS.
-        trust_store_path: Option<PathBuf> = Kind::Path, "trustStorePath", None;
-        /// Password of the trust store.
-        trust_store_password: Option<Secret> = Kind::StorePassword, "trustStorePassword", None;
-        /// Format of the trust store, if its name does not end in `.pem`, `.p12` or `.jks`.
-        trust_store_format: Option<String> = Kind::Text, "trustStoreFormat", None;
-        /// The own private key, PKCS#8 PEM.
-        key_path: Option<PathBuf> = Kind::Path, "keyPath", None;
-        /// The own certificate chain, PEM.
-        cert_path: Option<PathBuf> = Kind::Path, "certPath", None;
-        /// A store with both.
-        key_store_path: Option<PathBuf> = Kind::Path, "keyStorePath", None;
-        /// Its password.
-        key_store_password: Option<Secret> = Kind::StorePassword, "keyStorePassword", None;
-        /// Whether the server's name must be that of its certificate.
-        hostname_verification_required: bool = Kind::Flag, "hostnameVerificationRequired", Some("true");
-        /// Versions of TLS that are spoken.
-        secure_protocols: Vec<String> = Kind::List, "secureProtocols", Some("TLSv1.2,TLSv1.3");
     }
 }

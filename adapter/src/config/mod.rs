@@ -11,7 +11,6 @@
 //! ```
 
 mod origin;
-mod secret;
 mod kind;
 mod setting;
 mod catalogue;
@@ -24,21 +23,23 @@ mod memory;
 mod properties;
 mod coap;
 mod amqp;
+mod tls;
 mod limits;
 mod service;
 mod effective;
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
+use downstream::{ConnectionConfig, Secret};
+use registry_client::CacheConfig;
+
 pub use self::{
-    amqp::{AmqpConfig, CacheConfig},
     catalogue::{GROUPS, Group, variable},
     coap::{CoapConfig, KeyAndCertificate},
     effective::Effective,
     kind::Kind,
-    limits::{ResourceLimitsConfig, TlsConfig},
+    limits::ResourceLimitsConfig,
     origin::{Origin, Problem},
-    secret::Secret,
     service::{HealthConfig, Level, LogConfig, METRICS_PATH, TracingConfig},
     setting::Setting,
 };
@@ -50,23 +51,25 @@ use self::{
 };
 
 /// Everything that can be set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
     /// What devices meet.
     pub coap: CoapConfig,
     /// Where telemetry, events and command responses go; none if no host is set.
-    pub messaging: Option<AmqpConfig>,
+    pub messaging: Option<ConnectionConfig>,
     /// Where commands come from; none if no host is set.
-    pub command: Option<AmqpConfig>,
+    pub command: Option<ConnectionConfig>,
+    /// Whether messages carry the trace context as the reference's older versions do.
+    pub legacy_trace_context: bool,
     /// Who knows the tenants; set if the configuration was loaded.
-    pub tenant: Option<AmqpConfig>,
+    pub tenant: Option<ConnectionConfig>,
     /// Who knows the devices; set if the configuration was loaded.
-    pub registration: Option<AmqpConfig>,
+    pub registration: Option<ConnectionConfig>,
     /// Who knows the devices' keys; set if the configuration was loaded and there is a DTLS endpoint.
-    pub credentials: Option<AmqpConfig>,
+    pub credentials: Option<ConnectionConfig>,
     /// Who knows where devices wait for commands; set if the configuration was loaded.
-    pub command_router: Option<AmqpConfig>,
+    pub command_router: Option<ConnectionConfig>,
     /// What is kept of the tenants.
     pub tenant_cache: CacheConfig,
     /// What is kept of the devices.
@@ -107,6 +110,34 @@ impl fmt::Display for Ignored {
     }
 }
 
+/// The defaults of every setting: no endpoint and no client, for these must be named.
+impl Default for Config {
+    fn default() -> Self {
+        let chosen = &mut Chosen::default();
+        Self {
+            coap: CoapConfig::default(),
+            messaging: None,
+            command: None,
+            legacy_trace_context: amqp::uses_legacy_trace_context(chosen),
+            tenant: None,
+            registration: None,
+            credentials: None,
+            command_router: None,
+            tenant_cache: amqp::cache(chosen, "hono.tenant"),
+            registration_cache: amqp::cache(chosen, "hono.registration"),
+            credentials_cache: amqp::cache(chosen, "hono.credentials"),
+            resource_limits: None,
+            health: HealthConfig::from_chosen(chosen),
+            log: LogConfig::from_chosen(chosen),
+            tracing: TracingConfig::from_chosen(chosen),
+            max_instances: AppSettings::take(chosen, "hono.app").max_instances,
+            ignored: Vec::new(),
+            warnings: Vec::new(),
+            effective: effective::all(chosen),
+        }
+    }
+}
+
 impl Config {
     /// Reads the file, if there is one, and the environment over it.
     ///
@@ -134,10 +165,15 @@ impl Config {
         if let Some(path) = file {
             match std::fs::read_to_string(path) {
                 Ok(text) => (written, chosen.problems) = file::read(path, &text),
-                Err(error) => chosen.problems.push(Problem::missing(format!(
-                    "the file {} cannot be read: {error}",
-                    path.display()
-                ))),
+                Err(error) => {
+                    let origin = Origin::File {
+                        path: path.to_owned(),
+                        line: 0,
+                    };
+                    chosen
+                        .problems
+                        .push(Problem::new(origin, format!("cannot be read: {error}")));
+                }
             }
         }
         let Variables {
@@ -162,19 +198,17 @@ impl Config {
     /// Finds the row of everything that is written.
     fn choose(&mut self, all: Vec<Written>, chosen: &mut Chosen) {
         let rows: BTreeMap<String, &Setting> = catalogue::all().collect();
+        let meaningless: Vec<String> = catalogue::meaningless_names().collect();
         let mut categories = Vec::new();
         for written in all {
             if let Some(setting) = rows.get(&written.name) {
                 chosen.write(setting, written);
             } else if written.name.starts_with("quarkus.log.category.") {
                 categories.push(written);
-            } else if catalogue::meaningless_names().any(|name| name == written.name) {
+            } else if meaningless.contains(&written.name) {
                 self.ignore(written.name);
             } else {
-                let known = rows
-                    .keys()
-                    .map(String::as_str)
-                    .chain(catalogue::meaningless_names().map(|name| -> &str { name }));
+                let known = rows.keys().chain(&meaningless).map(String::as_str);
                 match closest(&written.name, known) {
                     None if catalogue::meaningless(&written.name).is_some() => {
                         self.ignore(written.name);
@@ -210,6 +244,7 @@ impl Config {
         self.max_instances = app.max_instances;
         self.coap = CoapConfig::from_chosen(chosen);
         self.messaging = amqp::client(chosen, "hono.messaging");
+        self.legacy_trace_context = amqp::uses_legacy_trace_context(chosen);
         self.command = amqp::client(chosen, "hono.command");
         self.tenant = amqp::client(chosen, "hono.tenant");
         self.registration = amqp::client(chosen, "hono.registration");
@@ -221,15 +256,17 @@ impl Config {
         self.resource_limits = limits::from_chosen(chosen);
         self.health = HealthConfig::from_chosen(chosen);
         self.tracing = TracingConfig::from_chosen(chosen);
+        self.require_hosts(chosen);
         if app.amqp_messaging_disabled {
             (self.messaging, self.command) = (None, None);
+        } else {
+            self.miss_hosts();
         }
-        self.require_hosts(chosen);
         self.effective = effective::all(chosen);
     }
 
-    /// Without these no request can be served (spec: configuration §2); without the others some can.
-    fn require_hosts(&mut self, chosen: &mut Chosen) {
+    /// Without these no request can be served (spec: configuration §2).
+    fn require_hosts(&self, chosen: &mut Chosen) {
         let keys = self.coap.secure.is_some();
         for (prefix, client, needed) in [
             ("hono.tenant", &self.tenant, true),
@@ -247,6 +284,10 @@ impl Config {
                 );
             }
         }
+    }
+
+    /// Without these some requests can be served.
+    fn miss_hosts(&mut self) {
         for (prefix, client, effect) in [
             (
                 "hono.messaging",

@@ -12,7 +12,7 @@ pub enum Origin {
     File {
         /// The file.
         path: PathBuf,
-        /// Counted from 1.
+        /// Counted from 1; 0 is the file as a whole.
         line: usize,
     },
     /// An environment variable.
@@ -23,6 +23,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => formatter.write_str("default"),
+            Self::File { path, line: 0 } => write!(formatter, "{}", path.display()),
             Self::File { path, line } => write!(formatter, "{}:{line}", path.display()),
             Self::Variable(name) => formatter.write_str(name),
         }

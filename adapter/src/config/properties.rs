@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use downstream::UserCredentials;
+
 use super::{Origin, Problem, Secret, chosen::Chosen};
 
 /// User and password: the settings first, then what the file of credentials says.
@@ -12,7 +14,7 @@ pub(super) fn credentials(
     chosen: &mut Chosen,
     prefix: &str,
     (username, password, file): (Option<String>, Option<Secret>, Option<PathBuf>),
-) -> Option<(String, Secret)> {
+) -> Option<UserCredentials> {
     let (mut username, mut password) = (username, password);
     if let Some(path) = file.filter(|_| username.is_none() || password.is_none()) {
         match fs::read_to_string(&path) {
@@ -41,7 +43,8 @@ pub(super) fn credentials(
             "one of `username` and `password` is set; both are needed",
         );
     }
-    username.zip(password)
+    let (username, password) = username.zip(password)?;
+    Some(UserCredentials { username, password })
 }
 
 fn incomplete(path: &Path, username: bool, password: bool) -> Option<Problem> {
@@ -53,7 +56,7 @@ fn incomplete(path: &Path, username: bool, password: bool) -> Option<Problem> {
     };
     let origin = Origin::File {
         path: path.to_owned(),
-        line: 1,
+        line: 0,
     };
     Some(Problem::new(
         origin,

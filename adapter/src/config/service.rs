@@ -58,7 +58,8 @@ impl HealthConfig {
                 let text = format!(
                     "the path `{path}` should hold letters, digits, `/`, `-`, `_`, `.` and `~` only"
                 );
-                chosen.refuse(HEALTH, &[key], text);
+                chosen.refuse(HEALTH, &[key, "root-path"], text);
+                break;
             }
             if let Some(other) = seen.insert(path, key) {
                 let text =

@@ -67,7 +67,7 @@ fn nearly<'s>(name: &str, spellings: &'s BTreeMap<String, &str>) -> Option<&'s s
     let ours = ["HONO_", "QUARKUS_", "OTEL_"]
         .iter()
         .any(|prefix| name.to_ascii_uppercase().starts_with(prefix));
-    let meaningless = catalogue::meaningless_names().any(|known| variable(known) == name);
+    let meaningless = catalogue::meaningless_names().any(|known| variable(&known) == name);
     let upper = spellings
         .keys()
         .map(String::as_str)

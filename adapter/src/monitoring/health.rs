@@ -296,9 +296,10 @@ mod tests {
     }
 
     fn on_any_port() -> HealthConfig {
-        let mut config = HealthConfig::default();
-        config.address = SocketAddr::from(([127, 0, 0, 1], 0));
-        config
+        HealthConfig {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            ..HealthConfig::default()
+        }
     }
 
     async fn get(address: SocketAddr, path: &str) -> (String, String) {

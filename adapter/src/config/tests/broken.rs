@@ -1,0 +1,152 @@
+//! Broken configurations: every mistake is told at once, with its place and what would be right.
+
+use super::*;
+
+/// What is told of a file, with a short name for it.
+fn mistakes(text: &str, more: &[(&str, &str)]) -> String {
+    let file = File::new(text);
+    let problems = file.load(more).unwrap_err();
+    told(&problems)
+        .join("\n")
+        .replace(file.text(), "application.yml")
+}
+
+#[test]
+fn misspelt_names() {
+    let text = "
+hono:
+  coap:
+    maxPaylodSize: 4096
+    max-connections: 7
+    tiemoutToAck: 500
+  mesaging:
+    host: broker
+  tenant.hosst: registry
+  nonsense: 1
+quarkus:
+  http:
+    prot: 8088
+hono.coap.defaultsenabled: false
+";
+    insta::assert_snapshot!(mistakes(text, &[]));
+}
+
+#[test]
+fn values_of_the_wrong_kind() {
+    let text = "
+hono:
+  coap:
+    authenticationRequired: maybe
+    bindAddress: here
+    idSplitRegex: '[@'
+    maxPayloadSize: 128
+    timeoutToAck: -2
+    tenantIdleTimeout: two hours
+    maxConnections: 1e3
+  tenant:
+    port: 70000
+    requestTimeout: 0
+    responseCacheDefaultTimeout: 0
+  messaging:
+    addressRewriteRule: '['
+quarkus:
+  log:
+    level: LOUD
+    category:
+      adapter:
+        level: QUIET
+";
+    insta::assert_snapshot!(mistakes(
+        text,
+        &[
+            ("QUARKUS_HTTP_PORT", "http"),
+            ("OTEL_TRACES_SAMPLER", "some")
+        ]
+    ));
+}
+
+#[test]
+fn settings_that_do_not_go_together() {
+    let text = "
+hono:
+  coap:
+    port: 5683
+    insecurePortEnabled: true
+    authenticationRequired: false
+    keyPath: key.pem
+  messaging:
+    username: hono
+    trustStorePath: trust.jks
+  command:
+    credentialsPath: /does/not/exist.properties
+  tenant:
+    keyStorePath: client.p12
+    secureProtocols: [TLSv1.1, TLSv1.2]
+  registration:
+    reconnectMinDelay: 100
+    reconnectMaxDelay: 10
+  credentials.certPath: cert.pem
+quarkus.smallrye-health.liveness-path: readiness
+quarkus.smallrye-health.startup-path: /prometheus
+";
+    insta::assert_snapshot!(mistakes(text, &[]));
+}
+
+#[test]
+fn paths_that_cannot_be_served() {
+    let text = "quarkus.smallrye-health.root-path: '/{all}'\n";
+    insta::assert_snapshot!(mistakes(text, &[]));
+}
+
+#[test]
+fn structure_that_is_no_setting() {
+    let text = "
+hono:
+  coap:
+    port: [5684, 5685]
+    port: 5684
+    maxPayloadSize:
+      bytes: 2048
+  coap.port: 5686
+";
+    insta::assert_snapshot!(mistakes(text, &[]));
+}
+
+#[test]
+fn no_yaml() {
+    let text = "
+hono:
+  coap:
+    timeoutToAck: soon
+    port: 5684
+   maxPayloadSize: 4096
+";
+    insta::assert_snapshot!(mistakes(text, &[]));
+    insta::assert_snapshot!(mistakes("- hono\n", &[]));
+    insta::assert_snapshot!(mistakes(
+        "hono: {coap: {port: &port 5684, insecurePort: *port}}\n",
+        &[]
+    ));
+    insta::assert_snapshot!(mistakes(
+        "hono.coap.timeoutToAck: 1\n---\nhono.coap.timeoutToAck: 2\n",
+        &[]
+    ));
+    insta::assert_snapshot!(mistakes(&"{a: ".repeat(1000), &[]));
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let problems =
+        Config::load(Some(Path::new("/does/not/exist.yml")), environment(&[])).unwrap_err();
+    assert_eq!(
+        told(&problems),
+        ["/does/not/exist.yml: cannot be read: No such file or directory (os error 2)"]
+    );
+}
+
+#[test]
+fn secrets_in_broken_files_are_not_told() {
+    let text = "hono:\n  tenant:\n    password: {v3ry: secret}\n    pasword: v3ry-secret\n    keyStorePassword: [v3ry, secret]\n";
+    let told = mistakes(text, &[]);
+    assert!(!told.contains("v3ry-secret"), "{told}");
+}

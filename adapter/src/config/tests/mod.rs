@@ -1,0 +1,341 @@
+//! The configuration, from text to fields.
+
+mod broken;
+mod variables;
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use super::*;
+
+/// The least with which the adapter starts.
+const LEAST: &[(&str, &str)] = &[
+    ("HONO_COAP_PORT", "0"),
+    ("HONO_MESSAGING_HOST", "broker"),
+    ("HONO_COMMAND_HOST", "broker"),
+    ("HONO_TENANT_HOST", "registry"),
+    ("HONO_REGISTRATION_HOST", "registry"),
+    ("HONO_CREDENTIALS_HOST", "registry"),
+    ("HONO_COMMANDROUTER_HOST", "router"),
+];
+
+/// An environment of the least and `more`, which outdoes it.
+fn environment(more: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+    let all: BTreeMap<_, _> = LEAST.iter().chain(more).copied().collect();
+    all.into_iter()
+        .map(|(name, text)| (name.to_owned(), text.to_owned()))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn load(more: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+    Config::load(None, environment(more))
+}
+
+/// A file of this test's own, gone when it ends.
+struct File(PathBuf);
+
+impl File {
+    fn new(text: &str) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!(
+            "coap-adapter-config-{}-{number}.yml",
+            std::process::id()
+        ));
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn text(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+
+    /// Loads it with the least environment and `more` over it.
+    fn load(&self, more: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+        Config::load(Some(&self.0), environment(more))
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+fn told(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(Problem::to_string).collect()
+}
+
+#[test]
+fn the_least_environment_starts_with_the_defaults() {
+    let config = load(&[]).unwrap();
+    assert_eq!(config.warnings, Vec::<String>::new());
+    assert_eq!(config.ignored, Vec::new());
+    assert_eq!(config.coap.secure.unwrap().to_string(), "127.0.0.1:0");
+    assert_eq!(config.coap.insecure, None);
+    assert_eq!(config.coap.timeout_to_ack, 500);
+    assert_eq!(config.coap.exchange_lifetime, Duration::from_secs(247));
+    assert_eq!(config.coap.tenant_idle_timeout, None);
+    assert_eq!(config.health.address.to_string(), "0.0.0.0:8088");
+    assert_eq!(config.health.readiness, "/readiness");
+    assert_eq!(config.log.level, Level::Info);
+    assert_eq!(config.tenant_cache, CacheConfig::default());
+    assert!(config.legacy_trace_context);
+}
+
+#[test]
+fn nested_and_dotted_names_say_the_same() {
+    let nested =
+        File::new("hono:\n  coap:\n    maxPayloadSize: 4096\n  messaging: {host: other}\n");
+    let dotted = File::new("hono.coap.maxPayloadSize: 4096\nhono:\n  messaging.host: other\n");
+    for file in [nested, dotted] {
+        let config = Config::load(
+            Some(&file.0),
+            environment(&[]).filter(|(name, _)| name != "HONO_MESSAGING_HOST"),
+        )
+        .unwrap();
+        assert_eq!(config.coap.max_payload_size, 4096);
+        assert_eq!(config.messaging.unwrap().host, "other");
+    }
+}
+
+#[test]
+fn the_environment_outdoes_the_file_and_the_file_the_default() {
+    let file = File::new("hono:\n  coap:\n    maxPayloadSize: 4096\n    timeoutToAck: 7\n");
+    let config = file
+        .load(&[
+            ("HONO_COAP_TIMEOUTTOACK", "8"),
+            ("HONO_COAP_MAXPAYLOADSIZE", ""),
+        ])
+        .unwrap();
+    assert_eq!(
+        (config.coap.max_payload_size, config.coap.timeout_to_ack),
+        (4096, 8)
+    );
+    let origin = |name: &str| {
+        let found = config
+            .effective
+            .iter()
+            .find(|effective| effective.name == name)
+            .unwrap();
+        (found.value.clone().unwrap(), found.origin.to_string())
+    };
+    assert_eq!(
+        origin("hono.coap.maxPayloadSize"),
+        ("4096".into(), format!("{}:3", file.text()))
+    );
+    assert_eq!(
+        origin("hono.coap.timeoutToAck"),
+        ("8".into(), "HONO_COAP_TIMEOUTTOACK".into())
+    );
+    assert_eq!(
+        origin("hono.coap.exchangeLifetime"),
+        ("247000".into(), "default".into())
+    );
+}
+
+#[test]
+fn a_mistake_in_the_file_is_told_though_a_variable_outdoes_it() {
+    let file = File::new("hono.coap.timeoutToAck: soon\n");
+    assert_eq!(
+        told(&file.load(&[("HONO_COAP_TIMEOUTTOACK", "8")]).unwrap_err()),
+        [format!(
+            "{}:1: `hono.coap.timeoutToAck` is `soon`, but should be a whole number from -1 to 2147483647 ms",
+            file.text()
+        )]
+    );
+}
+
+#[test]
+fn a_property_is_found_by_its_own_name_and_both_forms_with_underscores() {
+    for name in [
+        "hono.coap.maxPayloadSize",
+        "hono_coap_maxPayloadSize",
+        "HONO_COAP_MAXPAYLOADSIZE",
+    ] {
+        assert_eq!(
+            load(&[(name, "4096")]).unwrap().coap.max_payload_size,
+            4096,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn variables_that_are_nearly_known_are_told_and_others_are_not() {
+    let config = load(&[
+        ("HONO_COAP_MAXPAYLODSIZE", "1"),
+        ("HONO_COAP_PRT", "1"),
+        ("HONO_COAP_SERVICE_HOST", "10.0.0.1"),
+        ("HONO_COAP_PORT_5684_UDP", "udp://10.0.0.1:5684"),
+        ("HONOR", "x"),
+        ("PATH", "x"),
+    ]);
+    assert_eq!(
+        config.unwrap().warnings,
+        [
+            "HONO_COAP_MAXPAYLODSIZE is not known and has no effect; did you mean HONO_COAP_MAXPAYLOADSIZE?",
+            "HONO_COAP_PRT is not known and has no effect; did you mean HONO_COAP_PORT?",
+        ]
+    );
+}
+
+#[test]
+fn a_port_that_kubernetes_sets_is_told_with_its_remedy() {
+    assert_eq!(
+        told(&load(&[("HONO_COAP_PORT", "udp://10.0.0.1:5684")]).unwrap_err()),
+        [
+            "HONO_COAP_PORT: `hono.coap.port` is `udp://10.0.0.1:5684`, but should be a whole number from -1 to 65535; Kubernetes sets this \
+          for a service of that name: set `enableServiceLinks: false` in the pod"
+        ]
+    );
+}
+
+#[test]
+fn what_means_nothing_here_is_accepted_and_named() {
+    let file = File::new(
+        "hono:\n  coap:\n    dtlsThreads: 4\n    networkConfig: /etc/net.properties\n  kafka:\n    commonClientConfig: {a.b: c}\nquarkus:\n  vertx: {prefer-native-transport: true}\n  log:\n    category:\n      \"org.eclipse.hono\":\n        level: DEBUG\n",
+    );
+    let config = file
+        .load(&[
+            ("HONO_COAP_MAPPERENDPOINTS_X_HOST", "h"),
+            ("QUARKUS_VERTX_PREFER_NATIVE_TRANSPORT", "true"),
+        ])
+        .unwrap();
+    let names: Vec<_> = config
+        .ignored
+        .iter()
+        .map(|ignored| ignored.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "HONO_COAP_MAPPERENDPOINTS_X_HOST",
+            "QUARKUS_VERTX_PREFER_NATIVE_TRANSPORT",
+            "hono.coap.dtlsThreads",
+            "hono.coap.networkConfig",
+            "hono.kafka.commonClientConfig.a.b",
+            "quarkus.vertx.prefer-native-transport",
+            "quarkus.log.category.org.eclipse.hono.level",
+        ]
+    );
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn categories_of_our_crates_have_levels() {
+    let file = File::new(
+        "quarkus:\n  log:\n    level: WARN\n    category:\n      adapter.serve: {level: trace}\n",
+    );
+    let log = file
+        .load(&[("QUARKUS_LOG_CATEGORY__DTLS_SERVER__LEVEL", "FINE")])
+        .unwrap()
+        .log;
+    assert_eq!(log.level, Level::Warn);
+    let categories: Vec<_> = log
+        .categories
+        .iter()
+        .map(|(name, level)| (name.as_str(), *level))
+        .collect();
+    assert_eq!(
+        categories,
+        [
+            ("adapter::serve", Level::Trace),
+            ("dtls_server", Level::Debug)
+        ]
+    );
+}
+
+#[test]
+fn services_that_every_request_needs_must_be_named() {
+    let problems = Config::load(None, std::iter::empty()).unwrap_err();
+    insta::assert_snapshot!(told(&problems).join("\n"));
+}
+
+#[test]
+fn what_only_some_requests_need_may_be_missing() {
+    let config = load(&[("HONO_MESSAGING_HOST", ""), ("HONO_COMMAND_HOST", "")]).unwrap();
+    assert!(config.messaging.is_none() && config.command.is_none());
+    assert_eq!(config.warnings.len(), 2);
+    let disabled = load(&[("HONO_APP_AMQPMESSAGINGDISABLED", "true")]).unwrap();
+    assert!(disabled.messaging.is_none() && disabled.command.is_none());
+    let open = load(&[
+        ("HONO_COAP_PORT", ""),
+        ("HONO_COAP_INSECUREPORTENABLED", "true"),
+        ("HONO_COAP_AUTHENTICATIONREQUIRED", "false"),
+        ("HONO_CREDENTIALS_HOST", ""),
+    ])
+    .unwrap();
+    assert_eq!(open.coap.insecure.unwrap().to_string(), "127.0.0.1:5683");
+    assert!(open.credentials.is_none());
+}
+
+#[test]
+fn secrets_are_nowhere_to_be_seen() {
+    let credentials = File::new("username=user\npassword=v3ry-secret-file\n");
+    let config = load(&[
+        ("HONO_TENANT_USERNAME", "user"),
+        ("HONO_TENANT_PASSWORD", "v3ry-secret"),
+        ("HONO_REGISTRATION_CREDENTIALSPATH", credentials.text()),
+    ])
+    .unwrap();
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("v3ry-secret"), "{shown}");
+    let masked = config
+        .effective
+        .iter()
+        .filter(|effective| effective.value.as_deref() == Some("***"));
+    assert_eq!(masked.count(), 1);
+    assert_eq!(
+        config
+            .tenant
+            .unwrap()
+            .credentials
+            .unwrap()
+            .password
+            .reveal(),
+        "v3ry-secret"
+    );
+    let held = config.registration.unwrap().credentials.unwrap();
+    assert_eq!(
+        (held.username.as_str(), held.password.reveal()),
+        ("user", "v3ry-secret-file")
+    );
+}
+
+#[test]
+fn durations_are_read_as_the_reference_reads_them() {
+    for (text, seconds) in [
+        ("PT0S", 0.0),
+        ("2h", 7200.0),
+        ("PT2H30M", 9000.0),
+        ("P1DT1M", 86_460.0),
+        ("90", 90.0),
+        ("pt1.5s", 1.5),
+        ("250ms", 0.25),
+    ] {
+        let idle = load(&[("HONO_COAP_TENANTIDLETIMEOUT", text)])
+            .unwrap()
+            .coap
+            .tenant_idle_timeout;
+        assert_eq!(idle.unwrap_or_default().as_secs_f64(), seconds, "{text}");
+    }
+    for text in [
+        "PT",
+        "P",
+        "2",
+        "2x",
+        "h",
+        "-1s",
+        "1.2.3s",
+        "99999999999999999999h",
+    ] {
+        let result = load(&[("HONO_COAP_TENANTIDLETIMEOUT", text)]);
+        assert_eq!(result.is_ok(), text == "2", "{text}");
+    }
+}
