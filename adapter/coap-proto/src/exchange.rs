@@ -28,7 +28,7 @@ pub(crate) struct Exchange<P> {
     /// Of a request the caller has yet to answer: how to answer in blocks.
     pub(crate) asked: Option<Asked>,
     pub(crate) received: Instant,
-    /// When [`Timer::Forget`](crate::timer::Timer::Forget) counts for it; earlier ones are outdated.
+    /// The deadline of its [`Timer::Forget`](crate::timer::Timer::Forget).
     pub(crate) forget_at: Instant,
     pub(crate) state: State,
 }

@@ -14,7 +14,7 @@ pub(crate) struct Retransmission {
     /// How often it was sent again.
     retransmitted: u32,
     timeout: Duration,
-    /// When [`Timer::Retransmit`](crate::timer::Timer::Retransmit) counts for it; others are outdated.
+    /// The deadline of its [`Timer::Retransmit`](crate::timer::Timer::Retransmit).
     pub(crate) due: Instant,
 }
 

@@ -1,24 +1,22 @@
 //! Deadlines of all exchanges, made for very many of them.
 //!
-//! Lifetimes are constant, so that a queue keeps them in order; retransmissions are few and go to a heap. A deadline that no
-//! longer counts is not searched for but passed over when its turn comes, and swept out when such make up half of the table.
+//! Each exchange has at most one deadline for a timer and takes it out when it no longer counts, so that there are never more
+//! deadlines than exchanges and no call has to clear up what others left.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::exchange::ExchangeId;
-use crate::request::Reliability;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Timer {
     /// When to send a separate response again because no ACK came.
     Retransmit,
     /// When to forget an exchange, so that its message ids may be used anew (`EXCHANGE_LIFETIME`, `NON_LIFETIME`).
-    Forget(Reliability),
+    Forget,
 }
 
-/// One entry; it counts as long as its exchange still has this deadline for the timer.
+/// When a timer of an exchange runs out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline {
     pub(crate) at: Instant,
@@ -27,117 +25,67 @@ pub(crate) struct Deadline {
 
 #[derive(Debug)]
 pub(crate) struct Timers {
-    retransmit: BinaryHeap<Reverse<Deadline>>,
-    forget_confirmable: VecDeque<Deadline>,
-    forget_non_confirmable: VecDeque<Deadline>,
-    /// At how many entries in all to sweep next.
-    sweep_at: usize,
+    retransmit: BTreeSet<Deadline>,
+    forget: BTreeSet<Deadline>,
 }
 
 impl Timers {
     pub(crate) const fn new() -> Self {
         Self {
-            retransmit: BinaryHeap::new(),
-            forget_confirmable: VecDeque::new(),
-            forget_non_confirmable: VecDeque::new(),
-            sweep_at: SMALLEST_SWEEP,
+            retransmit: BTreeSet::new(),
+            forget: BTreeSet::new(),
         }
     }
 
     pub(crate) fn start(&mut self, timer: Timer, deadline: Deadline) {
-        match timer {
-            Timer::Retransmit => self.retransmit.push(Reverse(deadline)),
-            Timer::Forget(reliability) => self.queue_mut(reliability).push_back(deadline),
-        }
+        self.deadlines_mut(timer).insert(deadline);
+    }
+
+    pub(crate) fn stop(&mut self, timer: Timer, deadline: Deadline) {
+        self.deadlines_mut(timer).remove(&deadline);
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
         TIMERS
             .into_iter()
-            .filter_map(|timer| self.first(timer))
+            .filter_map(|timer| self.deadlines(timer).first())
             .map(|deadline| deadline.at)
             .min()
     }
 
-    /// Takes a deadline that has come, whether it counts or not.
+    /// Takes a deadline that has come.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Timer, Deadline)> {
         let timer = TIMERS.into_iter().find(|timer| {
-            self.first(*timer)
+            self.deadlines(*timer)
+                .first()
                 .is_some_and(|deadline| deadline.at <= now)
         })?;
-        self.pop(timer).map(|deadline| (timer, deadline))
+        let deadline = self.deadlines_mut(timer).pop_first();
+        deadline.map(|deadline| (timer, deadline))
     }
 
-    /// Drops deadlines that do not count: those next in turn at once, the others now and then.
-    pub(crate) fn prune(&mut self, counts: impl Fn(Timer, Deadline) -> bool) {
-        for timer in TIMERS {
-            while self
-                .first(timer)
-                .is_some_and(|deadline| !counts(timer, deadline))
-            {
-                self.pop(timer);
-            }
-        }
-        if self.len() >= self.sweep_at {
-            self.retransmit
-                .retain(|Reverse(deadline)| counts(Timer::Retransmit, *deadline));
-            for reliability in [Reliability::Confirmable, Reliability::NonConfirmable] {
-                self.queue_mut(reliability)
-                    .retain(|deadline| counts(Timer::Forget(reliability), *deadline));
-            }
-            self.sweep_at = self.len().saturating_mul(2).max(SMALLEST_SWEEP);
-        }
-    }
-
-    /// The lifetimes that end first, in no order between confirmable and not.
+    /// The exchanges whose lifetimes end first.
     pub(crate) fn oldest(&self, limit: usize) -> impl Iterator<Item = ExchangeId> {
-        let confirmable = self.forget_confirmable.iter().take(limit);
-        confirmable
-            .chain(self.forget_non_confirmable.iter().take(limit))
-            .map(|deadline| deadline.exchange)
+        let forget = self.forget.iter().take(limit);
+        forget.map(|deadline| deadline.exchange)
     }
 
-    fn first(&self, timer: Timer) -> Option<Deadline> {
+    const fn deadlines(&self, timer: Timer) -> &BTreeSet<Deadline> {
         match timer {
-            Timer::Retransmit => self.retransmit.peek().map(|Reverse(deadline)| *deadline),
-            Timer::Forget(Reliability::Confirmable) => self.forget_confirmable.front().copied(),
-            Timer::Forget(Reliability::NonConfirmable) => {
-                self.forget_non_confirmable.front().copied()
-            }
+            Timer::Retransmit => &self.retransmit,
+            Timer::Forget => &self.forget,
         }
     }
 
-    fn pop(&mut self, timer: Timer) -> Option<Deadline> {
+    const fn deadlines_mut(&mut self, timer: Timer) -> &mut BTreeSet<Deadline> {
         match timer {
-            Timer::Retransmit => self.retransmit.pop().map(|Reverse(deadline)| deadline),
-            Timer::Forget(reliability) => self.queue_mut(reliability).pop_front(),
+            Timer::Retransmit => &mut self.retransmit,
+            Timer::Forget => &mut self.forget,
         }
-    }
-
-    const fn queue_mut(&mut self, reliability: Reliability) -> &mut VecDeque<Deadline> {
-        match reliability {
-            Reliability::Confirmable => &mut self.forget_confirmable,
-            Reliability::NonConfirmable => &mut self.forget_non_confirmable,
-        }
-    }
-
-    fn len(&self) -> usize {
-        let lifetimes = self
-            .forget_confirmable
-            .len()
-            .saturating_add(self.forget_non_confirmable.len());
-        self.retransmit.len().saturating_add(lifetimes)
     }
 }
 
-const TIMERS: [Timer; 3] = [
-    Timer::Retransmit,
-    Timer::Forget(Reliability::Confirmable),
-    Timer::Forget(Reliability::NonConfirmable),
-];
-
-/// Below this a sweep saves nothing worth it.
-const SMALLEST_SWEEP: usize = 1024;
+const TIMERS: [Timer; 2] = [Timer::Retransmit, Timer::Forget];
 
 #[cfg(test)]
 mod tests {
@@ -146,55 +94,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deadlines_that_no_longer_count_are_swept_out() {
+    fn deadlines_come_due_on_time_whatever_their_kind_and_order() {
         #[expect(
             clippy::disallowed_methods,
             reason = "virtual time must begin somewhere"
         )]
         let start = Instant::now();
+        let deadline = |seconds| Deadline {
+            at: start + Duration::from_secs(seconds),
+            exchange: ExchangeId(seconds),
+        };
         let mut timers = Timers::new();
-        for exchange in 0..100_000 {
-            let at = start + Duration::from_millis(exchange);
-            let exchange = ExchangeId(exchange);
-            timers.start(
-                TIMERS[usize::try_from(exchange.0 % 3).unwrap()],
-                Deadline { at, exchange },
-            );
-            // the first counts and stays at the front, the others are over at once
-            timers.prune(|_, deadline| deadline.exchange.0 < 3);
-            assert!(timers.len() <= SMALLEST_SWEEP);
-        }
+        timers.start(Timer::Forget, deadline(3));
+        timers.start(Timer::Forget, deadline(1));
+        timers.start(Timer::Retransmit, deadline(2));
+        timers.start(Timer::Retransmit, deadline(0));
+        timers.start(Timer::Forget, deadline(4));
+        timers.stop(Timer::Forget, deadline(3));
+        timers.stop(Timer::Retransmit, deadline(4));
         assert_eq!(timers.next(), Some(start));
-    }
-
-    #[test]
-    fn deadlines_come_due_on_time_whatever_their_kind() {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "virtual time must begin somewhere"
-        )]
-        let start = Instant::now();
-        let mut timers = Timers::new();
-        for (exchange, timer) in TIMERS.into_iter().enumerate() {
-            let exchange = ExchangeId(exchange.try_into().unwrap());
-            timers.start(
-                timer,
-                Deadline {
-                    at: start + Duration::from_secs(exchange.0),
-                    exchange,
-                },
-            );
-        }
         assert_eq!(
-            timers.pop_due(start).map(|(timer, _)| timer),
-            Some(Timer::Retransmit)
+            timers.oldest(2).collect::<Vec<_>>(),
+            [ExchangeId(1), ExchangeId(4)]
+        );
+        assert_eq!(
+            timers.pop_due(start),
+            Some((Timer::Retransmit, deadline(0)))
         );
         assert_eq!(timers.pop_due(start), None);
-        let late = start + Duration::from_secs(2);
-        let due: Vec<_> = std::iter::from_fn(|| timers.pop_due(late))
-            .map(|(timer, _)| timer)
-            .collect();
-        assert_eq!(due, TIMERS[1..]);
-        assert_eq!(timers.next(), None);
+        let late = start + Duration::from_secs(3);
+        let due: Vec<_> = std::iter::from_fn(|| timers.pop_due(late)).collect();
+        assert_eq!(
+            due,
+            [
+                (Timer::Retransmit, deadline(2)),
+                (Timer::Forget, deadline(1))
+            ]
+        );
+        assert_eq!(timers.next(), Some(deadline(4).at));
     }
 }

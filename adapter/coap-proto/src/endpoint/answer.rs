@@ -136,8 +136,11 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             return;
         };
         if let State::AwaitAck(response) = &entry.state {
+            let at = response.due;
             let repeat = Some(Arc::clone(&response.message));
             entry.state = State::Done { repeat };
+            self.timers
+                .stop(Timer::Retransmit, Deadline { at, exchange });
         }
         if let Some(peer) = self.peers.get_mut(&entry.peer) {
             peer.acknowledge(exchange);
@@ -164,10 +167,17 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         };
         let at = after(now, self.lifetime(reliability));
         if let Some(entry) = self.exchanges.get_mut(&exchange) {
-            entry.forget_at = at;
+            let before = std::mem::replace(&mut entry.forget_at, at);
+            let timers = &mut self.timers;
+            timers.stop(
+                Timer::Forget,
+                Deadline {
+                    at: before,
+                    exchange,
+                },
+            );
+            timers.start(Timer::Forget, Deadline { at, exchange });
         }
-        self.timers
-            .start(Timer::Forget(reliability), Deadline { at, exchange });
     }
 
     pub(super) fn end_lifetime(&mut self, now: Instant, exchange: ExchangeId) {
@@ -195,7 +205,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
 
     /// Forgets an exchange, and its peer if it was the last.
     pub(super) fn close(&mut self, exchange: ExchangeId) {
-        let Some(entry) = self.exchanges.remove(&exchange) else {
+        let Some(entry) = self.remove(exchange) else {
             return;
         };
         if let Some(peer) = self.peers.get_mut(&entry.peer) {
@@ -204,6 +214,19 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
                 self.peers.remove(&entry.peer);
             }
         }
+    }
+
+    /// Takes an exchange and its deadlines out, not what its peer remembers of it.
+    pub(super) fn remove(&mut self, exchange: ExchangeId) -> Option<Exchange<P>> {
+        let entry = self.exchanges.remove(&exchange)?;
+        let at = entry.forget_at;
+        self.timers.stop(Timer::Forget, Deadline { at, exchange });
+        if let State::AwaitAck(response) = &entry.state {
+            let at = response.due;
+            self.timers
+                .stop(Timer::Retransmit, Deadline { at, exchange });
+        }
+        Some(entry)
     }
 }
 

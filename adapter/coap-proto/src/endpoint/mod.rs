@@ -21,7 +21,7 @@ use crate::reliability::Random;
 use crate::request::{Reliability, Request};
 use crate::response::Response;
 use crate::statistics::{Statistics, count};
-use crate::timer::{Deadline, Timer, Timers};
+use crate::timer::{Timer, Timers};
 
 /// A CoAP server without socket and clock; `P` tells peers apart: an address, or a DTLS association.
 #[derive(Debug)]
@@ -105,7 +105,6 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             Ok(message) => self.handle_message(now, peer, message),
             Err(error) => self.reject_malformed(peer, error),
         }
-        self.prune_timers();
     }
 
     /// Answers a request: piggy-backed, separately if it was acknowledged before, or non-confirmable like the request; in blocks if
@@ -121,7 +120,6 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             Some(way) => self.answer(now, exchange, way, response),
             None => count(&mut self.statistics.late_responses),
         }
-        self.prune_timers();
     }
 
     /// Tells the peer that its request arrived and the answer will take time (RFC 7252 §5.2.2).
@@ -146,28 +144,23 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             return;
         };
         for exchange in forgotten.exchanges() {
-            self.exchanges.remove(&exchange);
+            self.remove(exchange);
         }
         self.transmits.retain(|transmit| transmit.peer != *peer);
         self.events.retain(|event| match event {
             Event::Request { peer: of, .. } | Event::GaveUp { peer: of, .. } => of != peer,
         });
-        self.prune_timers();
     }
 
     /// Does what is due: sends again, gives up, forgets.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((timer, deadline)) = self.timers.pop_due(now) {
-            if !counts(&self.exchanges, timer, deadline) {
-                continue;
-            }
             match timer {
                 Timer::Retransmit => self.retransmit(now, deadline.exchange),
-                Timer::Forget(_) => self.end_lifetime(now, deadline.exchange),
+                Timer::Forget => self.end_lifetime(now, deadline.exchange),
             }
         }
         self.expire_transfers(now);
-        self.prune_timers();
     }
 
     /// The next datagram to send, if any.
@@ -228,29 +221,6 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         };
         configured.max(SHORTEST_LIFETIME)
     }
-
-    fn prune_timers(&mut self) {
-        let exchanges = &self.exchanges;
-        self.timers
-            .prune(|timer, deadline| counts(exchanges, timer, deadline));
-    }
-}
-
-/// Whether a deadline is still that of its exchange.
-fn counts<P>(
-    exchanges: &HashMap<ExchangeId, Exchange<P>>,
-    timer: Timer,
-    deadline: Deadline,
-) -> bool {
-    exchanges
-        .get(&deadline.exchange)
-        .is_some_and(|entry| match (timer, &entry.state) {
-            (Timer::Forget(_), _) => entry.forget_at == deadline.at,
-            (Timer::Retransmit, State::AwaitAck(response)) => response.due == deadline.at,
-            (Timer::Retransmit, State::Undecided | State::Acknowledged | State::Done { .. }) => {
-                false
-            }
-        })
 }
 
 fn empty(kind: Type, id: MessageId) -> Arc<[u8]> {

@@ -134,13 +134,8 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             exchange,
             Exchange::new(peer.clone(), request, now, forget_at),
         );
-        self.timers.start(
-            Timer::Forget(request.reliability()),
-            Deadline {
-                at: forget_at,
-                exchange,
-            },
-        );
+        let at = forget_at;
+        self.timers.start(Timer::Forget, Deadline { at, exchange });
         Some(exchange)
     }
 
