@@ -30,8 +30,11 @@ impl Peer {
 
     /// Of an exchange that awaits no acknowledgement, or no longer.
     pub(crate) fn forget(&mut self, exchange: ExchangeId) {
-        self.requests
-            .retain(|(_, remembered)| *remembered != exchange);
+        // mostly the oldest, which is found and taken out at once
+        let mut remembered = self.requests.iter();
+        if let Some(at) = remembered.position(|(_, remembered)| *remembered == exchange) {
+            self.requests.remove(at);
+        }
     }
 
     /// The youngest exchange whose request had this id.

@@ -88,10 +88,11 @@ impl World {
             return;
         };
         self.endpoint.handle_datagram(self.now, &name.0, &datagram);
-        let begun = self.bodies.remove(&name);
-        let mut body = begun
-            .filter(|_| block1.is_some_and(|block| block.num > 0))
-            .unwrap_or_default();
+        let begun = block1.and_then(|block| {
+            let begun = self.bodies.remove(&name);
+            begun.filter(|_| block.num > 0)
+        });
+        let mut body = begun.unwrap_or_default();
         body.extend_from_slice(&message.payload);
         let mut answer = None;
         while let Some(event) = self.endpoint.poll_event() {
