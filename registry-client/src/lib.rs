@@ -10,6 +10,29 @@
 //! [`downstream`]. A look-up ends in an object or in a [`ServiceError`]: whatever keeps the service from answering is a 503,
 //! never a verdict on the device.
 //!
+//! ```no_run
+//! use std::time::SystemTime;
+//!
+//! use downstream::{Connection, ConnectionConfig};
+//! use registry_client::{CacheConfig, CredentialsClient, CredentialsType, ServiceError};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let connection = Connection::start("Credentials", ConnectionConfig::new("localhost", 5672))?;
+//! let client = CredentialsClient::new(connection, CacheConfig::default());
+//! match client.get("DEFAULT_TENANT", CredentialsType::Psk, "sensor1").await {
+//!     Ok(credentials) => match credentials.psk(SystemTime::now()) {
+//!         Some(_key) => println!("{} may prove who it is", credentials.device_id),
+//!         None => println!("no key is valid now"),
+//!     },
+//!     Err(ServiceError { status: 404, .. }) => println!("nobody has that name"),
+//!     Err(error) => println!("cannot tell: {error}"),
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! What changes in the registry is forgotten when it says so, if [`Notifications`] are received. [`CommandRouterClient`] tells the
+//! command router which device waits here.
+//!
 //! **Invariant.** Nothing a service sends makes this crate panic, and no key it sends is printed.
 
 pub mod tenant;

@@ -35,6 +35,23 @@ mod tests {
     use super::parse;
 
     #[test]
+    fn the_first_and_the_last_time_there_can_be_are_times_or_not_but_no_panic() {
+        for text in [
+            "9999-12-31T23:59:59.999999999Z",
+            "9999-12-31T23:59:59-23:59",
+            "0000-01-01T00:00:00+23:59",
+            "-9999-01-01T00:00:00+23:59",
+            "+10000-01-01T00:00:00Z",
+            "2016-12-31T23:59:60Z",
+            "2025-01-01T00:00:00+25:00",
+        ] {
+            if let Some(at) = parse(text) {
+                assert_ne!(at, SystemTime::UNIX_EPOCH, "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_time_needs_a_date_a_time_of_day_and_an_offset() {
         let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         let fraction = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_735_689_600_250));

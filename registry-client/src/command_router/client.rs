@@ -17,6 +17,7 @@ use crate::{
 
 /// Tells the command router which adapter instance a device can be reached by.
 pub struct CommandRouterClient {
+    pub(super) connection: Connection,
     exchange: Arc<Exchange>,
     reporter: Arc<Reporter>,
     reports: JoinHandle<()>,
@@ -26,13 +27,19 @@ impl CommandRouterClient {
     /// A client on a connection to the service. To be called within a runtime, where a task reports the last known gateways.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
-        let exchange = Arc::new(Exchange::new(connection, "cmd_router"));
+        let exchange = Exchange::new(connection.clone(), "cmd_router");
+        Self::over(connection, exchange)
+    }
+
+    pub(super) fn over(connection: Connection, exchange: Exchange) -> Self {
+        let exchange = Arc::new(exchange);
         let reporter = Arc::new(Reporter::default());
         let send = {
             let exchange = exchange.clone();
             move |update| tell_gateways(exchange.clone(), update)
         };
         Self {
+            connection,
             exchange,
             reports: tokio::spawn(report(reporter.clone(), send)),
             reporter,
@@ -86,8 +93,8 @@ impl CommandRouterClient {
         }
     }
 
-    /// The router is to receive commands for these tenants, whose devices wait for some. To be called when the connection is
-    /// there again after it was lost.
+    /// The router is to receive commands for these tenants, whose devices wait for some. It has to be told so after it was away:
+    /// [`CommandRouterClient::keep_routing`] sees to that.
     ///
     /// # Errors
     /// The first [`ServiceError`]; the others of the tenants are told nevertheless.

@@ -3,5 +3,8 @@
 mod client;
 mod batch;
 mod reporter;
+mod routing;
+#[cfg(test)]
+mod tests;
 
 pub use self::client::CommandRouterClient;

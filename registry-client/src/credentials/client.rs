@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use downstream::Connection;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Credentials, CredentialsType};
 use crate::{
@@ -30,12 +30,26 @@ struct Key {
     certificate: Option<Vec<u8>>,
 }
 
+impl Key {
+    fn json(&self) -> Value {
+        let mut json = json!({"type": self.kind.name(), "auth-id": self.auth_id});
+        if let Some(certificate) = &self.certificate {
+            json["client-certificate"] = json!(BASE64_STANDARD.encode(certificate));
+        }
+        json
+    }
+}
+
 impl CredentialsClient {
     /// A client on a connection to the service.
     #[must_use]
     pub fn new(connection: Connection, cache: CacheConfig) -> Self {
+        Self::over(Exchange::new(connection, "credentials"), cache)
+    }
+
+    pub(crate) fn over(exchange: Exchange, cache: CacheConfig) -> Self {
         Self {
-            exchange: Exchange::new(connection, "credentials"),
+            exchange,
             answers: Answers::new(&cache),
             cache,
         }
@@ -93,14 +107,10 @@ impl CredentialsClient {
     }
 
     async fn find(&self, key: Key) -> Result<Arc<Credentials>, ServiceError> {
-        let tenant = key.tenant.clone();
-        let mut asked = json!({"type": key.kind.name(), "auth-id": key.auth_id});
-        if let Some(certificate) = &key.certificate {
-            asked["client-certificate"] = json!(BASE64_STANDARD.encode(certificate));
-        }
+        let asked = key.clone();
         let ask = async {
-            let request = Request::new("get").with_json(&asked);
-            match self.exchange.ask(Some(&tenant), request).await {
+            let request = Request::new("get").with_json(&asked.json());
+            match self.exchange.ask(Some(&asked.tenant), request).await {
                 Ok(response) => response.read(Credentials::from_json, &self.cache),
                 Err(error) => Answer::not_kept(error),
             }

@@ -2,7 +2,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Credentials, CredentialsType};
+use downstream::{Body, Message};
+use sandbox::{Sandbox, SandboxConfig};
+use serde_json::json;
+
+use super::{Credentials, CredentialsClient, CredentialsType};
+use crate::{
+    CacheConfig,
+    exchange::{
+        Exchange,
+        service::{Service, config, connect, response},
+    },
+    notifications::Subject,
+};
 
 fn read(json: &str) -> Option<Credentials> {
     Credentials::from_json(json.as_bytes()).ok()
@@ -211,5 +223,76 @@ fn malformed_credentials_are_unusable() {
         ),
     ] {
         assert!(read(json).is_none(), "{line}");
+    }
+}
+
+fn asked(request: &Message) -> serde_json::Value {
+    let Body::Data(json) = &request.body else {
+        panic!("{request:?}")
+    };
+    serde_json::from_slice(json).unwrap()
+}
+
+/// The answer of a service, to be kept for a while.
+fn kept(request: &Message, key: &str) -> Message {
+    let mut answer = response(request.properties.message_id.clone(), Some(200));
+    let directive = ("cache_control".to_owned(), "max-age = 180".into());
+    answer.application_properties.push(directive);
+    answer.properties.content_type = Some("application/json".to_owned());
+    answer.body = Body::Data(
+        format!(r#"{{"device-id":"d","type":"psk","auth-id":"a","secrets":[{{"key":"{key}"}}]}}"#)
+            .into_bytes(),
+    );
+    answer
+}
+
+#[tokio::test]
+async fn kept_credentials_are_asked_for_again_after_they_changed() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let mut service = Service::start(&sandbox).await;
+    let exchange = Exchange::new(connect(config(&sandbox)), "event");
+    let client = CredentialsClient::over(exchange, CacheConfig::default());
+    let key = async || {
+        let found = client.get("S", CredentialsType::Psk, "a").await.unwrap();
+        let key = found.psk(SystemTime::now()).unwrap();
+        key.expose().to_vec()
+    };
+    let first = async {
+        let request = service.take().await;
+        assert_eq!(asked(&request), json!({"auth-id": "a", "type": "psk"}));
+        service.send(&request, &kept(&request, "Zmlyc3Q=")).await;
+    };
+    assert_eq!(tokio::join!(key(), first).0, b"first");
+    assert_eq!(key().await, b"first");
+    let changed = |device: &str| Subject::Credentials {
+        tenant_id: "S".to_owned(),
+        device_id: device.to_owned(),
+    };
+    client.forget(&changed("other")).await;
+    assert_eq!(key().await, b"first");
+    client.forget(&changed("d")).await;
+    let second = async {
+        let request = service.take().await;
+        service.send(&request, &kept(&request, "b3RoZXI=")).await;
+    };
+    assert_eq!(tokio::join!(key(), second).0, b"other");
+}
+
+#[tokio::test]
+async fn a_certificate_goes_along_and_each_has_its_own_answer() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let mut service = Service::start(&sandbox).await;
+    let exchange = Exchange::new(connect(config(&sandbox)), "event");
+    let client = CredentialsClient::over(exchange, CacheConfig::default());
+    for (certificate, base64) in [([1, 2], "AQI="), ([3, 4], "AwQ=")] {
+        let serve = async {
+            let request = service.take().await;
+            let expected =
+                json!({"type": "x509-cert", "auth-id": "a", "client-certificate": base64});
+            assert_eq!(asked(&request), expected);
+            service.send(&request, &kept(&request, "Zmlyc3Q=")).await;
+        };
+        let found = client.get_or_provision("S", "a", &certificate);
+        assert!(tokio::join!(found, serve).0.is_ok());
     }
 }

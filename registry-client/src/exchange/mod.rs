@@ -8,6 +8,8 @@ mod pending;
 mod reply;
 mod request;
 #[cfg(test)]
+pub(crate) mod service;
+#[cfg(test)]
 mod tests;
 
 use std::{

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use downstream::{Connection, LinkError, Outcome, Receiver, SendError, Sender};
+use downstream::{Connection, LinkError, Message, Outcome, Receiver, SendError, Sender};
 use tokio::{task::JoinHandle, time::timeout};
 use uuid::Uuid;
 
@@ -89,9 +89,10 @@ impl Drop for Pair {
 
 /// Ends with the reply link, and tells all who wait.
 async fn take_responses(mut replies: Receiver, pending: Arc<Pending>) {
-    while let Some(incoming) = replies.next().await {
-        let outcome = match &incoming.message {
-            Ok(message) => reply::deliver(&pending, message.clone()),
+    while let Some(mut incoming) = replies.next().await {
+        // Taken, not copied: it may hold a key.
+        let outcome = match std::mem::replace(&mut incoming.message, Ok(Message::default())) {
+            Ok(message) => reply::deliver(&pending, message),
             Err(_) => Outcome::rejected("amqp:decode-error", "no message"),
         };
         incoming.settle(outcome);

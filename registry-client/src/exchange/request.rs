@@ -3,7 +3,6 @@
 use downstream::{Body, Message, Properties, Value};
 
 /// What is asked of a service.
-#[derive(Debug, Clone)]
 pub(crate) struct Request {
     subject: &'static str,
     application_properties: Vec<(String, Value)>,

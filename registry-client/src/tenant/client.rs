@@ -62,11 +62,12 @@ impl TenantClient {
     }
 
     async fn find(&self, key: Key) -> Result<Arc<Tenant>, ServiceError> {
-        let asked = match &key {
-            Key::Id(id) => json!({"tenant-id": id}),
-            Key::SubjectDn(subject_dn) => json!({"subject-dn": subject_dn}),
-        };
+        let asked = key.clone();
         let ask = async {
+            let asked = match asked {
+                Key::Id(id) => json!({"tenant-id": id}),
+                Key::SubjectDn(subject_dn) => json!({"subject-dn": subject_dn}),
+            };
             let request = Request::new("get").with_json(&asked);
             match self.exchange.ask(None, request).await {
                 Ok(response) => response.read(Tenant::from_json, &self.cache),

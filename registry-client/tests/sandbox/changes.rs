@@ -1,14 +1,13 @@
 //! Notifications: what the registry tells of is looked up anew.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use downstream::{Connection, Message, Outcome};
 use registry_client::{
-    CacheConfig, CredentialsClient, CredentialsType, Notifications, RegistrationClient,
-    TenantClient,
+    CacheConfig, CredentialsClient, Notifications, RegistrationClient, TenantClient,
     notifications::{Caches, Change, Subject},
 };
-use sandbox::{Sandbox, world::Device};
+use sandbox::Sandbox;
 use tokio::time::timeout;
 
 use crate::network::{PATIENCE, connect, eventually, sandbox, sandbox_at};
@@ -128,19 +127,4 @@ async fn notifications_come_again_after_an_outage() {
     let _sandbox = sandbox_at(address).await;
     stage.tell(DEVICES, &notification(credentials)).await;
     timeout(PATIENCE, events.next()).await.unwrap().unwrap();
-}
-
-/// The sandbox's registry keeps no certificates and lets no key be kept, so this is about the key being asked for at all.
-#[tokio::test]
-async fn a_changed_key_is_used_from_then_on() {
-    let sandbox = sandbox().await;
-    let stage = Stage::build(&sandbox);
-    let device = Device::default().with_psk("a", "new");
-    sandbox.world().set_device("T", "d", device);
-    let credentials = &stage.caches.credentials;
-    let found = credentials
-        .get("T", CredentialsType::Psk, "a")
-        .await
-        .unwrap();
-    assert_eq!(found.psk(SystemTime::now()).unwrap().expose(), b"new");
 }
