@@ -1,9 +1,34 @@
-//! AMQP 1.0 without I/O: frames, the sections of a message, and the endpoint of a client.
+//! AMQP 1.0 for a client, without I/O: the endpoint of one connection, and what both ends need: frames, sections, messages.
 //!
-//! What is on the wire ([`frame`], [`sections`]) speaks in the types of `fe2o3-amqp-types` and `serde_amqp`, so that both ends
-//! in this workspace read and write it by the same code.
+//! ```text
+//! stream ─> frame (size, performative, nesting) ─> Connection ─> Event::{Settled, Message, Credit, ..}
+//!                                                      │ sasl, links, deliveries, the session's windows, timers
+//! stream <─ frame <────────────────────────────────────┴─ attach_sender / send / grant / settle / detach <─ the caller
+//! ```
 //!
-//! **Invariants.** No socket, no clock, no task. Any bytes may come from a peer: they end in an error, never in a panic.
+//! [`Connection`] is told what arrives and what time it is, and is asked what to write, what happened and when to call again:
+//! after any call that changes something, drain [`poll_event`](Connection::poll_event) and
+//! [`poll_transmit`](Connection::poll_transmit), then sleep until [`poll_timeout`](Connection::poll_timeout). A message is taken
+//! only if the peer granted credit for it; what the peer does not settle in time is settled as released.
+//!
+//! What is on the wire ([`frame`], [`sections`]) speaks in the types of `fe2o3-amqp-types` and `serde_amqp`, so that the sandbox
+//! reads and writes it by the same code; nothing else in this workspace sees them.
+//!
+//! **Invariants.** No socket, no clock, no task. Any bytes may come from a peer: they end the connection with an error, never in
+//! a panic. All state is bounded by [`Config`], what is to be written included.
+//!
+//! ```
+//! use std::time::Instant;
+//! use amqp_proto::{Config, Connection};
+//!
+//! let now = Instant::now(); // the caller's clock
+//! let mut connection = Connection::new(now, Config::default());
+//! let mut bytes = Vec::new();
+//! assert!(connection.poll_transmit(now, &mut bytes));
+//! assert_eq!(bytes, b"AMQP\x03\x01\x00\x00"); // SASL first
+//! connection.handle_bytes(now, b"AMQP\x03\x01\x00\x00");
+//! assert!(connection.poll_event().is_none());
+//! ```
 
 #![cfg_attr(
     not(test),
@@ -37,6 +62,8 @@ mod secret;
 
 mod error;
 
+pub mod fuzzing;
+
 pub use config::{Config, Sasl};
 pub use connection::Connection;
 pub use error::DecodeError;
@@ -48,3 +75,6 @@ pub use message::Message;
 pub use outcome::Outcome;
 pub use secret::Secret;
 pub use value::Value;
+
+#[cfg(test)]
+mod tests;
