@@ -1,9 +1,19 @@
 //! A request link and its reply link (spec: registry-apis A.1).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use downstream::{Connection, LinkError, Message, Outcome, Receiver, SendError, Sender};
-use tokio::{task::JoinHandle, time::timeout};
+use downstream::{Connection, Delivery, LinkError, Message, Outcome, Receiver, SendError, Sender};
+use tokio::{
+    sync::Mutex,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use uuid::Uuid;
 
 use super::{Request, pending::Pending, reply};
@@ -17,6 +27,10 @@ pub(super) struct Pair {
     reply_to: String,
     pending: Arc<Pending>,
     replies: JoinHandle<()>,
+    /// Who may send next.
+    turn: Mutex<()>,
+    /// The requests that the service has got and not answered.
+    under_way: AtomicUsize,
 }
 
 impl Pair {
@@ -44,6 +58,8 @@ impl Pair {
             reply_to,
             replies: tokio::spawn(take_responses(replies, pending.clone())),
             pending,
+            turn: Mutex::default(),
+            under_way: AtomicUsize::new(0),
         })
     }
 
@@ -62,7 +78,8 @@ impl Pair {
         let mut place = self.pending.enter(&id)?;
         let message = request.into_message(&self.to, &self.reply_to, &id);
         let answered = async {
-            let delivery = self.requests.send(&message).await.map_err(not_sent)?;
+            let delivery = self.send(&message).await.map_err(not_sent)?;
+            let _under_way = UnderWay::count(&self.under_way);
             // The response may overtake the disposition.
             tokio::select! {
                 biased;
@@ -77,6 +94,39 @@ impl Pair {
                 "request timed out after {milliseconds}ms"
             )))
         })
+    }
+
+    /// Sends in turn. Without credit it fails at once, unless that is only because the service is busy with others: with each
+    /// response it grants credit anew.
+    async fn send(&self, message: &Message) -> Result<Delivery, SendError> {
+        let (_turn, queued) = match self.turn.try_lock() {
+            Ok(turn) => (turn, false),
+            Err(_) => (self.turn.lock().await, true),
+        };
+        let mut sent = self.requests.send(message).await;
+        if queued || self.under_way.load(Ordering::Relaxed) > 0 {
+            while matches!(sent, Err(SendError::NoCredit)) {
+                sleep(CREDIT_PAUSE).await;
+                sent = self.requests.send(message).await;
+            }
+        }
+        sent
+    }
+}
+
+/// One of the requests that the service has got and not answered.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn count(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -139,6 +189,9 @@ fn not_sent(error: SendError) -> ServiceError {
 fn no_link(error: &LinkError) -> ServiceError {
     ServiceError::unavailable(error.to_string())
 }
+
+/// How long the one whose turn it is waits before it looks for credit again.
+const CREDIT_PAUSE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
