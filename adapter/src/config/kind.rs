@@ -11,7 +11,7 @@ use regex::Regex;
 use super::Secret;
 
 /// What may be written for a setting.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
     /// True or false.

@@ -195,6 +195,12 @@ impl Config {
         (config, problems)
     }
 
+    /// The files that are named in settings and cannot be read now.
+    #[must_use]
+    pub fn unreadable_files(&self) -> Vec<Problem> {
+        effective::unreadable(&self.effective)
+    }
+
     /// Finds the row of everything that is written.
     fn choose(&mut self, all: Vec<Written>, chosen: &mut Chosen) {
         let rows: BTreeMap<String, &Setting> = catalogue::all().collect();
