@@ -138,18 +138,29 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     }
 
     /// Drops everything of a peer, sent or to be sent, because its session is over.
-    pub fn forget_peer(&mut self, peer: &P) {
+    ///
+    /// Returns its exchanges, so that the caller may stop working on those not answered yet.
+    pub fn forget_peer(&mut self, peer: &P) -> Vec<ExchangeId> {
         self.transfers.forget_peer(peer);
         let Some(forgotten) = self.peers.remove(peer) else {
-            return;
+            return Vec::new();
         };
-        for exchange in forgotten.exchanges() {
-            self.remove(exchange);
+        let forgotten: Vec<_> = forgotten.exchanges().collect();
+        for exchange in &forgotten {
+            self.remove(*exchange);
         }
         self.transmits.retain(|transmit| transmit.peer != *peer);
         self.events.retain(|event| match event {
             Event::Request { peer: of, .. } | Event::GaveUp { peer: of, .. } => of != peer,
         });
+        forgotten
+    }
+
+    /// Whether an exchange is remembered and waits for its answer.
+    #[must_use]
+    pub fn is_open(&self, exchange: ExchangeId) -> bool {
+        let entry = self.exchanges.get(&exchange);
+        entry.is_some_and(|entry| entry.way_of_answer().is_some())
     }
 
     /// Does what is due: sends again, gives up, forgets.
