@@ -1,3 +1,5 @@
-//! What operators see of the adapter.
+//! What operators see: health checks and the places of messages in traces.
 
+pub mod checks;
 pub mod health;
+pub mod trace;

@@ -1,0 +1,202 @@
+//! The way of commands to this adapter instance: registered at the command router for the time that a device waits, received over
+//! one link, handed to the request that waits (spec: command-routing, amqp-messages §6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use downstream::{Connection, Incoming, Receiver};
+use registry_client::CommandRouterClient;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::inbox::{Closed, Delivery, Inbox, Inboxes, Received};
+use crate::authn::Origin;
+use crate::respond::Rejection;
+
+/// The commands for all devices that wait at this adapter instance.
+#[derive(Debug)]
+pub struct Commands {
+    inboxes: Arc<Inboxes>,
+    router: CommandRouterClient,
+    instance: Arc<str>,
+    /// Farewells at the router for requests that ended early.
+    farewells: TaskTracker,
+    /// From then on nobody waits any longer.
+    drain: CancellationToken,
+}
+
+impl Commands {
+    /// Commands that the router sends to the adapter instance of this id. When `drain` is cancelled, all waits end.
+    #[must_use]
+    pub fn new(router: CommandRouterClient, instance: Arc<str>, drain: CancellationToken) -> Self {
+        Self {
+            inboxes: Arc::default(),
+            router,
+            instance,
+            farewells: TaskTracker::new(),
+            drain,
+        }
+    }
+
+    /// The requests that wait.
+    #[must_use]
+    pub const fn inboxes(&self) -> &Arc<Inboxes> {
+        &self.inboxes
+    }
+
+    /// Lets a request wait for a command for `ttd` seconds from now on.
+    ///
+    /// # Errors
+    /// [`Rejection::CommandRouter`] if the router does not take the registration.
+    pub async fn open(self: &Arc<Self>, origin: &Origin, ttd: i32) -> Result<Wait, Rejection> {
+        let inbox = self.inboxes.open(origin);
+        let mut wait = Wait {
+            commands: Arc::clone(self),
+            inbox: Some(inbox),
+            until: Instant::now(),
+        };
+        let lifespan = Duration::from_secs(ttd.try_into().unwrap_or_default());
+        self.router
+            .register_consumer(
+                &origin.tenant,
+                &origin.device,
+                &self.instance,
+                Some(lifespan),
+            )
+            .await
+            .map_err(Rejection::CommandRouter)?;
+        wait.until = Instant::now() + lifespan;
+        Ok(wait)
+    }
+
+    async fn unregister(&self, inbox: &Inbox) {
+        let (tenant, device) = inbox.waiting();
+        // 412 where the lifespan is over, and an outage does no harm: the registration ends by itself.
+        if let Err(error) = self
+            .router
+            .unregister_consumer(tenant, device, &self.instance)
+            .await
+        {
+            tracing::debug!(%error, "the command router did not end a registration");
+        }
+    }
+
+    /// Receives commands over `connection` for ever; the link is made anew whenever it is lost.
+    pub async fn receive(
+        self: Arc<Self>,
+        connection: Connection,
+        credit: u32,
+        state: Arc<ConsumerState>,
+    ) {
+        let address = format!("command_internal/{}", self.instance);
+        loop {
+            match connection.receiver(&address, credit).await {
+                Ok(receiver) => {
+                    state.set(true);
+                    self.hand_out(receiver).await;
+                    state.set(false);
+                    tracing::debug!(address, "the link for commands is lost");
+                }
+                Err(error) => tracing::debug!(address, %error, "no link for commands yet"),
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn hand_out(&self, mut receiver: Receiver) {
+        while let Some(incoming) = receiver.next().await {
+            match &incoming.message {
+                Ok(message) => {
+                    let message = message.clone();
+                    self.inboxes.deliver(&message, delivery(incoming));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a command that is no AMQP message");
+                    delivery(incoming).reject("malformed command message");
+                }
+            }
+        }
+    }
+}
+
+fn delivery(incoming: Incoming) -> Delivery {
+    Delivery::new(move |outcome| {
+        if !incoming.settle(outcome) {
+            tracing::debug!("the outcome of a command comes too late");
+        }
+    })
+}
+
+/// A request that waits for a command. Dropped, it gives up its place here and at the router.
+#[derive(Debug)]
+pub struct Wait {
+    commands: Arc<Commands>,
+    /// There until it is closed.
+    inbox: Option<Inbox>,
+    until: Instant,
+}
+
+impl Wait {
+    /// The command; `None` when the time is over, another request of the device waits now, or the adapter is stopping.
+    pub async fn command(&mut self) -> Option<Received> {
+        let commands = Arc::clone(&self.commands);
+        let inbox = self.inbox.as_mut()?;
+        tokio::select! {
+            biased;
+            received = timeout_at(self.until, inbox.command()) => match received {
+                Ok(Some(received)) => Some(received),
+                // A later request of the device waits; this one ends when its own time is over (spec: coap-adapter §10 K).
+                Ok(None) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(self.until) => None,
+                        () = commands.drain.cancelled() => None,
+                    }
+                }
+                Err(_) => None,
+            },
+            () = commands.drain.cancelled() => None,
+        }
+    }
+
+    /// Gives up the place and waits until the router knows, so that the device's next request cannot overtake this.
+    pub async fn close(mut self) {
+        if let Some(mut inbox) = self.inbox.take()
+            && inbox.close() == Closed::Last
+        {
+            self.commands.unregister(&inbox).await;
+        }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(mut inbox) = self.inbox.take()
+            && inbox.close() == Closed::Last
+        {
+            let commands = Arc::clone(&self.commands);
+            self.commands
+                .farewells
+                .spawn(async move { commands.unregister(&inbox).await });
+        }
+    }
+}
+
+/// Whether commands can come, for health checks.
+#[derive(Debug, Default)]
+pub struct ConsumerState(std::sync::atomic::AtomicBool);
+
+impl ConsumerState {
+    /// Whether the link for commands is there.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn set(&self, attached: bool) {
+        self.0.store(attached, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Between two attempts to attach the link for commands (spec: amqp-messages §6).
+const PAUSE: Duration = Duration::from_millis(20);

@@ -1,0 +1,241 @@
+//! Requests that wait for a command (`hono-ttd`), and how a command finds the one that waits for it (spec: coap-adapter §6,
+//! amqp-messages §6, registry-apis A.6).
+//!
+//! ```text
+//! open ──> Waiting ──deliver──> the command is handed over ──> Waiting no more: further ones are released
+//!             └──close, drop, or opened anew for the same device──> gone
+//! ```
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use downstream::{Message, Outcome};
+use tokio::sync::oneshot;
+
+use super::message::{Command, Malformed, Target};
+use crate::authn::Origin;
+
+/// All waiting requests of this adapter instance.
+#[derive(Debug, Default)]
+pub struct Inboxes(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: HashMap<Key, Waiting>,
+    /// Tells one opening of an inbox from the next.
+    opened: u64,
+}
+
+/// Tenant, and the device or gateway that waits.
+type Key = (Arc<str>, Arc<str>);
+
+#[derive(Debug)]
+struct Waiting {
+    serial: u64,
+    /// The gateway whose request waits for this device.
+    gateway: Option<Arc<str>>,
+    /// Gone with the first command.
+    hand_over: Option<oneshot::Sender<Received>>,
+}
+
+/// A command for a waiting request. Dropped, it goes back to the application, which may send it anew.
+#[derive(Debug)]
+pub struct Received {
+    /// What the device is to do.
+    pub command: Command,
+    /// The device that is to obey.
+    pub device: String,
+    /// The gateway it goes through, if it does.
+    pub via: Option<String>,
+    /// The way of its outcome.
+    pub delivery: Delivery,
+}
+
+/// A delivery that must be settled; by default, as released.
+pub struct Delivery(Option<Box<dyn FnOnce(Outcome) + Send>>);
+
+impl Delivery {
+    /// A delivery that is settled by calling `settle`.
+    pub fn new(settle: impl FnOnce(Outcome) + Send + 'static) -> Self {
+        Self(Some(Box::new(settle)))
+    }
+
+    /// The device gets the command.
+    pub fn accept(self) {
+        self.settle(Outcome::Accepted);
+    }
+
+    /// Nobody can take the command now.
+    pub fn release(self) {
+        self.settle(Outcome::Released);
+    }
+
+    /// The command is wrong, and would be wrong again.
+    pub fn reject(self, description: impl Into<String>) {
+        self.settle(Outcome::Rejected {
+            condition: Some("hono:bad-request".to_owned()),
+            description: Some(description.into()),
+        });
+    }
+
+    fn settle(mut self, outcome: Outcome) {
+        if let Some(settle) = self.0.take() {
+            settle(outcome);
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(settle) = self.0.take() {
+            settle(Outcome::Released);
+        }
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Delivery")
+    }
+}
+
+impl Inboxes {
+    /// Lets a request wait for commands for its origin; an earlier one of the same origin gets none any more.
+    #[must_use]
+    pub fn open(self: &Arc<Self>, origin: &Origin) -> Inbox {
+        let (hand_over, received) = oneshot::channel();
+        let key = (Arc::clone(&origin.tenant), Arc::clone(&origin.device));
+        let mut state = self.state();
+        state.opened += 1;
+        let serial = state.opened;
+        let waiting = Waiting {
+            serial,
+            gateway: origin.gateway.clone(),
+            hand_over: Some(hand_over),
+        };
+        state.waiting.insert(key.clone(), waiting);
+        Inbox {
+            inboxes: Arc::clone(self),
+            key,
+            serial,
+            received,
+        }
+    }
+
+    /// Brings a command to the request that waits for it, or says why not.
+    pub fn deliver(&self, message: &Message, delivery: Delivery) {
+        let Some(target) = Target::of(message) else {
+            return delivery.reject("invalid command target address");
+        };
+        let key = (target.tenant.as_str().into(), target.waiting().into());
+        let mut state = self.state();
+        let Some(waiting) = state.waiting.get_mut(&key) else {
+            drop(state);
+            return delivery.release();
+        };
+        let command = match Command::of(message, &target.tenant) {
+            Ok(command) => command,
+            Err(Malformed) => {
+                drop(state);
+                return delivery.reject(Malformed.to_string());
+            }
+        };
+        let via = waiting.gateway.as_deref().map(str::to_owned).or(target.via);
+        let hand_over = waiting.hand_over.take();
+        drop(state);
+        let received = Received {
+            command,
+            device: target.device,
+            via,
+            delivery,
+        };
+        match hand_over {
+            // What a request that is gone does not take is dropped, and so released.
+            Some(hand_over) => drop(hand_over.send(received)),
+            None => received.delivery.release(),
+        }
+    }
+
+    /// The tenants of all waiting requests.
+    #[must_use]
+    pub fn tenants(&self) -> BTreeSet<Arc<str>> {
+        self.state()
+            .waiting
+            .keys()
+            .map(|(tenant, _)| Arc::clone(tenant))
+            .collect()
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.state().waiting.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request's place among those that wait; given up when dropped.
+#[derive(Debug)]
+pub struct Inbox {
+    inboxes: Arc<Inboxes>,
+    key: Key,
+    serial: u64,
+    received: oneshot::Receiver<Received>,
+}
+
+/// Whether an inbox was still the one of its device when it was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// It was.
+    Last,
+    /// A later request had taken its place, or it was closed before.
+    Replaced,
+}
+
+impl Inbox {
+    /// The tenant and the device or gateway that waits.
+    #[must_use]
+    pub fn waiting(&self) -> (&str, &str) {
+        (&self.key.0, &self.key.1)
+    }
+
+    /// The command, once there is one; `None` if there will be none, as another request of the device waits now.
+    ///
+    /// Cancel safe. Not to be called again after it is ready.
+    pub async fn command(&mut self) -> Option<Received> {
+        (&mut self.received).await.ok()
+    }
+
+    /// Gives up the place. A command that came and was not fetched goes back.
+    pub fn close(&mut self) -> Closed {
+        self.received.close();
+        drop(self.received.try_recv());
+        let mut state = self.inboxes.state();
+        match state.waiting.get(&self.key) {
+            Some(waiting) if waiting.serial == self.serial => {
+                state.waiting.remove(&self.key);
+                Closed::Last
+            }
+            _ => Closed::Replaced,
+        }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests;

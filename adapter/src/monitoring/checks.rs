@@ -1,0 +1,101 @@
+//! What the adapter's probes ask: the connections to services, the link for commands, the ports (spec: metrics-health §3).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use downstream::Connection;
+
+use super::health::{Check, Status};
+use crate::command::consumer::ConsumerState;
+
+/// Up while the connection is there.
+#[derive(Debug)]
+pub struct ConnectionCheck(pub Connection);
+
+impl Check for ConnectionCheck {
+    fn name(&self) -> String {
+        format!("connection-to-{}", self.0.container_id())
+    }
+
+    fn status(&self) -> Status {
+        Status::of(self.0.is_connected())
+    }
+}
+
+/// Up while commands can come.
+#[derive(Debug)]
+pub struct CommandConsumerCheck(pub Arc<ConsumerState>);
+
+impl Check for CommandConsumerCheck {
+    fn name(&self) -> String {
+        "command-consumer-factory".to_owned()
+    }
+
+    fn status(&self) -> Status {
+        Status::of(self.0.is_attached())
+    }
+}
+
+/// Up while a task gives signs of life.
+#[derive(Debug)]
+pub struct PulseCheck {
+    /// What the task does.
+    pub name: &'static str,
+    /// Its signs of life.
+    pub pulse: Arc<Pulse>,
+    /// How old the last one may be.
+    pub tolerance: Duration,
+}
+
+impl Check for PulseCheck {
+    fn name(&self) -> String {
+        format!("event-loop-blocked-check-{}", self.name)
+    }
+
+    fn status(&self) -> Status {
+        Status::of(self.pulse.age() <= self.tolerance)
+    }
+}
+
+/// When a task last gave a sign of life.
+#[derive(Debug)]
+pub struct Pulse {
+    start: Instant,
+    /// Milliseconds after the start.
+    last: AtomicU64,
+}
+
+impl Pulse {
+    /// How often a task should give a sign of life.
+    pub const PERIOD: Duration = Duration::from_millis(500);
+
+    /// Starts with a sign of life.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// Gives a sign of life.
+    pub fn beat(&self) {
+        self.last.store(self.milliseconds(), Ordering::Relaxed);
+    }
+
+    fn age(&self) -> Duration {
+        let last = self.last.load(Ordering::Relaxed);
+        Duration::from_millis(self.milliseconds().saturating_sub(last))
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self::new()
+    }
+}

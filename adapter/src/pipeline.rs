@@ -1,0 +1,139 @@
+//! What is done with a request, step by step; each step may refuse it (spec: coap-adapter §4, §7).
+
+use std::sync::Arc;
+
+use coap_proto::Request;
+use registry_client::{Assertion, RegistrationClient, Tenant, TenantClient};
+
+use crate::authn::Origin;
+use crate::command::consumer::{Commands, Wait};
+use crate::command::inbox::Received;
+use crate::command::location::{self, Naming};
+use crate::command::response::{CommandResponse, Responder};
+use crate::respond::{Instruction, Outcome, Rejection};
+use crate::route::{self, Addressing, Endpoint, Operation};
+use crate::serve::Exchange;
+use crate::tenant::{self, AckTimeout};
+use crate::upload::query::Query;
+use crate::upload::{Uplink, Upload};
+
+/// Everything that requests need on their way.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(crate) tenants: TenantClient,
+    pub(crate) registrations: RegistrationClient,
+    pub(crate) commands: Arc<Commands>,
+    pub(crate) uplink: Uplink,
+    pub(crate) responder: Responder,
+    /// `timeoutToAck` in milliseconds; -1 for never.
+    pub(crate) timeout_to_ack: i64,
+}
+
+impl Pipeline {
+    /// Serves one request.
+    ///
+    /// # Errors
+    /// The step that refused it.
+    pub async fn handle(&self, exchange: &Exchange) -> Result<Outcome, Rejection> {
+        match route::operation(exchange.request())? {
+            Operation::Discovery => Ok(Outcome::Links),
+            Operation::Upload(endpoint, addressing) => {
+                self.upload(exchange, endpoint, &addressing).await
+            }
+            Operation::CommandResponse(addressing, request_id) => {
+                self.command_response(exchange, &addressing, request_id.as_deref())
+                    .await
+            }
+        }
+    }
+
+    async fn upload(
+        &self,
+        exchange: &Exchange,
+        endpoint: Endpoint,
+        addressing: &Addressing,
+    ) -> Result<Outcome, Rejection> {
+        let request = exchange.request();
+        let query = Query::of(request);
+        let origin = Origin::of(exchange.principal(), addressing)?;
+        let upload = Upload::of(endpoint, request, &query)?;
+        let (tenant, assertion) = self.admit(&origin).await?;
+        let ttd = tenant::effective_ttd(&tenant, query.ttd);
+        let mut wait = self.wait(&origin, ttd).await?;
+        let timeout = AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy);
+        let done = exchange.acknowledging(timeout, async {
+            self.uplink
+                .send(&upload, &tenant, &assertion, &origin, ttd)
+                .await?;
+            match &mut wait {
+                Some(wait) => Ok(exchange.unless_gone(wait.command()).await.flatten()),
+                None => Ok(None),
+            }
+        });
+        let received = done.await;
+        if let Some(wait) = wait {
+            wait.close().await;
+        }
+        let command = received?.map(|received| instruction(received, request, &origin));
+        Ok(Outcome::Changed {
+            time: query.time,
+            command,
+        })
+    }
+
+    async fn wait(&self, origin: &Origin, ttd: Option<i32>) -> Result<Option<Wait>, Rejection> {
+        match ttd {
+            Some(ttd) => self.commands.open(origin, ttd).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn command_response(
+        &self,
+        exchange: &Exchange,
+        addressing: &Addressing,
+        request_id: Option<&str>,
+    ) -> Result<Outcome, Rejection> {
+        let request = exchange.request();
+        let query = Query::of(request);
+        let origin = Origin::of(exchange.principal(), addressing)?;
+        let response = CommandResponse::of(request, request_id, &query, &origin.device)?;
+        let (tenant, assertion) = self.admit(&origin).await?;
+        self.responder
+            .send(&response, &tenant, &assertion, &origin)
+            .await?;
+        Ok(Outcome::Changed {
+            time: query.time,
+            command: None,
+        })
+    }
+
+    /// Asks for the tenant and for the device's registration at once; the tenant's word comes first.
+    async fn admit(&self, origin: &Origin) -> Result<(Arc<Tenant>, Arc<Assertion>), Rejection> {
+        let (tenant, assertion) = tokio::join!(
+            self.tenants.by_id(&origin.tenant),
+            self.registrations
+                .assert(&origin.tenant, &origin.device, origin.gateway.as_deref()),
+        );
+        let tenant = tenant.map_err(Rejection::Tenant)?;
+        tenant::admit(&tenant)?;
+        let assertion = assertion.map_err(Rejection::Registration)?;
+        Ok((tenant, assertion))
+    }
+}
+
+fn instruction(received: Received, request: &Request, origin: &Origin) -> Box<Instruction> {
+    let Received {
+        command,
+        device,
+        via,
+        delivery,
+    } = received;
+    let naming = Naming::of(request.uri_path());
+    let location = location::path(naming, origin, &device, via.as_deref(), &command);
+    Box::new(Instruction {
+        command,
+        location,
+        delivery,
+    })
+}

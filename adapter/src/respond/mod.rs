@@ -1,0 +1,389 @@
+//! What became of a request -> response code, options and payload; the only such place (spec: coap-adapter §2-§7).
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use coap_proto::message::uint;
+use coap_proto::{Code, Response, option};
+use downstream::{Outcome as Disposition, SendError};
+use registry_client::ServiceError;
+
+use crate::command::inbox::Delivery;
+use crate::command::message::Command;
+use crate::route::{LINK_FORMAT, LINKS};
+use crate::upload::content_type::content_format;
+
+/// A request that did what it should.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The message went to the application; 2.04.
+    Changed {
+        /// Whether the device asked for the server's time.
+        time: TimeRequest,
+        /// What the application wants the device to do.
+        command: Option<Box<Instruction>>,
+    },
+    /// What there is on this server; 2.05.
+    Links,
+}
+
+/// A command as the device is told it.
+#[derive(Debug)]
+pub struct Instruction {
+    /// What to do, and with what.
+    pub command: Command,
+    /// Whom it is for, or where to answer to: the segments of Location-Path.
+    pub location: Vec<String>,
+    /// Settled when the command stands in a response.
+    pub delivery: Delivery,
+}
+
+/// Whether the device asked for the server's time (spec: coap-adapter §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeRequest {
+    /// By option 65000 or the query `hono-time`.
+    Wanted,
+    /// Not at all.
+    None,
+}
+
+/// Why a request was not served. The device is told by code and text; `Display` is what operators see.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Rejection {
+    /// Nothing is at this path.
+    #[error("no such resource")]
+    NoSuchResource,
+    /// The resource takes POST and PUT only.
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// Discovery takes GET of one path only.
+    #[error("only /.well-known/core can be read")]
+    NotReadable,
+    /// Discovery takes one query at most.
+    #[error("more than one search query")]
+    TooManySearchQueries,
+    /// Discovery gives link-format only.
+    #[error("only link-format is given")]
+    NotAcceptable,
+    /// POST without a session of a device.
+    #[error("not authenticated")]
+    NotAuthenticated,
+    /// PUT in a session without naming a device.
+    #[error("no device in the path")]
+    NoDevice,
+    /// PUT without session and without naming tenant and device.
+    #[error("no tenant and device in the path")]
+    NoTenantAndDevice,
+    /// PUT for another tenant than the session's.
+    #[error("the path names another tenant than the session's")]
+    ForeignTenant,
+    /// An event or a command response in a message that is not confirmable.
+    #[error("{0} must be confirmable")]
+    NotConfirmable(&'static str),
+    /// Neither body nor content type, or a body with a content type that stands for none.
+    #[error("content type and payload do not match")]
+    ContentMismatch {
+        /// The content type, if there is one.
+        content_type: Option<String>,
+    },
+    /// A command response without usable request id or status.
+    #[error("request id or status of a command response is missing or invalid")]
+    MalformedCommandResponse {
+        /// The request id as received.
+        request_id: Option<String>,
+        /// The status, if it is a number.
+        status: Option<i32>,
+    },
+    /// The tenant is disabled.
+    #[error("tenant is disabled")]
+    TenantDisabled,
+    /// The tenant does not allow CoAP.
+    #[error("adapter is disabled for the tenant")]
+    AdapterDisabled,
+    /// The tenant service did not give the tenant.
+    #[error("tenant look-up failed")]
+    Tenant(#[source] ServiceError),
+    /// The registration service did not assert that the device may speak.
+    #[error("registration assertion failed")]
+    Registration(#[source] ServiceError),
+    /// The command router did not take the registration of a device that waits.
+    #[error("registration at the command router failed")]
+    CommandRouter(#[source] ServiceError),
+    /// The message could not be sent, or nobody said what became of it.
+    #[error("sending downstream failed")]
+    Send(#[source] SendError),
+    /// The consumer did not take the message.
+    #[error("the consumer did not accept the message: {0:?}")]
+    NotAccepted(Disposition),
+    /// The server is about to end.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl Rejection {
+    /// The response's code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NoSuchResource | Self::NoDevice | Self::NoTenantAndDevice => Code::NOT_FOUND,
+            Self::MethodNotAllowed | Self::NotReadable => Code::METHOD_NOT_ALLOWED,
+            Self::TooManySearchQueries => Code::BAD_OPTION,
+            Self::NotAcceptable => Code::NOT_ACCEPTABLE,
+            Self::NotAuthenticated => Code::UNAUTHORIZED,
+            Self::ForeignTenant | Self::TenantDisabled | Self::AdapterDisabled => Code::FORBIDDEN,
+            Self::NotConfirmable(_)
+            | Self::ContentMismatch { .. }
+            | Self::MalformedCommandResponse { .. } => Code::BAD_REQUEST,
+            Self::Tenant(error) | Self::Registration(error) | Self::CommandRouter(error) => {
+                code_of_status(error.status)
+            }
+            Self::Send(error) => code_of_send_error(error),
+            Self::Stopping => Code::SERVICE_UNAVAILABLE,
+            Self::NotAccepted(disposition) => code_of_disposition(disposition),
+        }
+    }
+
+    /// The diagnostic payload, without that of codes that always have one.
+    fn text(&self) -> Option<Cow<'_, str>> {
+        let text: Cow<'_, str> = match self {
+            Self::TooManySearchQueries => "only one search query is supported!".into(),
+            Self::NotAuthenticated => "DTLS session does not contain authenticated Device".into(),
+            Self::NoDevice => "request URI must contain device ID".into(),
+            Self::NoTenantAndDevice => "request URI must contain tenant and device ID".into(),
+            Self::ForeignTenant => {
+                "tenant ID in request URI must match provided credentials".into()
+            }
+            Self::NotConfirmable(endpoint) => {
+                format!("{endpoint} endpoint supports confirmable request messages only").into()
+            }
+            Self::ContentMismatch { content_type } => format!(
+                "content type [{}] does not match payload",
+                content_type.as_deref().unwrap_or("null")
+            )
+            .into(),
+            Self::MalformedCommandResponse { request_id, status } => format!(
+                "command-request-id [{}] or status code [{}] is missing/invalid",
+                request_id.as_deref().unwrap_or("null"),
+                status.map_or_else(|| "null".to_owned(), |status| status.to_string())
+            )
+            .into(),
+            Self::TenantDisabled => "tenant is disabled or not registered".into(),
+            Self::AdapterDisabled => "adapter is disabled".into(),
+            Self::Registration(ServiceError { status: 404, .. }) => {
+                "device is disabled or not registered".into()
+            }
+            Self::Registration(ServiceError { status: 403, .. }) => {
+                "gateway is disabled or not registered".into()
+            }
+            Self::Tenant(error) | Self::Registration(error) | Self::CommandRouter(error)
+                if is_client_error(error.status) =>
+            {
+                error.text.as_deref()?.into()
+            }
+            Self::Send(SendError::NoCredit) => "no consumer available".into(),
+            Self::Send(SendError::TimedOut) => {
+                "consumer failed to indicate in time whether it has processed the message".into()
+            }
+            Self::NotAccepted(disposition) => text_of_disposition(disposition)?,
+            Self::NoSuchResource
+            | Self::MethodNotAllowed
+            | Self::NotReadable
+            | Self::NotAcceptable
+            | Self::Tenant(_)
+            | Self::Registration(_)
+            | Self::CommandRouter(_)
+            | Self::Send(_)
+            | Self::Stopping => return None,
+        };
+        Some(text)
+    }
+
+    /// Whether an error of this kind goes out without any payload.
+    const fn is_bare(&self) -> bool {
+        matches!(
+            self,
+            Self::NoSuchResource | Self::NotReadable | Self::NotAcceptable
+        )
+    }
+}
+
+/// The response to a request. `now` is told to devices that ask for the time.
+///
+/// A command in it is settled here: accepted, or released if it cannot be written as a response.
+#[must_use]
+pub fn response(result: Result<Outcome, Rejection>, now: SystemTime) -> Response {
+    match result {
+        Ok(Outcome::Changed {
+            time,
+            command: None,
+        }) => changed(time, now),
+        Ok(Outcome::Changed {
+            time,
+            command: Some(instruction),
+        }) => {
+            let Instruction {
+                command,
+                location,
+                delivery,
+            } = *instruction;
+            let response = with_command(changed(time, now), command, &location);
+            if response.is_valid() {
+                delivery.accept();
+                response
+            } else {
+                delivery.release();
+                Response::new(Code::INTERNAL_SERVER_ERROR)
+            }
+        }
+        Ok(Outcome::Links) => Response::new(Code::CONTENT)
+            .content_format(LINK_FORMAT)
+            .payload(LINKS),
+        Err(rejection) => rejected(&rejection),
+    }
+}
+
+fn changed(time: TimeRequest, now: SystemTime) -> Response {
+    let response = Response::new(Code::CHANGED);
+    match time {
+        TimeRequest::Wanted => response.option(option::HONO_TIME, uint::encode(milliseconds(now))),
+        TimeRequest::None => response,
+    }
+}
+
+/// A command's name, where to answer to, what the body is if there is a number for that, and the body.
+fn with_command(response: Response, command: Command, location: &[String]) -> Response {
+    let response = response.option(
+        option::LOCATION_QUERY,
+        format!("hono-command={}", command.name),
+    );
+    let response = location.iter().fold(response, |response, segment| {
+        response.option(option::LOCATION_PATH, segment)
+    });
+    let response = match command.content_type.as_deref().and_then(content_format) {
+        Some(format) => response.content_format(format),
+        None => response,
+    };
+    response.payload(command.payload.0)
+}
+
+fn rejected(rejection: &Rejection) -> Response {
+    let code = rejection.code();
+    let response = Response::new(code);
+    if rejection.is_bare() {
+        return response;
+    }
+    let text = rejection.text().or_else(|| usual_text(code));
+    let response = match text {
+        // A longer text is cut: it comes from others, and must fit a datagram.
+        Some(text) => response
+            .content_format(TEXT_PLAIN)
+            .payload(shortened(&text)),
+        None => response,
+    };
+    if code == Code::SERVICE_UNAVAILABLE {
+        response.max_age(RETRY_AFTER)
+    } else {
+        response
+    }
+}
+
+/// The text where nothing more can be said (spec: coap-adapter §4).
+fn usual_text(code: Code) -> Option<Cow<'static, str>> {
+    match code {
+        Code::SERVICE_UNAVAILABLE => Some("Temporarily unavailable".into()),
+        Code::INTERNAL_SERVER_ERROR => Some("Internal server error".into()),
+        _ if code.class() == 4 => {
+            Some(format!("Error Code: {}{:02}", code.class(), code.detail()).into())
+        }
+        _ => None,
+    }
+}
+
+/// Status `XYZ` of a service is `X.YZ`, if CoAP has that code; else 5.00.
+fn code_of_status(status: u16) -> Code {
+    let code = match status {
+        400..=406 | 408 | 409 | 412 | 413 | 415 | 422 | 429 | 500..=505 => {
+            u8::try_from(status / 100)
+                .ok()
+                .zip(u8::try_from(status % 100).ok())
+        }
+        _ => None,
+    };
+    code.and_then(|(class, detail)| Code::new(class, detail))
+        .unwrap_or(Code::INTERNAL_SERVER_ERROR)
+}
+
+/// Whatever the network refuses may work later, unless it failed itself or the message is too large for it.
+fn code_of_send_error(error: &SendError) -> Code {
+    match error {
+        SendError::Link(refused) if refused.status() == 500 => Code::INTERNAL_SERVER_ERROR,
+        SendError::Unsettled => Code::INTERNAL_SERVER_ERROR,
+        SendError::TooLarge { .. } => Code::REQUEST_ENTITY_TOO_LARGE,
+        _ => Code::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn code_of_disposition(disposition: &Disposition) -> Code {
+    match disposition {
+        Disposition::Rejected { condition, .. } => match condition.as_deref() {
+            Some("amqp:resource-limit-exceeded") => Code::SERVICE_UNAVAILABLE,
+            Some("amqp:unauthorized-access") => Code::FORBIDDEN,
+            Some("amqp:internal-error") => Code::INTERNAL_SERVER_ERROR,
+            _ => Code::BAD_REQUEST,
+        },
+        Disposition::Modified {
+            undeliverable_here: true,
+            ..
+        } => Code::NOT_FOUND,
+        _ => Code::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn text_of_disposition(disposition: &Disposition) -> Option<Cow<'_, str>> {
+    let text = match disposition {
+        Disposition::Rejected {
+            condition,
+            description,
+        } => match condition.as_deref() {
+            Some("amqp:resource-limit-exceeded") => {
+                "consumer rejected the message because a resource limit was exceeded, possibly a (tenant-specific) queue size limit"
+            }
+            Some("amqp:internal-error") => return None,
+            _ => return description.as_deref().map(Cow::Borrowed),
+        },
+        Disposition::Modified {
+            undeliverable_here: true,
+            ..
+        } => "consumer declared message as undeliverable, it should not be redelivered",
+        _ => "consumer didn't process the message",
+    };
+    Some(text.into())
+}
+
+const fn is_client_error(status: u16) -> bool {
+    matches!(status, 400..=499)
+}
+
+fn shortened(text: &str) -> &str {
+    let end = (0..=text.len().min(LONGEST_TEXT))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or_default()).unwrap_or_default()
+}
+
+fn milliseconds(now: SystemTime) -> u64 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Content-Format of diagnostic payloads (RFC 7252 §12.3).
+const TEXT_PLAIN: u16 = 0;
+
+/// Max-Age of 5.03, in seconds: when to try again (spec: coap-adapter §4).
+const RETRY_AFTER: u32 = 2;
+
+/// The most bytes of a diagnostic payload.
+const LONGEST_TEXT: usize = 512;
+
+#[cfg(test)]
+mod tests;

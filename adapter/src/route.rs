@@ -1,0 +1,249 @@
+//! What a request is about: (method, Uri-Path) -> operation, as a pure table (spec: coap-adapter §1, §2).
+//!
+//! Only the first path segment decides; what stands below it belongs to the operation. Segments count as sent, empty ones too.
+
+use coap_proto::{Code, Request, option};
+
+use crate::respond::Rejection;
+
+/// What a device asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Data for applications: telemetry or an event.
+    Upload(Endpoint, Addressing),
+    /// The answer to a command; with the request id it names, if the path has the form that can name one.
+    CommandResponse(Addressing, Option<String>),
+    /// `GET /.well-known/core` (RFC 6690).
+    Discovery,
+}
+
+/// The two kinds of data messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// May be lost if the device does not mind.
+    Telemetry,
+    /// Must not be lost.
+    Event,
+}
+
+impl Endpoint {
+    /// The first segment of its AMQP addresses.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Telemetry => "telemetry",
+            Self::Event => "event",
+        }
+    }
+}
+
+/// Where a request says which device it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Addressing {
+    /// POST: whoever the session belongs to.
+    Session,
+    /// PUT: the tenant and device of the path; absent and empty are the same.
+    Path {
+        /// The second segment.
+        tenant: Option<String>,
+        /// The third segment.
+        device: Option<String>,
+    },
+}
+
+/// Tells the operation of a request.
+///
+/// # Errors
+/// [`Rejection::NoSuchResource`] and [`Rejection::MethodNotAllowed`]; for discovery also what it cannot give.
+pub fn operation(request: &Request) -> Result<Operation, Rejection> {
+    let path = request.uri_path();
+    let resource = path.first().map_or("", String::as_str);
+    match resource {
+        "t" | "telemetry" => Ok(Operation::Upload(Endpoint::Telemetry, addressing(request)?)),
+        "e" | "event" => Ok(Operation::Upload(Endpoint::Event, addressing(request)?)),
+        "cr" | "command_response" => {
+            let id = match path {
+                [_, id] | [_, _, _, id] => Some(id.clone()),
+                _ => None,
+            };
+            Ok(Operation::CommandResponse(addressing(request)?, id))
+        }
+        ".well-known" => discovery(request),
+        _ => Err(Rejection::NoSuchResource),
+    }
+}
+
+fn addressing(request: &Request) -> Result<Addressing, Rejection> {
+    let segment = |place: usize| {
+        request
+            .uri_path()
+            .get(place)
+            .filter(|it| !it.is_empty())
+            .cloned()
+    };
+    match request.code() {
+        Code::POST => Ok(Addressing::Session),
+        Code::PUT => Ok(Addressing::Path {
+            tenant: segment(1),
+            device: segment(2),
+        }),
+        _ => Err(Rejection::MethodNotAllowed),
+    }
+}
+
+fn discovery(request: &Request) -> Result<Operation, Rejection> {
+    match request.uri_path() {
+        [_, core] if core == "core" => {}
+        [_] => return Err(Rejection::NotReadable),
+        _ => return Err(Rejection::NoSuchResource),
+    }
+    if request.code() != Code::GET {
+        return Err(Rejection::NotReadable);
+    }
+    if request.uri_query().len() > 1 {
+        return Err(Rejection::TooManySearchQueries);
+    }
+    match request.options().first(option::ACCEPT) {
+        Some(_) if request.accept() != Some(LINK_FORMAT) => Err(Rejection::NotAcceptable),
+        _ => Ok(Operation::Discovery),
+    }
+}
+
+/// What `/.well-known/core` lists (spec: coap-adapter §1).
+pub(crate) const LINKS: &str = "</command_response>,</cr>,</e>,</event>,</t>,</telemetry>";
+
+/// The Content-Format of [`LINKS`] (RFC 6690 §7.3).
+pub(crate) const LINK_FORMAT: u16 = 40;
+
+#[cfg(test)]
+mod tests {
+    use coap_proto::message::{Message, MessageId, Type};
+    use coap_proto::{Options, Token};
+
+    use super::*;
+
+    fn request(code: Code, path: &str) -> Request {
+        let mut options = Options::default();
+        for segment in path.split('/').skip(1) {
+            options.push(option::URI_PATH, segment.as_bytes());
+        }
+        of(code, options)
+    }
+
+    fn of(code: Code, options: Options) -> Request {
+        let id = MessageId(1);
+        let token = Token::default();
+        Request::of(Message {
+            kind: Type::Confirmable,
+            code,
+            id,
+            token,
+            options,
+            payload: Vec::new(),
+        })
+        .unwrap()
+    }
+
+    fn path(tenant: &str, device: &str) -> Addressing {
+        let segment = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        Addressing::Path {
+            tenant: segment(tenant),
+            device: segment(device),
+        }
+    }
+
+    #[test]
+    fn every_form_of_uri_is_its_operation() {
+        use Addressing::Session;
+        use Endpoint::{Event, Telemetry};
+        use Operation::{CommandResponse, Discovery, Upload};
+        let id = || Some("101a1".to_owned());
+        let rows = [
+            (Code::POST, "/t", Ok(Upload(Telemetry, Session))),
+            (Code::POST, "/telemetry", Ok(Upload(Telemetry, Session))),
+            (
+                Code::POST,
+                "/t/anything/more",
+                Ok(Upload(Telemetry, Session)),
+            ),
+            (Code::POST, "/e", Ok(Upload(Event, Session))),
+            (Code::POST, "/event", Ok(Upload(Event, Session))),
+            (
+                Code::PUT,
+                "/t//4712",
+                Ok(Upload(Telemetry, path("", "4712"))),
+            ),
+            (Code::PUT, "/e/T/4712", Ok(Upload(Event, path("T", "4712")))),
+            (
+                Code::PUT,
+                "/e/T/4712/more",
+                Ok(Upload(Event, path("T", "4712"))),
+            ),
+            (Code::PUT, "/t", Ok(Upload(Telemetry, path("", "")))),
+            (Code::PUT, "/t/T/", Ok(Upload(Telemetry, path("T", "")))),
+            (Code::POST, "/cr/101a1", Ok(CommandResponse(Session, id()))),
+            (
+                Code::POST,
+                "/cr/T/D/101a1",
+                Ok(CommandResponse(Session, id())),
+            ),
+            (
+                Code::PUT,
+                "/command_response//D/101a1",
+                Ok(CommandResponse(path("", "D"), id())),
+            ),
+            (Code::POST, "/cr", Ok(CommandResponse(Session, None))),
+            (
+                Code::POST,
+                "/cr/D/101a1",
+                Ok(CommandResponse(Session, None)),
+            ),
+            (Code::GET, "/.well-known/core", Ok(Discovery)),
+            (Code::POST, "/.well-known/core", Err(Rejection::NotReadable)),
+            (Code::GET, "/.well-known", Err(Rejection::NotReadable)),
+            (
+                Code::GET,
+                "/.well-known/other",
+                Err(Rejection::NoSuchResource),
+            ),
+            (Code::GET, "/t", Err(Rejection::MethodNotAllowed)),
+            (Code::DELETE, "/e", Err(Rejection::MethodNotAllowed)),
+            (Code::FETCH, "/cr/x", Err(Rejection::MethodNotAllowed)),
+            (Code::PATCH, "/t", Err(Rejection::MethodNotAllowed)),
+            (Code::IPATCH, "/t", Err(Rejection::MethodNotAllowed)),
+            (Code::GET, "", Err(Rejection::NoSuchResource)),
+            (Code::POST, "/", Err(Rejection::NoSuchResource)),
+            (Code::POST, "/c", Err(Rejection::NoSuchResource)),
+            (Code::POST, "/command", Err(Rejection::NoSuchResource)),
+            (Code::POST, "/T", Err(Rejection::NoSuchResource)),
+        ];
+        for (code, uri, expected) in rows {
+            assert_eq!(operation(&request(code, uri)), expected, "{code} {uri}");
+        }
+    }
+
+    #[test]
+    fn discovery_refuses_what_it_cannot_give() {
+        let core = [
+            (option::URI_PATH, &b".well-known"[..]),
+            (option::URI_PATH, b"core"),
+        ];
+        let with = |further: &[(u16, &'static [u8])]| {
+            operation(&of(
+                Code::GET,
+                core.iter().chain(further).copied().collect(),
+            ))
+        };
+        assert_eq!(with(&[(option::ACCEPT, &[40])]), Ok(Operation::Discovery));
+        assert_eq!(
+            with(&[(option::URI_QUERY, b"rt=x")]),
+            Ok(Operation::Discovery)
+        );
+        assert_eq!(
+            with(&[(option::ACCEPT, &[50])]),
+            Err(Rejection::NotAcceptable)
+        );
+        let queries = [(option::URI_QUERY, &b"a"[..]), (option::URI_QUERY, b"b")];
+        assert_eq!(with(&queries), Err(Rejection::TooManySearchQueries));
+    }
+}

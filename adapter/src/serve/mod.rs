@@ -1,0 +1,16 @@
+//! The shell around [`coap_proto::Endpoint`]: a task for each port, and a task for each request.
+//!
+//! ```text
+//! Transport::next ─> Endpoint ─> Event::Request ─> task: Pipeline::handle ─> respond::response ─┐
+//! Transport::send <─ Endpoint <─ acknowledge / respond <──────────── Reply (bounded channel) <──┘
+//! ```
+//!
+//! **Invariant.** A port waits for datagrams, replies and deadlines only, never for what a request needs.
+
+mod exchange;
+mod port;
+mod transport;
+
+pub use exchange::Exchange;
+pub use port::{Port, Stop};
+pub use transport::{Arrival, Plain, Transport};

@@ -1,0 +1,202 @@
+//! One port: the loop between a transport, the CoAP endpoint and the tasks of its requests.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use coap_proto::{Endpoint, Event, ExchangeId, Request};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::exchange::{Exchange, Reply};
+use super::transport::{Arrival, Transport};
+use crate::authn::Principal;
+use crate::monitoring::checks::Pulse;
+use crate::pipeline::Pipeline;
+use crate::respond::{self, Rejection};
+
+/// How a port is ended, in two steps.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// From now on requests are refused, and those in the works are finished.
+    pub drain: CancellationToken,
+    /// From now on nothing is received or sent.
+    pub halt: CancellationToken,
+}
+
+/// A port with all its peers and exchanges.
+#[derive(Debug)]
+pub struct Port<T: Transport> {
+    transport: T,
+    endpoint: Endpoint<T::Peer>,
+    pipeline: Arc<Pipeline>,
+    requests: TaskTracker,
+    stop: Stop,
+    answer: mpsc::Sender<Reply>,
+    answers: mpsc::Receiver<Reply>,
+    /// Exchanges that end early when their peer is gone.
+    watched: HashMap<ExchangeId, CancellationToken>,
+    pulse: Arc<Pulse>,
+}
+
+impl<T: Transport> Port<T> {
+    /// A port on `transport`; its requests run as tasks of `requests`.
+    #[must_use]
+    pub fn new(
+        transport: T,
+        endpoint: Endpoint<T::Peer>,
+        pipeline: Arc<Pipeline>,
+        requests: TaskTracker,
+        stop: Stop,
+    ) -> Self {
+        let (answer, answers) = mpsc::channel(ANSWERS);
+        Self {
+            transport,
+            endpoint,
+            pipeline,
+            requests,
+            stop,
+            answer,
+            answers,
+            watched: HashMap::new(),
+            pulse: Arc::default(),
+        }
+    }
+
+    /// Its signs of life.
+    #[must_use]
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
+    }
+
+    /// Serves until halted.
+    ///
+    /// # Errors
+    /// Only if the socket itself fails.
+    pub async fn run(mut self) -> io::Result<()> {
+        let halt = self.stop.halt.clone();
+        let mut beat = tokio::time::interval(Pulse::PERIOD);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let timeout = self.endpoint.poll_timeout();
+            tokio::select! {
+                () = halt.cancelled() => return Ok(()),
+                Some(reply) = self.answers.recv() => self.reply(reply),
+                arrival = self.transport.next() => self.arrive(arrival?),
+                _ = beat.tick() => self.pulse.beat(),
+                () = until(timeout) => self.endpoint.handle_timeout(Instant::now()),
+            }
+            self.transmit();
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        let now = Instant::now();
+        match reply {
+            Reply::Acknowledge(exchange) => self.endpoint.acknowledge(now, exchange),
+            Reply::Watch(exchange, gone) if self.endpoint.is_open(exchange) => {
+                self.watched.insert(exchange, gone);
+            }
+            Reply::Watch(_, gone) => gone.cancel(),
+            Reply::Respond(exchange, response) => {
+                self.watched.remove(&exchange);
+                self.endpoint.respond(now, exchange, response);
+            }
+        }
+    }
+
+    fn arrive(&mut self, arrival: Arrival<T::Peer>) {
+        match arrival {
+            Arrival::Message {
+                peer,
+                principal,
+                address,
+                bytes,
+            } => {
+                self.endpoint.handle_datagram(Instant::now(), &peer, &bytes);
+                self.take_events(principal.as_ref(), address);
+            }
+            Arrival::Gone { peer } => {
+                for exchange in self.endpoint.forget_peer(&peer) {
+                    if let Some(gone) = self.watched.remove(&exchange) {
+                        gone.cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands on what a message set off; requests are of the peer it came from.
+    fn take_events(&mut self, principal: Option<&Principal>, address: SocketAddr) {
+        while let Some(event) = self.endpoint.poll_event() {
+            match event {
+                Event::Request {
+                    exchange, request, ..
+                } => {
+                    self.start(exchange, request, principal.cloned(), address);
+                }
+                Event::GaveUp { peer, reason, .. } => {
+                    tracing::debug!(?peer, ?reason, "a separate response did not arrive");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        id: ExchangeId,
+        request: Request,
+        principal: Option<Principal>,
+        address: SocketAddr,
+    ) {
+        if self.stop.drain.is_cancelled() {
+            let response = respond::response(Err(Rejection::Stopping), SystemTime::now());
+            return self.endpoint.respond(Instant::now(), id, response);
+        }
+        let span = tracing::debug_span!(
+            "coap.exchange",
+            peer = %address,
+            token = ?request.token(),
+            code = %request.code(),
+            path = ?request.uri_path(),
+        );
+        let exchange = Exchange::new(id, request, principal, self.answer.clone());
+        let pipeline = Arc::clone(&self.pipeline);
+        self.requests
+            .spawn(serve(pipeline, exchange).instrument(span));
+    }
+
+    fn transmit(&mut self) {
+        while let Some(transmit) = self.endpoint.poll_transmit() {
+            self.transport.send(&transmit.peer, &transmit.payload);
+        }
+    }
+}
+
+async fn serve(pipeline: Arc<Pipeline>, exchange: Exchange) {
+    let result = pipeline.handle(&exchange).await;
+    match &result {
+        Ok(_) => tracing::debug!("served"),
+        Err(rejection) => tracing::debug!(code = %rejection.code(), reason = %rejection, "refused"),
+    }
+    exchange
+        .respond(respond::response(result, SystemTime::now()))
+        .await;
+}
+
+/// Waits until `deadline`, or for ever where there is none.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Replies that a port has not taken yet; tasks of requests wait while there are more.
+const ANSWERS: usize = 1024;

@@ -1,0 +1,128 @@
+//! Where CoAP messages come from: DTLS sessions, or bare datagrams.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::future::Future;
+use std::hash::Hash;
+use std::io;
+use std::net::SocketAddr;
+
+use dtls_server::{AssociationId, Batch, Event, Listener, UdpSocket};
+
+use crate::authn::{Principal, PskStore};
+
+/// A source of CoAP messages that also takes the answers.
+pub trait Transport: Send + 'static {
+    /// What tells peers apart.
+    type Peer: Clone + Eq + Hash + Debug + Send + Sync + 'static;
+
+    /// The next thing that comes. Cancel safe.
+    fn next(&mut self) -> impl Future<Output = io::Result<Arrival<Self::Peer>>> + Send;
+
+    /// Sends one message; to a device that is gone, or when the kernel has no room, it is a lost datagram.
+    fn send(&mut self, peer: &Self::Peer, message: &[u8]);
+}
+
+/// What comes from peers.
+#[derive(Debug)]
+pub enum Arrival<P> {
+    /// The bytes of a message.
+    Message {
+        /// Whom an answer goes to.
+        peer: P,
+        /// Who that is, if it has proved so.
+        principal: Option<Principal>,
+        /// Whence it came.
+        address: SocketAddr,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// The peer's session is over.
+    Gone {
+        /// Whose.
+        peer: P,
+    },
+}
+
+/// CoAP over DTLS (RFC 7252 §9): a peer is a session, whatever its address.
+impl Transport for Listener<PskStore> {
+    type Peer = AssociationId;
+
+    async fn next(&mut self) -> io::Result<Arrival<AssociationId>> {
+        loop {
+            match Self::next(self).await? {
+                Event::ApplicationData {
+                    association,
+                    principal,
+                    peer,
+                    data,
+                } => {
+                    return Ok(Arrival::Message {
+                        peer: association,
+                        principal: Some(principal),
+                        address: peer,
+                        bytes: data,
+                    });
+                }
+                Event::Closed { association, .. } => {
+                    return Ok(Arrival::Gone { peer: association });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn send(&mut self, peer: &AssociationId, message: &[u8]) {
+        if !Self::send(self, *peer, message) {
+            tracing::debug!(session = %peer, "an answer for a session that is gone");
+        }
+    }
+}
+
+/// CoAP over UDP: a peer is an address, and nobody is authenticated.
+#[derive(Debug)]
+pub struct Plain {
+    socket: UdpSocket,
+    batch: Batch,
+    /// Of the last batch, what was not handed on yet.
+    waiting: VecDeque<(SocketAddr, Vec<u8>)>,
+}
+
+impl Plain {
+    /// Serves this socket.
+    #[must_use]
+    pub fn new(socket: UdpSocket) -> Self {
+        Self {
+            socket,
+            batch: Batch::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+}
+
+impl Transport for Plain {
+    type Peer = SocketAddr;
+
+    async fn next(&mut self) -> io::Result<Arrival<SocketAddr>> {
+        loop {
+            if let Some((address, bytes)) = self.waiting.pop_front() {
+                return Ok(Arrival::Message {
+                    peer: address,
+                    principal: None,
+                    address,
+                    bytes,
+                });
+            }
+            self.socket.receive(&mut self.batch).await?;
+            let waiting = &mut self.waiting;
+            self.batch
+                .for_each(|peer, datagram| waiting.push_back((peer, datagram.to_vec())));
+        }
+    }
+
+    fn send(&mut self, peer: &SocketAddr, message: &[u8]) {
+        if !self.socket.send(*peer, message) {
+            tracing::debug!(%peer, "the kernel has no room for an answer");
+        }
+    }
+}

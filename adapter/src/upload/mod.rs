@@ -1,0 +1,119 @@
+//! Telemetry and events on their way to applications: what is checked, what the AMQP message says, how it is sent
+//! (spec: coap-adapter §3, §4; amqp-messages §2-§4).
+
+pub mod query;
+pub mod content_type;
+pub mod defaults;
+pub mod ttl;
+pub mod message;
+
+use std::time::SystemTime;
+
+use coap_proto::{Reliability, Request};
+use downstream::{Connection, Outcome as Disposition, SendError, Senders, Until};
+use registry_client::{Assertion, Tenant};
+
+use self::query::Query;
+use crate::authn::Origin;
+use crate::respond::Rejection;
+use crate::route::Endpoint;
+
+/// What a message says by itself; the content type is checked against the body.
+#[derive(Debug)]
+pub struct Upload<'a> {
+    /// Telemetry or event.
+    pub endpoint: Endpoint,
+    /// Whether the device wants to know what became of it.
+    pub reliability: Reliability,
+    /// The request's path as sent.
+    pub path: &'a [String],
+    /// What the body is, if the message tells.
+    pub content_type: Option<std::borrow::Cow<'static, str>>,
+    /// The body.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Upload<'a> {
+    /// Checks what needs no look-up.
+    ///
+    /// # Errors
+    /// [`Rejection::NotConfirmable`] for an event that may get lost, [`Rejection::ContentMismatch`].
+    pub fn of(endpoint: Endpoint, request: &'a Request, query: &Query) -> Result<Self, Rejection> {
+        let reliability = request.reliability();
+        if endpoint == Endpoint::Event && reliability == Reliability::NonConfirmable {
+            return Err(Rejection::NotConfirmable(endpoint.name()));
+        }
+        let payload = request.payload();
+        let content_type =
+            content_type::of_message(query.notification, request.content_format(), payload)?;
+        Ok(Self {
+            endpoint,
+            reliability,
+            path: request.uri_path(),
+            content_type,
+            payload,
+        })
+    }
+}
+
+/// The links for telemetry and for events, each kind on a connection of its own.
+#[derive(Debug)]
+pub struct Uplink {
+    telemetry: Senders,
+    event: Senders,
+    settings: message::Settings,
+    stamps: message::Stamps,
+}
+
+impl Uplink {
+    /// Sends over these connections.
+    #[must_use]
+    pub fn new(
+        telemetry: Connection,
+        event: Connection,
+        settings: message::Settings,
+        stamps: message::Stamps,
+    ) -> Self {
+        Self {
+            telemetry: Senders::new(telemetry),
+            event: Senders::new(event),
+            settings,
+            stamps,
+        }
+    }
+
+    /// Sends a message and, if the device wants to know, waits until the consumer has taken it.
+    ///
+    /// # Errors
+    /// [`Rejection::Send`] and [`Rejection::NotAccepted`].
+    pub async fn send(
+        &self,
+        upload: &Upload<'_>,
+        tenant: &Tenant,
+        assertion: &Assertion,
+        origin: &Origin,
+        ttd: Option<i32>,
+    ) -> Result<(), Rejection> {
+        let stamp = self.stamps.next(SystemTime::now());
+        let message =
+            message::of_upload(upload, tenant, assertion, origin, ttd, self.settings, stamp);
+        let (senders, until) = match (upload.endpoint, upload.reliability) {
+            (Endpoint::Event, _) => (&self.event, Until::Settled),
+            (Endpoint::Telemetry, Reliability::Confirmable) => (&self.telemetry, Until::Settled),
+            (Endpoint::Telemetry, Reliability::NonConfirmable) => {
+                (&self.telemetry, Until::Transferred)
+            }
+        };
+        let address = format!("{}/{}", upload.endpoint.name(), origin.tenant);
+        accepted(senders.send(&address, &message, until).await)
+    }
+}
+
+/// Only what was accepted is done.
+pub(crate) fn accepted(sent: Result<Disposition, SendError>) -> Result<(), Rejection> {
+    match sent {
+        Ok(Disposition::Accepted) => Ok(()),
+        Ok(other) => Err(Rejection::NotAccepted(other)),
+        Err(error) => Err(Rejection::Send(error)),
+    }
+}

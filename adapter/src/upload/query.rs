@@ -1,0 +1,162 @@
+//! The query arguments and the time option of a request (spec: coap-adapter §3).
+
+use coap_proto::{Request, option};
+
+use crate::respond::TimeRequest;
+use crate::tenant::Piggy;
+
+/// What the queries of a request say; unknown ones are passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// `hono-ttd`: how many seconds the device waits for a command; `None` also where it is no number.
+    pub ttd: Option<i32>,
+    /// `empty`, or a body: what the body is.
+    pub notification: Notification,
+    /// Whether the device wants to know the time.
+    pub time: TimeRequest,
+    /// `piggy`.
+    pub piggy: Piggy,
+    /// `hono-cmd-status`: the outcome of a command; `None` also where it is no number.
+    pub command_status: Option<i32>,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notification {
+    /// That the device is there, and nothing else (query `empty`).
+    Empty,
+    /// What its body says.
+    Body,
+}
+
+impl Query {
+    /// Reads the queries of a request. The last of several with one name counts.
+    #[must_use]
+    pub fn of(request: &Request) -> Self {
+        let last = |name: &str| {
+            request
+                .uri_query()
+                .iter()
+                .rev()
+                .find_map(|query| value(query, name))
+        };
+        let number = |name| last(name).and_then(|value| value.parse().ok());
+        let wants_time =
+            request.options().first(option::HONO_TIME).is_some() || last("hono-time").is_some();
+        Self {
+            ttd: number("hono-ttd"),
+            notification: if last("empty").is_some() {
+                Notification::Empty
+            } else {
+                Notification::Body
+            },
+            time: if wants_time {
+                TimeRequest::Wanted
+            } else {
+                TimeRequest::None
+            },
+            piggy: if last("piggy").is_some() {
+                Piggy::Asked
+            } else {
+                Piggy::Unasked
+            },
+            command_status: number("hono-cmd-status"),
+        }
+    }
+}
+
+/// The value of a query argument of this name, empty if it has none.
+fn value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let (found, value) = query.split_once('=').unwrap_or((query, ""));
+    (found == name).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use coap_proto::message::{Message, MessageId, Type};
+    use coap_proto::{Code, Options, Token};
+
+    use super::*;
+
+    fn query(queries: &[&str], time_option: Option<&[u8]>) -> Query {
+        let mut options = Options::default();
+        for query in queries {
+            options.push(option::URI_QUERY, query.as_bytes());
+        }
+        if let Some(value) = time_option {
+            options.push(option::HONO_TIME, value);
+        }
+        Query::of(
+            &Request::of(Message {
+                kind: Type::Confirmable,
+                code: Code::POST,
+                id: MessageId(1),
+                token: Token::default(),
+                options,
+                payload: Vec::new(),
+            })
+            .unwrap(),
+        )
+    }
+
+    #[test]
+    fn ttd_and_status_are_decimal_numbers_of_32_bits_or_absent() {
+        let rows = [
+            ("5", Some(5)),
+            ("0", Some(0)),
+            ("-1", Some(-1)),
+            ("+7", Some(7)),
+            ("2147483647", Some(i32::MAX)),
+            ("2147483648", None),
+            ("4294967296", None),
+            ("abc", None),
+            ("", None),
+            (" 5", None),
+            ("5=6", None),
+        ];
+        for (value, expected) in rows {
+            assert_eq!(
+                query(&[&format!("hono-ttd={value}")], None).ttd,
+                expected,
+                "{value}"
+            );
+            let status = query(&[&format!("hono-cmd-status={value}")], None).command_status;
+            assert_eq!(status, expected, "{value}");
+        }
+        assert_eq!(query(&["hono-ttd"], None).ttd, None);
+    }
+
+    #[test]
+    fn of_several_queries_of_one_name_the_last_counts() {
+        assert_eq!(query(&["hono-ttd=abc", "hono-ttd=4"], None).ttd, Some(4));
+        assert_eq!(query(&["hono-ttd=4", "hono-ttd=abc"], None).ttd, None);
+    }
+
+    #[test]
+    fn presence_counts_whatever_the_value() {
+        for given in ["empty", "empty=", "empty=false"] {
+            assert_eq!(
+                query(&[given], None).notification,
+                Notification::Empty,
+                "{given}"
+            );
+        }
+        for given in ["hono-time", "hono-time=x"] {
+            assert_eq!(query(&[given], None).time, TimeRequest::Wanted, "{given}");
+        }
+        for value in [&[][..], &[0xff; 9]] {
+            assert_eq!(
+                query(&[], Some(value)).time,
+                TimeRequest::Wanted,
+                "{value:?}"
+            );
+        }
+        assert_eq!(query(&["piggy"], None).piggy, Piggy::Asked);
+        let none = query(&["Empty", "hono-timex", "emptyx=1", "x=piggy"], None);
+        assert_eq!(
+            (none.notification, none.time),
+            (Notification::Body, TimeRequest::None)
+        );
+        assert_eq!(none.piggy, Piggy::Unasked);
+    }
+}
