@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use downstream::{Body, MessageId, Outcome, Value};
 use sandbox::{Sandbox, SandboxConfig};
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Exchange, Request,
+    Exchange, MOST_PAIRS, Request, Slot,
     service::{PATIENCE, Service, config, connect, response},
 };
 use crate::{ServiceError, response::Response};
@@ -199,4 +199,27 @@ async fn all_who_wait_for_a_link_share_its_failure() {
         }
     };
     timeout(PATIENCE, all).await.unwrap();
+}
+
+#[tokio::test]
+async fn beyond_the_bound_the_links_not_used_for_the_longest_are_given_up() {
+    let (_sandbox, mut service, exchange) = stage(PATIENCE).await;
+    let mut openers = Vec::new();
+    for number in 0..MOST_PAIRS {
+        let (opener, opened) = watch::channel(None);
+        openers.push(opener);
+        // All others are used later.
+        let used = if number == 7 { 0 } else { 1_000_000 };
+        let slot = Slot { opened, used };
+        exchange.pairs().insert(format!("event/{number}"), slot);
+    }
+    let serve = async {
+        let request = service.take().await;
+        let id = request.properties.message_id.clone();
+        service.send(&request, &response(id, Some(204))).await;
+    };
+    assert_eq!(tokio::join!(ask(&exchange), serve).0, Ok(204));
+    assert_eq!(exchange.pairs().len(), MOST_PAIRS);
+    assert!(!exchange.pairs().contains_key("event/7"));
+    assert!(exchange.pairs().contains_key("event/S"));
 }
