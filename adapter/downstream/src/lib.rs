@@ -44,7 +44,7 @@ pub use amqp_proto::{
 pub use config::{
     ClientIdentity, ConnectionConfig, HostnameVerification, TlsConfig, TlsVersion, UserCredentials,
 };
-pub use connection::Connection;
+pub use connection::{Connection, Connector, Stream};
 pub use error::{ConfigError, LinkError, SendError};
 pub use receiver::{Incoming, Receiver};
 pub use sender::{Delivery, Sender, send_once};

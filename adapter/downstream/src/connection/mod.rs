@@ -25,7 +25,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use self::tls::Connector;
+pub use self::tls::{Connector, Stream};
 use crate::{ConfigError, ConnectionConfig, LinkError};
 
 /// A handle of a connection. The connection is closed when the last one is dropped, those that senders and receivers hold
@@ -107,7 +107,7 @@ impl Connection {
     /// # Errors
     /// [`ConfigError`] if a setting cannot work. A peer that is down is no error.
     pub fn start(role: &str, config: ConnectionConfig) -> Result<Self, ConfigError> {
-        let connector = Connector::new(&config)?;
+        let connector = Connector::new(&config.host, config.port, config.tls.as_ref())?;
         let container_id = format!("{}-{role}-{}", config.name, uuid::Uuid::new_v4());
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {

@@ -1,6 +1,6 @@
 //! The stream below AMQP: TCP, and TLS if it is configured.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fmt, fs, io, path::Path, sync::Arc};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -19,45 +19,63 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{ConfigError, ConnectionConfig, HostnameVerification, TlsConfig, TlsVersion};
+use crate::{ConfigError, HostnameVerification, TlsConfig, TlsVersion};
 
 /// A stream of either kind.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Knows how to reach the peer.
-pub(super) struct Connector {
+/// Knows how to reach a server, for AMQP or anything else.
+pub struct Connector {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 impl Connector {
-    /// Reads the files.
-    pub(super) fn new(config: &ConnectionConfig) -> Result<Self, ConfigError> {
-        let tls = match &config.tls {
+    /// Reads the files of `tls`; without it, TCP is all.
+    ///
+    /// # Errors
+    /// A file cannot be read or used, or TLS is wanted with a host that no certificate can name.
+    pub fn new(host: &str, port: u16, tls: Option<&TlsConfig>) -> Result<Self, ConfigError> {
+        let tls = match tls {
             None => None,
             Some(tls) => {
-                let name = ServerName::try_from(config.host.clone())
-                    .map_err(|_| ConfigError::HostName(config.host.clone()))?;
+                let name = ServerName::try_from(host.to_owned())
+                    .map_err(|_| ConfigError::HostName(host.to_owned()))?;
                 Some((TlsConnector::from(Arc::new(client_config(tls)?)), name))
             }
         };
         Ok(Self {
-            host: config.host.clone(),
-            port: config.port,
+            host: host.to_owned(),
+            port,
             tls,
         })
     }
 
-    pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+    /// Connects, and makes the handshake of TLS. Waits as long as the network does: set a deadline.
+    ///
+    /// # Errors
+    /// Nobody is there, or not the right one.
+    pub async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
             None => Ok(Box::new(stream)),
             Some((connector, name)) => Ok(Box::new(connector.connect(name.clone(), stream).await?)),
         }
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Connector")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("tls", &self.tls.is_some())
+            .finish()
     }
 }
 
@@ -150,7 +168,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     })
 }
 
-fn unusable(error: impl std::fmt::Display) -> ConfigError {
+fn unusable(error: impl fmt::Display) -> ConfigError {
     ConfigError::Tls {
         reason: error.to_string().into(),
     }
