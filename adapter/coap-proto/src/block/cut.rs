@@ -52,7 +52,9 @@ pub(crate) fn cut(
     }
 }
 
-/// A block with all options of the whole; 4.02 if there is none there, as the reference answers.
+/// A block with all options of the whole; 4.02 if there is none there.
+///
+/// So the reference answers where it keeps nothing; where it does, it sends an empty block instead, which looks like an end.
 pub(crate) fn block_of(whole: &Response, block: Block) -> Response {
     let start = block.offset();
     let end = start

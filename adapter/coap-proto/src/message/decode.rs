@@ -116,7 +116,7 @@ fn body(
 
 /// Reads options, and the payload marker if there is one.
 fn options(reader: &mut Reader<'_>) -> Result<Options, FormatError> {
-    let mut options = Options::default();
+    let mut options = Options::with_room(reader.0.len().min(USUAL_OPTIONS));
     let mut number: u16 = 0;
     while let Some(first) = reader.byte() {
         if first == PAYLOAD_MARKER {
@@ -175,6 +175,9 @@ impl<'a> Reader<'a> {
         self.array().map(|[byte]| byte)
     }
 }
+
+/// Room for the values of most requests, so that they take one allocation.
+const USUAL_OPTIONS: usize = 48;
 
 /// RFC 7252 §3.1: a nibble of 13 means one more byte, minus 13.
 pub(super) const EXTENDED_BY_BYTE: usize = 13;

@@ -109,6 +109,14 @@ pub struct Options {
 }
 
 impl Options {
+    /// None yet, with room for so many bytes of values.
+    pub(crate) fn with_room(values: usize) -> Self {
+        Self {
+            entries: Vec::new(),
+            values: Vec::with_capacity(values),
+        }
+    }
+
     /// Adds one occurrence after those present.
     pub fn push(&mut self, number: u16, value: &[u8]) {
         self.values.extend_from_slice(value);
