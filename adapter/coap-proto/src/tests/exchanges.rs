@@ -25,6 +25,12 @@ fn a_late_answer_is_a_confirmable_message_with_the_token_and_a_new_id() {
     };
     assert_eq!(sent, [expected]);
     assert_eq!(server.receive(&ack(sent[0].id)), []);
+    let forgotten = server.now + SECOND * 247;
+    assert_eq!(
+        server.endpoint.poll_timeout(),
+        Some(forgotten),
+        "nothing to be done before"
+    );
     assert_eq!(server.pass(SECOND * 200), []);
     assert_eq!(server.endpoint.statistics().confirmed, 1);
 }

@@ -194,6 +194,18 @@ fn a_get_for_a_later_block_is_answered_with_that_block() {
 }
 
 #[test]
+fn a_get_for_a_later_block_gets_the_preferred_size_at_most() {
+    let mut server = Server::new();
+    let get = Message {
+        code: Code::GET,
+        ..fetch(1, block(1, 0, 1024))
+    };
+    let sent = respond_to(&mut server, &get, 2000);
+    assert_eq!(told(&sent, option::BLOCK2).1, Some(block(2, 1, 512)));
+    assert_eq!(sent.payload, body(2000)[1024..1536]);
+}
+
+#[test]
 fn a_separate_answer_is_sent_in_blocks_too_and_its_blocks_are_asked_for_as_ever() {
     let mut server = Server::new();
     let exchange = server.accept(&con(1));

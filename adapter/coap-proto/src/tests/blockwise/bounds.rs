@@ -46,6 +46,18 @@ fn ten_thousand_uploads_at_a_time_stay_in_bounds() {
 }
 
 #[test]
+fn small_uploads_are_bounded_by_their_number() {
+    let (mut endpoint, config) = narrow();
+    for peer in 0..2_000 {
+        let first = upload(1, block(0, 1, 16), &body(16));
+        endpoint.handle_datagram(start(), &peer, &first.encode().unwrap());
+        within(&endpoint, &config);
+    }
+    assert_eq!(endpoint.transfers(), config.max_block_transfers);
+    assert_eq!(endpoint.statistics().evicted_transfers, 1_000);
+}
+
+#[test]
 fn an_upload_that_goes_on_survives_a_flood_of_others_between_its_blocks() {
     let (mut endpoint, config) = narrow();
     let now = start();
