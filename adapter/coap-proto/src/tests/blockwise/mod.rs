@@ -3,6 +3,7 @@
 mod answers;
 mod bounds;
 mod golden;
+mod refusals;
 mod uploads;
 
 use super::*;
