@@ -25,7 +25,12 @@ impl Chosen {
     /// Takes what is written for a setting; it outdoes what was written before.
     pub(super) fn write(&mut self, setting: &Setting, written: Written) {
         let Written { name, text, origin } = written;
-        match setting.kind.read(&text) {
+        let read = if is_expression(&text) {
+            Err("written out: expressions are not expanded here; an environment variable outdoes the file".to_owned())
+        } else {
+            setting.kind.read(&text)
+        };
+        match read {
             Ok(value) => {
                 self.values.insert(
                     name,
@@ -95,6 +100,15 @@ impl Chosen {
 
 pub(super) fn full_name(prefix: &str, key: &str) -> String {
     format!("{prefix}.{key}")
+}
+
+/// The reference expands `${NAME}` and `${NAME:default}`; taken as it stands it would be no password and no host.
+fn is_expression(text: &str) -> bool {
+    let inner = text
+        .trim()
+        .strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix('}'));
+    inner.is_some_and(|inner| !inner.contains(['{', '}']))
 }
 
 /// Kubernetes sets `<SERVICE>_PORT` for every service; one named `hono-coap` meets the setting's name.

@@ -262,6 +262,14 @@ impl Config {
         self.resource_limits = limits::from_chosen(chosen);
         self.health = HealthConfig::from_chosen(chosen);
         self.tracing = TracingConfig::from_chosen(chosen);
+        if self
+            .coap
+            .insecure
+            .is_some_and(|address| address.port() == 5684)
+        {
+            self.warnings
+                .push("`hono.coap.insecurePort` is 5684, where devices expect DTLS".to_owned());
+        }
         self.require_hosts(chosen);
         if app.amqp_messaging_disabled {
             (self.messaging, self.command) = (None, None);

@@ -49,6 +49,8 @@ hono:
     responseCacheDefaultTimeout: 0
   messaging:
     addressRewriteRule: '['
+    host: ${BROKER:localhost}
+    password: ${PASSWORD}
 quarkus:
   log:
     level: LOUD

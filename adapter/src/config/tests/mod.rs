@@ -276,6 +276,19 @@ fn what_only_some_requests_need_may_be_missing() {
 }
 
 #[test]
+fn the_port_of_dtls_for_the_endpoint_without_it_is_told() {
+    let more = [
+        ("HONO_COAP_PORT", "7"),
+        ("HONO_COAP_INSECUREPORT", "5684"),
+        ("HONO_COAP_AUTHENTICATIONREQUIRED", "false"),
+    ];
+    assert_eq!(
+        load(&more).unwrap().warnings,
+        ["`hono.coap.insecurePort` is 5684, where devices expect DTLS"]
+    );
+}
+
+#[test]
 fn secrets_are_nowhere_to_be_seen() {
     let credentials = File::new("username=user\npassword=v3ry-secret-file\n");
     let config = load(&[
