@@ -1,2 +1,41 @@
-//! The CoAP adapter binary.
-fn main() {}
+//! `coap-adapter`: reads the command line, does what it says, and tells by the exit code how that went.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use self::cli::{Cli, Command, Error};
+
+fn main() -> ExitCode {
+    let result = match Cli::try_parse() {
+        Ok(cli) => execute(cli.command),
+        Err(told) => Err(Error::Usage(told).into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast_ref() {
+            Some(known) => cli::report(known),
+            None => {
+                cli::tell(&format!("{error:#}"));
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<()> {
+    if let Command::CheckConfig(options) = &command {
+        return Ok(cli::check_config::execute(options)?);
+    }
+    let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
+    let result = match command {
+        Command::Run(options) => runtime.block_on(cli::run::execute(&options)),
+        Command::Sandbox(options) => runtime.block_on(cli::sandbox::execute(options)),
+        Command::CheckConfig(_) => Ok(()),
+    };
+    runtime.shutdown_background();
+    Ok(result?)
+}

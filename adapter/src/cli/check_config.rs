@@ -1,0 +1,87 @@
+//! `check-config`: what holds, who wrote it, and everything that is wrong with it. Nothing is started.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, ErrorKind, Write},
+};
+
+use adapter::config::{Config, Effective};
+
+use super::{ConfigOptions, Error, environment};
+
+pub(crate) fn execute(options: &ConfigOptions) -> Result<(), Error> {
+    let (config, mut problems) = Config::inspect(options.config.as_deref(), environment());
+    problems.extend(config.unreadable_files());
+    match io::stdout().write_all(page(&config).as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            return Err(Error::Io(
+                "cannot write the configuration".to_owned(),
+                error,
+            ));
+        }
+        _ => {}
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Config(problems))
+    }
+}
+
+fn page(config: &Config) -> String {
+    let unused = unused(&config.effective);
+    let shown: Vec<&Effective> = config
+        .effective
+        .iter()
+        .filter(|effective| effective.value.is_some())
+        .filter(|effective| {
+            !unused
+                .iter()
+                .any(|prefix| effective.name.starts_with(prefix))
+        })
+        .collect();
+    let width = |of: fn(&Effective) -> usize| {
+        shown
+            .iter()
+            .map(|effective| of(effective))
+            .max()
+            .unwrap_or(0)
+    };
+    let names = width(|effective| effective.name.len());
+    let values = width(value_width).min(WIDEST_VALUE);
+    let mut page = String::new();
+    for effective in shown {
+        let value = effective.value.as_deref().unwrap_or_default();
+        page += &format!(
+            "{:names$} = {value:values$}  # {}\n",
+            effective.name, effective.origin
+        );
+    }
+    for prefix in unused {
+        page += &format!("{prefix}host is not set; nothing of {prefix}* is used\n");
+    }
+    for ignored in &config.ignored {
+        page += &format!("no effect: {ignored}\n");
+    }
+    for warning in &config.warnings {
+        page += &format!("warning: {warning}\n");
+    }
+    page
+}
+
+fn value_width(effective: &Effective) -> usize {
+    effective.value.as_ref().map_or(0, String::len)
+}
+
+/// How the names of clients begin that are not used, for nobody named their host.
+fn unused(effective: &[Effective]) -> BTreeSet<&str> {
+    let without = effective
+        .iter()
+        .filter(|effective| effective.value.is_none());
+    without
+        .filter_map(|effective| effective.name.strip_suffix("host"))
+        .filter(|prefix| prefix.ends_with('.'))
+        .collect()
+}
+
+const WIDEST_VALUE: usize = 32;

@@ -1,0 +1,169 @@
+//! The command line: what can be asked for, and what is told when it cannot be done.
+
+pub(crate) mod run;
+pub(crate) mod sandbox;
+pub(crate) mod check_config;
+mod logging;
+mod signals;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    net::IpAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use adapter::{app::StartError, config::Problem};
+use clap::{Args, Parser, Subcommand};
+
+/// Takes what constrained devices say over CoAP and DTLS, and hands it to AMQP 1.0.
+#[derive(Debug, Parser)]
+#[command(name = "coap-adapter", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve devices, with the services that the configuration names.
+    Run(ConfigOptions),
+    /// Serve devices on this machine alone, with everything else inside, and show what happens.
+    Sandbox(SandboxOptions),
+    /// Show the configuration with the origin of each value, and every mistake in it.
+    CheckConfig(ConfigOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigOptions {
+    /// YAML file with settings; environment variables such as HONO_COAP_PORT outdo it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxOptions {
+    /// Port for CoAP over DTLS.
+    #[arg(long, value_name = "PORT", default_value_t = 5684)]
+    pub(crate) coaps: u16,
+    /// Port for CoAP without security.
+    #[arg(long, value_name = "PORT", default_value_t = 5683)]
+    pub(crate) coap: u16,
+    /// Port of the AMQP 1.0 network.
+    #[arg(long, value_name = "PORT", default_value_t = 5672)]
+    pub(crate) amqp: u16,
+    /// Port for health checks.
+    #[arg(long, value_name = "PORT", default_value_t = 8088)]
+    pub(crate) health: u16,
+    /// Address of this machine that all ports are on.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+    /// YAML file with tenants, devices and keys; see --print-world.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) world: Option<PathBuf>,
+    /// Print the built-in tenants, devices and keys, as an example for --world.
+    #[arg(long)]
+    pub(crate) print_world: bool,
+    /// Only show what arrives; no device plays first.
+    #[arg(long)]
+    pub(crate) no_play: bool,
+}
+
+/// Why a command was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The command line is wrong, or help was asked for.
+    #[error(transparent)]
+    Usage(clap::Error),
+    /// Settings are wrong.
+    #[error("{}", listed(.0))]
+    Config(Vec<Problem>),
+    /// The world file is wrong.
+    #[error("{}", listed(.0))]
+    World(Vec<::sandbox::world::Problem>),
+    /// Two flags or variables do not go together, or one cannot be understood.
+    #[error("{0}")]
+    Wrong(String),
+    /// A port is in use.
+    #[error("{0}")]
+    PortBusy(String),
+    /// The adapter did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The sandbox or its scene failed.
+    #[error(transparent)]
+    Sandbox(#[from] ::sandbox::Error),
+    /// The adapter does not reach the sandbox.
+    #[error("the adapter did not become ready within {0:?}")]
+    NotReady(std::time::Duration),
+    /// A file or the output does not work.
+    #[error("{0}")]
+    Io(String, #[source] io::Error),
+}
+
+impl Error {
+    /// 64 if the one who called can mend it by calling or configuring otherwise (`EX_USAGE`), else 1.
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(told) if !told.use_stderr() => ExitCode::SUCCESS,
+            Self::Usage(_)
+            | Self::Config(_)
+            | Self::World(_)
+            | Self::Wrong(_)
+            | Self::Start(StartError::Missing(_) | StartError::Connection { .. }) => {
+                ExitCode::from(EX_USAGE)
+            }
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Tells why, and by which exit code.
+pub(crate) fn report(error: &Error) -> ExitCode {
+    match error {
+        // Help and versions go where they belong by themselves.
+        Error::Usage(told) => drop(told.print()),
+        Error::Config(_) | Error::World(_) => tell(&error.to_string()),
+        _ => tell(&format!("coap-adapter: {}", chain(error))),
+    }
+    error.exit_code()
+}
+
+/// Writes a line to standard error, if that is there.
+pub(crate) fn tell(text: &str) {
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+/// The error and what caused it, each once.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+fn listed<T: std::fmt::Display>(problems: &[T]) -> String {
+    let lines: Vec<_> = problems
+        .iter()
+        .map(|problem| format!("error: {problem}"))
+        .collect();
+    lines.join("\n")
+}
+
+/// The environment as far as it is text; no setting is anything else.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text)
+}
+
+/// Wrong usage (`sysexits.h`).
+const EX_USAGE: u8 = 64;

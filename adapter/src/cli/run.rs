@@ -1,0 +1,39 @@
+//! `run`: serve devices until told to end.
+
+use adapter::{app::App, config::Config};
+
+use super::{ConfigOptions, Error, environment, logging, signals::Signals};
+
+pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
+    let config = Config::load(options.config.as_deref(), environment()).map_err(Error::Config)?;
+    let unreadable = config.unreadable_files();
+    if !unreadable.is_empty() {
+        return Err(Error::Config(unreadable));
+    }
+    logging::start(&config.log)?;
+    remark(&config);
+    let mut signals =
+        Signals::new().map_err(|error| Error::Io("cannot listen for signals".to_owned(), error))?;
+    let app = App::start(config).await?;
+    signals.next().await;
+    tracing::info!("ending; a second signal ends at once");
+    tokio::select! {
+        () = app.stop() => tracing::info!("ended"),
+        () = signals.next() => tracing::warn!("ended at once; what was in the works is cut off"),
+    }
+    Ok(())
+}
+
+/// What operators should know of their configuration, once.
+fn remark(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if !config.ignored.is_empty() {
+        let ignored: Vec<_> = config.ignored.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            settings = ignored.join("; "),
+            "settings of the reference that have no effect here"
+        );
+    }
+}

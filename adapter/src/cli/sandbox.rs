@@ -1,0 +1,180 @@
+//! `sandbox`: the adapter and the world around it in one process, so that a newcomer sees it work.
+
+use std::{
+    fs,
+    io::{self, ErrorKind, IsTerminal, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use adapter::{
+    app::{App, StartError},
+    config::{Config, Level, LogConfig},
+    monitoring::health::ServeError,
+};
+use downstream::ConnectionConfig;
+use sandbox::{
+    Sandbox, SandboxConfig,
+    scene::{self, SceneConfig},
+    world::World,
+};
+use tokio::{sync::mpsc, time};
+
+use super::{Error, SandboxOptions, logging, signals::Signals};
+
+pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
+    if options.print_world {
+        return print(World::default_yaml());
+    }
+    distinct(&options)?;
+    let world = world(options.world.as_deref())?;
+    let mut log = LogConfig::default();
+    log.level = Level::Warn;
+    // Its peer is in this process: when that ends, so does everything.
+    log.categories.insert("downstream".to_owned(), Level::Error);
+    logging::start(&log)?;
+    let mut signals =
+        Signals::new().map_err(|error| Error::Io("cannot listen for signals".to_owned(), error))?;
+    let amqp = SocketAddr::new(options.address, options.amqp);
+    let sandbox = Sandbox::start(SandboxConfig::new(amqp, world.clone()))
+        .await
+        .map_err(|error| match error {
+            sandbox::Error::PortBusy { address } => busy(address, "TCP, AMQP", "--amqp"),
+            other => other.into(),
+        })?;
+    let config = config(&options, sandbox.amqp_address());
+    let app = App::start(config)
+        .await
+        .map_err(|error| told(error, &options))?;
+    let result = tokio::select! {
+        result = show(&app, sandbox.amqp_address(), world, options.no_play) => result,
+        () = signals.next() => Ok(()),
+    };
+    app.stop().await;
+    sandbox.stop().await;
+    result
+}
+
+/// Waits for the adapter and plays; ends when nothing more can be shown.
+async fn show(app: &App, amqp: SocketAddr, world: World, no_play: bool) -> Result<(), Error> {
+    ready(app).await?;
+    let Some(coaps) = app.coaps_address() else {
+        return Err(StartError::Missing("coaps").into());
+    };
+    let mut scene = SceneConfig::new(coaps, app.coap_address(), amqp, app.health_address(), world);
+    scene.colour = scene::wants_colour();
+    scene.play = !no_play;
+    let typed = if io::stdin().is_terminal() {
+        scene::typed_lines()
+    } else {
+        mpsc::channel(1).1
+    };
+    match scene::play_with_prompt(io::stdout(), scene, typed, std::future::pending()).await {
+        // Whoever watched has seen enough.
+        Err(sandbox::Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+async fn ready(app: &App) -> Result<(), Error> {
+    let polling = async {
+        while !app.is_ready() {
+            time::sleep(POLL).await;
+        }
+    };
+    time::timeout(START, polling)
+        .await
+        .map_err(|_| Error::NotReady(START))
+}
+
+/// A configuration that needs nothing but the sandbox.
+fn config(options: &SandboxOptions, amqp: SocketAddr) -> Config {
+    let mut config = Config::default();
+    config.coap.authentication_required = false;
+    config.coap.secure = Some(SocketAddr::new(options.address, options.coaps));
+    config.coap.insecure = Some(SocketAddr::new(options.address, options.coap));
+    config.health.address = SocketAddr::new(options.address, options.health);
+    let client = || {
+        let mut client = ConnectionConfig::new(reachable(amqp.ip()).to_string(), amqp.port());
+        // A laptop may be busy with other things.
+        client.request_timeout = Duration::from_secs(2);
+        client.flow_latency = Duration::from_millis(100);
+        Some(client)
+    };
+    config.messaging = client();
+    config.command = client();
+    config.tenant = client();
+    config.registration = client();
+    config.credentials = client();
+    config.command_router = client();
+    config
+}
+
+/// Where to connect to what listens on `address`.
+fn reachable(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    }
+}
+
+/// A port can serve one purpose only, be it for UDP or for TCP.
+fn distinct(options: &SandboxOptions) -> Result<(), Error> {
+    for (one, other, port, second) in [
+        ("--coaps", "--coap", options.coaps, options.coap),
+        ("--amqp", "--health", options.amqp, options.health),
+    ] {
+        if port == second && port != 0 {
+            return Err(Error::Wrong(format!(
+                "{one} and {other} are both {port}: give them different ports"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn world(file: Option<&Path>) -> Result<World, Error> {
+    let Some(path) = file else {
+        return Ok(World::default());
+    };
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path)
+        .map_err(|error| Error::Wrong(format!("--world {name} cannot be read: {error}")))?;
+    World::from_yaml(&name, &text).map_err(Error::World)
+}
+
+/// The errors about ports name the flags that choose them.
+fn told(error: StartError, options: &SandboxOptions) -> Error {
+    match error {
+        StartError::PortBusy { address } if address.port() == options.coaps => {
+            busy(address, "UDP, DTLS", "--coaps")
+        }
+        StartError::PortBusy { address } => busy(address, "UDP, CoAP", "--coap"),
+        StartError::Health(ServeError::PortBusy { address }) => {
+            busy(address, "TCP, health", "--health")
+        }
+        other => other.into(),
+    }
+}
+
+fn busy(address: SocketAddr, what: &str, flag: &str) -> Error {
+    Error::PortBusy(format!(
+        "{address} ({what}) is in use: choose another with {flag} PORT"
+    ))
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::Io("cannot write".to_owned(), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How long the adapter may take to connect to the sandbox.
+const START: Duration = Duration::from_secs(10);
+
+const POLL: Duration = Duration::from_millis(10);

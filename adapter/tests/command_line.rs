@@ -1,0 +1,371 @@
+//! The command line of the built binary: exit codes and what is told, as its callers see them.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream, UdpSocket},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+fn coap_adapter(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coap-adapter"));
+    command.args(arguments).env_clear();
+    command
+}
+
+fn output(command: &mut Command) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A file of this test's own, gone when it ends.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("coap-adapter-{}-{name}", std::process::id()));
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+const LEAST: &str = "
+hono:
+  coap.port: 0
+  messaging: {host: broker, username: adapter, password: v3ry-secret}
+  command.host: broker
+  tenant.host: registry
+  registration.host: registry
+  credentials.host: registry
+  commandRouter.host: router
+";
+
+#[test]
+fn without_a_subcommand_help_is_printed() {
+    let (code, _, told) = output(&mut coap_adapter(&[]));
+    assert_eq!(code, 64);
+    for subcommand in ["run", "sandbox", "check-config"] {
+        assert!(told.contains(subcommand), "{told}");
+    }
+    assert_eq!(output(&mut coap_adapter(&["--help"])).0, 0);
+    assert_eq!(output(&mut coap_adapter(&["--version"])).0, 0);
+}
+
+#[test]
+fn wrong_flags_are_wrong_usage() {
+    let (code, _, told) = output(&mut coap_adapter(&["sandbox", "--coapps", "1"]));
+    assert_eq!(code, 64);
+    assert!(told.contains("--coaps"), "{told}");
+    assert_eq!(
+        output(&mut coap_adapter(&["sandbox", "--coaps", "70000"])).0,
+        64
+    );
+    let (code, _, told) = output(&mut coap_adapter(&[
+        "sandbox", "--coaps", "7", "--coap", "7",
+    ]));
+    assert_eq!(
+        (code, told.as_str()),
+        (
+            64,
+            "coap-adapter: --coaps and --coap are both 7: give them different ports\n"
+        )
+    );
+}
+
+#[test]
+fn the_start_is_refused_with_every_mistake() {
+    let file = File::new("broken.yml", &format!("{LEAST}  coap.maxPaylodSize: 1\n"));
+    let mut command = coap_adapter(&["run", "--config", file.path()]);
+    let (code, out, told) = output(command.env("HONO_COAP_TIMEOUTTOACK", "soon"));
+    assert_eq!((code, out.as_str()), (64, ""));
+    let file = file.path();
+    assert_eq!(
+        told,
+        format!(
+            "error: {file}:10: there is no setting `hono.coap.maxPaylodSize`; did you mean `hono.coap.maxPayloadSize`?\n\
+             error: HONO_COAP_TIMEOUTTOACK: `hono.coap.timeoutToAck` is `soon`, but should be a whole number from -1 to 2147483647 ms\n"
+        )
+    );
+}
+
+#[test]
+fn files_that_settings_name_must_be_there() {
+    let file = File::new(
+        "key.yml",
+        &format!("{LEAST}  coap: {{keyPath: /no/key.pem, certPath: /no/cert.pem}}\n"),
+    );
+    for command in ["run", "check-config"] {
+        let (code, _, told) = output(&mut coap_adapter(&[command, "--config", file.path()]));
+        assert_eq!(code, 64, "{told}");
+        assert!(
+            told.contains(":10: `hono.coap.keyPath` should be a readable file; `/no/key.pem`:"),
+            "{told}"
+        );
+        assert!(
+            told.contains(":10: `hono.coap.certPath` should be a readable file; `/no/cert.pem`:"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn the_configuration_is_shown_with_origins_and_without_secrets() {
+    let file = File::new("good.yml", LEAST);
+    let mut command = coap_adapter(&["check-config", "--config", file.path()]);
+    let (code, shown, told) = output(
+        command
+            .env("HONO_COAP_MAXPAYLOADSIZE", "4096")
+            .env("HONO_COAP_DTLSTHREADS", "4"),
+    );
+    assert_eq!((code, told.as_str()), (0, ""));
+    let line = |name: &str| {
+        let line = shown
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")))
+            .unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let path = file.path();
+    assert_eq!(
+        line("hono.coap.port"),
+        format!("hono.coap.port = 0 # {path}:3")
+    );
+    assert_eq!(
+        line("hono.coap.maxPayloadSize"),
+        "hono.coap.maxPayloadSize = 4096 # HONO_COAP_MAXPAYLOADSIZE"
+    );
+    assert_eq!(
+        line("hono.coap.timeoutToAck"),
+        "hono.coap.timeoutToAck = 500 # default"
+    );
+    assert_eq!(
+        line("hono.messaging.password"),
+        format!("hono.messaging.password = *** # {path}:4")
+    );
+    assert!(!shown.contains("v3ry-secret"));
+    assert!(
+        shown.contains("no effect: HONO_COAP_DTLSTHREADS: "),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("hono.resourceLimits.prometheusBased.host is not set"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn an_empty_configuration_is_shown_with_what_is_missing() {
+    let (code, shown, told) = output(&mut coap_adapter(&["check-config"]));
+    assert_eq!(code, 64);
+    assert!(shown.contains("hono.coap.maxPayloadSize"));
+    assert!(
+        told.contains("error: not configured: `hono.tenant`: `hono.tenant.host` should be set"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_built_in_world_can_be_printed_and_used() {
+    let (code, world, _) = output(&mut coap_adapter(&["sandbox", "--print-world"]));
+    assert_eq!(code, 0);
+    assert!(world.contains("DEFAULT_TENANT"));
+    let file = File::new("world.yml", "tenants:\n  T:\n    devcies: {}\n");
+    let (code, _, told) = output(&mut coap_adapter(&["sandbox", "--world", file.path()]));
+    assert_eq!(code, 64);
+    assert!(
+        told.contains(&format!("{}:3", file.path())) && told.contains("devices"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_busy_port_is_told_with_its_flag() {
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (udp, tcp) = (
+        udp.local_addr().unwrap().port().to_string(),
+        tcp.local_addr().unwrap().port().to_string(),
+    );
+    for (flag, port, what) in [
+        ("--coaps", &udp, "UDP, DTLS"),
+        ("--coap", &udp, "UDP, CoAP"),
+        ("--amqp", &tcp, "TCP, AMQP"),
+        ("--health", &tcp, "TCP, health"),
+    ] {
+        let mut arguments = vec!["sandbox"];
+        for other in ["--coaps", "--coap", "--amqp", "--health"] {
+            arguments.extend([other, if other == flag { port } else { "0" }]);
+        }
+        let (code, _, told) = output(&mut coap_adapter(&arguments));
+        let wanted = format!(
+            "coap-adapter: 127.0.0.1:{port} ({what}) is in use: choose another with {flag} PORT\n"
+        );
+        assert_eq!((code, told), (1, wanted));
+    }
+}
+
+/// A running binary, ended with the test.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Its lines of output until one has `wanted`.
+    fn lines_until(&mut self, wanted: &str) -> String {
+        let output = BufReader::new(self.0.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            output
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        let mut seen = String::new();
+        while !seen.contains(wanted) {
+            match lines.recv_timeout(PATIENCE) {
+                Ok(line) => seen += &(line + "\n"),
+                Err(_) => panic!("no `{wanted}` in:\n{seen}"),
+            }
+        }
+        seen
+    }
+
+    /// Sends the signal and tells the exit code.
+    fn end(mut self, signal: &str) -> i32 {
+        let process = self.0.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &process])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code().unwrap();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it does not end by {signal}");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// After this nothing is expected to come any more.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn the_sandbox_plays_its_scene_and_ends_by_ctrl_c() {
+    let arguments = [
+        "sandbox", "--coaps", "0", "--coap", "0", "--amqp", "0", "--health", "0",
+    ];
+    let mut sandbox = Running::start(coap_adapter(&arguments).stdout(Stdio::piped()));
+    let seen = sandbox.lines_until("Now you");
+    assert!(
+        seen.contains("telemetry/DEFAULT_TENANT") && seen.contains("2.04 Changed"),
+        "{seen}"
+    );
+    assert_eq!(sandbox.end("-INT"), 0);
+}
+
+#[test]
+fn the_sandbox_ends_by_sigterm_without_a_scene_too() {
+    let arguments = [
+        "sandbox",
+        "--coaps",
+        "0",
+        "--coap",
+        "0",
+        "--amqp",
+        "0",
+        "--health",
+        "0",
+        "--no-play",
+    ];
+    let mut sandbox = Running::start(coap_adapter(&arguments).stdout(Stdio::piped()));
+    let seen = sandbox.lines_until("Now you");
+    assert!(!seen.contains("2.04"), "{seen}");
+    assert_eq!(sandbox.end("-TERM"), 0);
+}
+
+/// The adapter starts and is alive though nothing that it needs is there, and is not ready.
+#[test]
+fn run_serves_probes_while_its_services_are_away_and_ends_by_sigterm() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let mut command = coap_adapter(&["run"]);
+    command
+        .env("HONO_COAP_PORT", "0")
+        .env("QUARKUS_HTTP_HOST", "127.0.0.1")
+        .env("QUARKUS_HTTP_PORT", port.to_string());
+    for client in [
+        "MESSAGING",
+        "COMMAND",
+        "TENANT",
+        "REGISTRATION",
+        "CREDENTIALS",
+        "COMMANDROUTER",
+    ] {
+        command
+            .env(format!("HONO_{client}_HOST"), "127.0.0.1")
+            .env(format!("HONO_{client}_PORT"), "1");
+    }
+    let adapter = Running::start(command.stderr(Stdio::null()));
+    assert!(probe(port, "/liveness").starts_with("HTTP/1.1 200 "));
+    assert!(probe(port, "/readiness").starts_with("HTTP/1.1 503 "));
+    assert_eq!(adapter.end("-TERM"), 0);
+}
+
+/// The answer to a probe, once somebody listens.
+fn probe(port: u16, path: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    let mut stream = loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(error) if Instant::now() > deadline => panic!("{error}"),
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: adapter\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
