@@ -1,10 +1,12 @@
 //! What can be set of a [`crate::Client`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dtls_proto::codec::extension::MaxFragmentLength;
+use dtls_proto::crypto::KeyExchange;
 use dtls_proto::flight::Backoff;
-use dtls_proto::{CipherSuite, Group, Psk};
+use dtls_proto::{CipherSuite, Group, Identity, Psk};
 
 /// Who the client is and what it offers.
 #[derive(Debug, Clone)]
@@ -14,6 +16,12 @@ pub struct Config {
     pub identity: Vec<u8>,
     /// The key that goes with it.
     pub key: Psk,
+    /// What the client proves itself with if a suite with certificates is chosen.
+    pub certificate: Option<Arc<Identity>>,
+    /// The only certificate (DER) the server may prove itself with; `None`: whatever it shows is believed, if it has the key.
+    pub server_certificate: Option<Vec<u8>>,
+    /// What the client does wrong on purpose.
+    pub mischief: Mischief,
     /// The suites to offer, the favourite first.
     pub suites: Vec<CipherSuite>,
     /// The curves to offer, the favourite first.
@@ -44,12 +52,30 @@ pub enum MasterSecretKind {
     Plain,
 }
 
+/// What a hostile client may try, for tests of servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mischief {
+    /// Nothing.
+    None,
+    /// Shows no certificate.
+    EmptyChain,
+    /// Leaves CertificateVerify out.
+    NoCertificateVerify,
+    /// Sends a CertificateVerify without a signature.
+    EmptyCertificateVerify,
+    /// Signs something else than this handshake.
+    WrongCertificateVerify,
+}
+
 impl Config {
     /// The suites with a pre-shared key and short keys, all curves, extended master secret, first retransmission after one second (RFC 6347 §4.2.4.1).
     pub fn new(identity: impl AsRef<[u8]>, key: &[u8]) -> Self {
         Self {
             identity: identity.as_ref().to_vec(),
             key: Psk::from(key),
+            certificate: None,
+            server_certificate: None,
+            mischief: Mischief::None,
             suites: vec![
                 CipherSuite::PskAes128Ccm8,
                 CipherSuite::PskAes128Ccm,
@@ -66,6 +92,20 @@ impl Config {
                 maximum: Duration::from_secs(60),
                 retransmissions: 5,
             },
+        }
+    }
+
+    /// All suites with certificates, proving itself with `certificate`; else as [`Config::new`].
+    #[must_use]
+    pub fn with_certificate(certificate: Arc<Identity>) -> Self {
+        let suites = CipherSuite::ALL
+            .into_iter()
+            .filter(|suite| suite.key_exchange() == KeyExchange::EcdheEcdsa)
+            .collect();
+        Self {
+            certificate: Some(certificate),
+            suites,
+            ..Self::new([], &[])
         }
     }
 }

@@ -1,4 +1,4 @@
-//! DTLS 1.2 client with pre-shared keys (RFC 6347, RFC 4279), without I/O: for demonstrations, tests and benches.
+//! DTLS 1.2 client with pre-shared keys or certificates (RFC 6347), without I/O: for demonstrations, tests and benches.
 //!
 //! It is the peer of `dtls-proto` in the sandbox and in simulated tests, and shares its codec and crypto; an adapter never needs it.
 //! The verbs are those of every core here: after [`Client::new`] and each `handle_*`, [`Client::send`] and [`Client::close`] the
@@ -32,6 +32,6 @@ mod handshake;
 mod client;
 
 pub use client::{Client, CloseReason, Event, RandomnessUnavailable, SendError};
-pub use config::{Config, MasterSecretKind};
+pub use config::{Config, MasterSecretKind, Mischief};
 pub use dtls_proto::codec::record::ContentType;
-pub use dtls_proto::{AlertDescription, CipherSuite, Group, Psk};
+pub use dtls_proto::{AlertDescription, CipherSuite, Group, Identity, IdentityError, Psk};

@@ -1,10 +1,12 @@
 //! What can be set of a [`crate::Server`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connection_ids::ConnectionIds;
 use crate::crypto::{CipherSuite, Group};
 use crate::flight::Backoff;
+use crate::identity::Identity;
 
 /// Limits, times and suites of a server; [`Config::default`] behaves as Hono's adapter does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct Config {
     pub suites: Vec<CipherSuite>,
     /// The curves that may be used; their order does not matter, the client's does.
     pub groups: Vec<Group>,
+    /// What the server proves itself with; `None`: suites with certificates are not used.
+    pub identity: Option<Arc<Identity>>,
     /// The ids by which our associations are known to clients that offer connection ids (RFC 9146); `None`: they are not used.
     pub connection_ids: Option<ConnectionIds>,
     /// How many associations there may be, established or not.
@@ -32,6 +36,8 @@ pub struct Config {
     pub max_retransmissions: u32,
     /// How long [`crate::Event::PskRequested`] may stay unanswered before the identity counts as unknown.
     pub psk_deadline: Duration,
+    /// How long [`crate::Event::VerdictRequested`] may stay unanswered before the certificate counts as refused.
+    pub verdict_deadline: Duration,
     /// How long the secret behind the cookies is used; a cookie is good for one to two of these times.
     pub cookie_lifetime: Duration,
 }
@@ -51,6 +57,7 @@ impl Default for Config {
         Self {
             suites: CipherSuite::ALL.to_vec(),
             groups: Group::ALL.to_vec(),
+            identity: None,
             // The reference has them off.
             connection_ids: None,
             max_associations: 100_000,
@@ -64,6 +71,7 @@ impl Default for Config {
             max_retransmission_timeout: Duration::from_secs(60),
             max_retransmissions: 4,
             psk_deadline: Duration::from_secs(10),
+            verdict_deadline: Duration::from_secs(10),
             cookie_lifetime: Duration::from_secs(60),
         }
     }

@@ -30,7 +30,7 @@ pub struct Transmit {
 
 /// Something the caller must know or answer.
 ///
-/// Each association announced by `PskRequested` or `Established` ends with exactly one `Closed`.
+/// Each association announced by `PskRequested`, `VerdictRequested` or `Established` ends with exactly one `Closed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -40,6 +40,15 @@ pub enum Event {
         association: AssociationId,
         /// The identity as sent, any bytes, at most [`crate::Server::MAX_PSK_IDENTITY`].
         identity: Vec<u8>,
+        /// The host name the client gave (RFC 6066 §3).
+        server_name: Option<String>,
+    },
+    /// A client showed certificates and proved that it has the key of the first; answer by [`crate::Server::provide_verdict`].
+    VerdictRequested {
+        /// Whose handshake waits.
+        association: AssociationId,
+        /// The certificates in DER, the client's own first.
+        chain: Vec<Vec<u8>>,
         /// The host name the client gave (RFC 6066 §3).
         server_name: Option<String>,
     },
@@ -70,6 +79,15 @@ pub enum Event {
     },
 }
 
+/// What the caller thinks of a client's certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The client is who it says.
+    Accepted,
+    /// It isn't, or nobody can tell; the client is told so.
+    Refused,
+}
+
 /// Why an association ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -86,6 +104,8 @@ pub enum CloseReason {
     HandshakeTimeout,
     /// The client's Finished did not fit although its key did; the peer was told.
     HandshakeFailed,
+    /// The client's certificates were refused, or nobody judged them in time; the peer was told.
+    CertificateRefused,
     /// It was idle, and its place was needed.
     Evicted,
     /// All sequence numbers were used.

@@ -7,13 +7,22 @@ use std::time::Instant;
 
 use crate::codec::Reader;
 use crate::codec::alert::Alert;
+use crate::codec::certificate::{
+    CertificateRequest, DigitallySigned, SignatureScheme, SignedServerKeyExchange, decode_chain,
+    encode_chain,
+};
+use crate::codec::der::element;
 use crate::codec::extension::HelloExtensions;
 use crate::codec::handshake::{Fragment, message, read_fragments};
 use crate::codec::hello::{ClientHello, HelloVerifyRequest, ServerHello};
-use crate::codec::key_exchange::{PskClientKeyExchange, PskServerKeyExchange};
+use crate::codec::key_exchange::{
+    PskClientKeyExchange, PskServerKeyExchange, decode_client_point, encode_client_point,
+};
 use crate::codec::record::{put_plain_record, split_first};
 use crate::config::Config;
 use crate::connection_ids::ConnectionIds;
+use crate::crypto::{has_signed, is_certificate};
+use crate::identity::Identity;
 use crate::reassembly::{Limits, Reassembler};
 use crate::server::Server;
 
@@ -54,6 +63,21 @@ pub fn messages(bytes: &[u8]) {
     if let Ok(exchange) = PskClientKeyExchange::decode(bytes) {
         assert_eq!(exchange.encode(), bytes);
     }
+    if let Ok(exchange) = SignedServerKeyExchange::decode(bytes) {
+        assert_eq!(exchange.encode(), bytes);
+    }
+    if let Ok(point) = decode_client_point(bytes) {
+        assert_eq!(encode_client_point(point), bytes);
+    }
+    if let Ok(chain) = decode_chain(bytes) {
+        assert_eq!(encode_chain(&chain), bytes);
+    }
+    if let Ok(request) = CertificateRequest::decode(bytes) {
+        assert_eq!(request.encode(), bytes);
+    }
+    if let Ok(signed) = DigitallySigned::decode(bytes) {
+        assert_eq!(signed.encode(), bytes);
+    }
     if let Ok(alert) = Alert::decode(bytes) {
         assert_eq!(alert.encode(), bytes);
     }
@@ -63,6 +87,19 @@ pub fn messages(bytes: &[u8]) {
         if extensions.server_name != Some("") {
             assert_eq!(HelloExtensions::decode(&offered), Ok(extensions));
         }
+    }
+}
+
+/// A certificate, and a key, both as DER and inside PEM.
+pub fn certificates(bytes: &[u8]) {
+    let signed = has_signed(bytes, SignatureScheme::ECDSA_SHA256, bytes, bytes);
+    assert!(!signed || is_certificate(bytes));
+    // A key and a certificate in the same bytes that fit each other: nobody finds these by chance.
+    assert!(Identity::from_pem(bytes, bytes).is_err());
+    let mut reader = Reader::new(bytes);
+    while let Ok((_, content)) = element(&mut reader) {
+        let mut inner = Reader::new(content);
+        while element(&mut inner).is_ok() {}
     }
 }
 

@@ -79,6 +79,12 @@ counters! {
     psk_deadlines,
     /// Look-ups of a key that found none.
     psk_unknown,
+    /// Clients without a certificate, with one that can't be read, or that did not prove to have its key.
+    certificates_unproved,
+    /// Certificates the caller refused.
+    certificates_refused,
+    /// Verdicts that took longer than the deadline.
+    verdict_deadlines,
     /// Flights sent again.
     retransmissions,
     /// New handshakes refused inside an association.

@@ -10,8 +10,8 @@ use crate::event::AssociationId;
 pub(crate) enum Timer {
     /// When to send the flight again because the client did not answer.
     Retransmit,
-    /// When to treat the identity as unknown because nobody provided its key.
-    PskDeadline,
+    /// When to do without the answer of the caller, as if there were no key, or the certificate were refused.
+    Answer,
     /// When to forget the handshake because the client did not finish it.
     Forget,
 }
@@ -47,7 +47,7 @@ impl Timers {
 
     /// The handshake is over.
     pub(crate) fn stop_all(&mut self, association: AssociationId) {
-        for timer in [Timer::Retransmit, Timer::PskDeadline, Timer::Forget] {
+        for timer in [Timer::Retransmit, Timer::Answer, Timer::Forget] {
             self.stop(association, timer);
         }
     }

@@ -26,11 +26,13 @@ impl AlertDescription {
     pub const UNEXPECTED_MESSAGE: Self = Self(10);
     /// No common ground, most often no common suite.
     pub const HANDSHAKE_FAILURE: Self = Self(40);
+    /// A certificate, or whom it stands for, is not accepted.
+    pub const BAD_CERTIFICATE: Self = Self(42);
     /// A field has a value that can't be.
     pub const ILLEGAL_PARAMETER: Self = Self(47);
     /// A message could not be decoded.
     pub const DECODE_ERROR: Self = Self(50);
-    /// A Finished did not match the handshake.
+    /// A Finished did not match the handshake, or a signature its content.
     pub const DECRYPT_ERROR: Self = Self(51);
     /// The offered version is not spoken here.
     pub const PROTOCOL_VERSION: Self = Self(70);
@@ -46,6 +48,7 @@ impl AlertDescription {
             Self::CLOSE_NOTIFY => "close_notify",
             Self::UNEXPECTED_MESSAGE => "unexpected_message",
             Self::HANDSHAKE_FAILURE => "handshake_failure",
+            Self::BAD_CERTIFICATE => "bad_certificate",
             Self::ILLEGAL_PARAMETER => "illegal_parameter",
             Self::DECODE_ERROR => "decode_error",
             Self::DECRYPT_ERROR => "decrypt_error",

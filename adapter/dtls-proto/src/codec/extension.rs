@@ -15,6 +15,12 @@ impl ExtensionType {
     pub const SUPPORTED_GROUPS: Self = Self(10);
     /// How points may be written (RFC 8422 §5.1.2); today only uncompressed.
     pub const EC_POINT_FORMATS: Self = Self(11);
+    /// The signatures a client can check, its favourite first (RFC 5246 §7.4.1.4.1).
+    pub const SIGNATURE_ALGORITHMS: Self = Self(13);
+    /// What a client may prove itself with (RFC 7250 §3).
+    pub const CLIENT_CERTIFICATE_TYPE: Self = Self(19);
+    /// What a server may prove itself with (RFC 7250 §3).
+    pub const SERVER_CERTIFICATE_TYPE: Self = Self(20);
     /// The master secret is bound to the whole handshake (RFC 7627).
     pub const EXTENDED_MASTER_SECRET: Self = Self(23);
     /// Records are known by an id, whatever address they come from (RFC 9146 §3).
@@ -34,6 +40,12 @@ pub struct HelloExtensions<'a> {
     pub supported_groups: Option<&'a [[u8; 2]]>,
     /// The ways in which points may be written, a byte each.
     pub ec_point_formats: Option<&'a [u8]>,
+    /// The signatures a client can check, its favourite first; each two bytes.
+    pub signature_algorithms: Option<&'a [[u8; 2]]>,
+    /// The kinds of certificates the client can show; from a server the one it wants.
+    pub client_certificate_types: Option<&'a [u8]>,
+    /// The kinds of certificates the client can check; from a server the one it shows.
+    pub server_certificate_types: Option<&'a [u8]>,
     /// Whether the extended master secret is offered or accepted.
     pub extended_master_secret: bool,
     /// The id by which the sender of this hello wants to know records; empty if it needs none in what it receives.
@@ -94,6 +106,18 @@ impl<'a> HelloExtensions<'a> {
                     found.ec_point_formats = Some(content.vector8()?);
                     content.end()?;
                 }
+                ExtensionType::SIGNATURE_ALGORITHMS => {
+                    once(found.signature_algorithms.is_none())?;
+                    found.signature_algorithms = Some(code_list(content)?);
+                }
+                ExtensionType::CLIENT_CERTIFICATE_TYPE => {
+                    once(found.client_certificate_types.is_none())?;
+                    found.client_certificate_types = Some(kinds(content)?);
+                }
+                ExtensionType::SERVER_CERTIFICATE_TYPE => {
+                    once(found.server_certificate_types.is_none())?;
+                    found.server_certificate_types = Some(kinds(content)?);
+                }
                 ExtensionType::EXTENDED_MASTER_SECRET => {
                     once(!found.extended_master_secret && content.is_empty())?;
                     found.extended_master_secret = true;
@@ -125,6 +149,22 @@ impl<'a> HelloExtensions<'a> {
             put_vector16(&mut list, &entry);
             put_extension(out, ExtensionType::SERVER_NAME, &list);
         }
+        for (extension, kinds) in [
+            (
+                ExtensionType::CLIENT_CERTIFICATE_TYPE,
+                self.client_certificate_types,
+            ),
+            (
+                ExtensionType::SERVER_CERTIFICATE_TYPE,
+                self.server_certificate_types,
+            ),
+        ] {
+            if let Some(kinds) = kinds {
+                let mut content = Vec::new();
+                put_vector8(&mut content, kinds);
+                put_extension(out, extension, &content);
+            }
+        }
         self.encode_others(out);
     }
 
@@ -132,6 +172,13 @@ impl<'a> HelloExtensions<'a> {
     pub fn encode_answer(&self, out: &mut Vec<u8>) {
         if self.server_name.is_some() {
             put_extension(out, ExtensionType::SERVER_NAME, &[]);
+        }
+        // Here a server tells its choice, without a length.
+        if let Some(kind) = self.client_certificate_types {
+            put_extension(out, ExtensionType::CLIENT_CERTIFICATE_TYPE, kind);
+        }
+        if let Some(kind) = self.server_certificate_types {
+            put_extension(out, ExtensionType::SERVER_CERTIFICATE_TYPE, kind);
         }
         self.encode_others(out);
     }
@@ -149,6 +196,11 @@ impl<'a> HelloExtensions<'a> {
             let mut content = Vec::new();
             put_vector8(&mut content, formats);
             put_extension(out, ExtensionType::EC_POINT_FORMATS, &content);
+        }
+        if let Some(schemes) = self.signature_algorithms {
+            let mut content = Vec::new();
+            put_vector16(&mut content, schemes.as_flattened());
+            put_extension(out, ExtensionType::SIGNATURE_ALGORITHMS, &content);
         }
         if self.extended_master_secret {
             put_extension(out, ExtensionType::EXTENDED_MASTER_SECRET, &[]);
@@ -174,6 +226,20 @@ pub fn put_extension(out: &mut Vec<u8>, extension: ExtensionType, content: &[u8]
 
 fn once(first_time: bool) -> Result<(), Malformed> {
     if first_time { Ok(()) } else { Err(Malformed) }
+}
+
+/// Kinds of certificates: a list behind its length, or from a server the one it chose.
+fn kinds(content: &[u8]) -> Result<&[u8], Malformed> {
+    if content.len() == 1 {
+        return Ok(content);
+    }
+    let mut content = Reader::new(content);
+    let kinds = content.vector8()?;
+    content.end()?;
+    if kinds.is_empty() {
+        return Err(Malformed);
+    }
+    Ok(kinds)
 }
 
 /// A list of codes of two bytes, behind its length; never empty.

@@ -13,10 +13,16 @@ impl HandshakeType {
     pub const SERVER_HELLO: Self = Self(2);
     /// The server's demand for a cookie.
     pub const HELLO_VERIFY_REQUEST: Self = Self(3);
+    /// The sender's certificate with those that vouch for it.
+    pub const CERTIFICATE: Self = Self(11);
     /// The server's part of the key exchange; with a pre-shared key, a hint.
     pub const SERVER_KEY_EXCHANGE: Self = Self(12);
+    /// The server's wish to see the client's certificate.
+    pub const CERTIFICATE_REQUEST: Self = Self(13);
     /// The server has sent its flight.
     pub const SERVER_HELLO_DONE: Self = Self(14);
+    /// The client's proof that it has the key of its certificate.
+    pub const CERTIFICATE_VERIFY: Self = Self(15);
     /// The client's part of the key exchange; with a pre-shared key, its identity.
     pub const CLIENT_KEY_EXCHANGE: Self = Self(16);
     /// The proof that both saw the same handshake and have the same keys.

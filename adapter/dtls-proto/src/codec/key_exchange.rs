@@ -111,6 +111,25 @@ impl<'a> PskClientKeyExchange<'a> {
     }
 }
 
+/// Reads the body of a ClientKeyExchange of an agreement without a pre-shared key: the client's point (RFC 8422 §5.7).
+///
+/// # Errors
+/// [`Malformed`] for bytes that are no such message.
+pub fn decode_client_point(body: &[u8]) -> Result<&[u8], Malformed> {
+    let mut reader = Reader::new(body);
+    let point = point(&mut reader)?;
+    reader.end()?;
+    Ok(point)
+}
+
+/// The body of a ClientKeyExchange of an agreement without a pre-shared key.
+#[must_use]
+pub fn encode_client_point(point: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_vector8(&mut out, point);
+    out
+}
+
 /// A point is never empty.
 fn point<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
     let point = reader.vector8()?;

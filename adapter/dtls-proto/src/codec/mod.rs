@@ -5,7 +5,9 @@
 //! the wire, not enums: unknown numbers must pass through.
 
 pub mod alert;
+pub mod certificate;
 pub mod connection_id;
+pub mod der;
 pub mod extension;
 pub mod handshake;
 pub mod hello;
@@ -128,6 +130,15 @@ impl<'a> Reader<'a> {
     pub fn vector16(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.u16()?;
         self.bytes(usize::from(length))
+    }
+
+    /// A vector with a length of three bytes (RFC 5246 §4.3).
+    ///
+    /// # Errors
+    /// [`Malformed`] if the length says more than is left.
+    pub fn vector24(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = usize::try_from(self.u24()?).map_err(|_| Malformed)?;
+        self.bytes(length)
     }
 
     /// Demands that all was read.

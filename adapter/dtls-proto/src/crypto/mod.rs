@@ -9,6 +9,7 @@ mod prf;
 mod aead;
 mod schedule;
 mod transcript;
+mod signature;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -19,6 +20,7 @@ pub use premaster::PremasterSecret;
 pub use prf::prf;
 pub use schedule::{Keys, MasterSecret, Side, VERIFY_DATA_LENGTH};
 pub use secret::Psk;
+pub use signature::{SigningKey, has_signed, is_certificate};
 pub use suite::{CipherSuite, KeyExchange};
 pub use transcript::Transcript;
 

@@ -33,6 +33,18 @@ macro_rules! suites {
 }
 
 suites! {
+    /// `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256` (RFC 5289).
+    EcdheEcdsaAes128GcmSha256 = 0xc02b "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256" EcdheEcdsa Aes128Gcm Sha256,
+    /// `TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384` (RFC 5289).
+    EcdheEcdsaAes256GcmSha384 = 0xc02c "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384" EcdheEcdsa Aes256Gcm Sha384,
+    /// `TLS_ECDHE_ECDSA_WITH_AES_128_CCM` (RFC 7251).
+    EcdheEcdsaAes128Ccm = 0xc0ac "TLS_ECDHE_ECDSA_WITH_AES_128_CCM" EcdheEcdsa Aes128Ccm Sha256,
+    /// `TLS_ECDHE_ECDSA_WITH_AES_256_CCM` (RFC 7251).
+    EcdheEcdsaAes256Ccm = 0xc0ad "TLS_ECDHE_ECDSA_WITH_AES_256_CCM" EcdheEcdsa Aes256Ccm Sha256,
+    /// `TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8` (RFC 7251), mandatory for CoAP with certificates (RFC 7252 §9.1.3.3).
+    EcdheEcdsaAes128Ccm8 = 0xc0ae "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8" EcdheEcdsa Aes128Ccm8 Sha256,
+    /// `TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8` (RFC 7251).
+    EcdheEcdsaAes256Ccm8 = 0xc0af "TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8" EcdheEcdsa Aes256Ccm8 Sha256,
     /// `TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256` (RFC 8442).
     EcdhePskAes128GcmSha256 = 0xd001 "TLS_ECDHE_PSK_WITH_AES_128_GCM_SHA256" EcdhePsk Aes128Gcm Sha256,
     /// `TLS_ECDHE_PSK_WITH_AES_256_GCM_SHA384` (RFC 8442).
@@ -63,6 +75,8 @@ pub enum KeyExchange {
     Psk,
     /// They have a key beforehand, and agree on a secret that dies with the handshake (RFC 5489 §2).
     EcdhePsk,
+    /// They have certificates, and agree on a secret that dies with the handshake (RFC 8422 §2.1).
+    EcdheEcdsa,
 }
 
 impl CipherSuite {

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::codec::ProtocolVersion;
@@ -21,8 +22,9 @@ use crate::codec::record::{ContentType, RecordHeader, split_first};
 use crate::config::Config;
 use crate::cookie::Cookies;
 use crate::crypto::Psk;
-use crate::event::{AssociationId, CloseReason, Event, SendError, Transmit};
+use crate::event::{AssociationId, CloseReason, Event, SendError, Transmit, Verdict};
 use crate::flight::CHANGE_CIPHER_SPEC;
+use crate::identity::Identity;
 use crate::inbox::SealedRecord;
 use crate::protection::{OpenError, Protection};
 use crate::server::handshake::{Handshake, Progress};
@@ -97,9 +99,9 @@ impl Server {
             };
             match timer {
                 Timer::Retransmit => handshake.retransmit(now, &mut self.shared),
-                Timer::PskDeadline => {
-                    count(&mut self.shared.statistics.psk_deadlines);
-                    self.provide_psk(now, association, None);
+                Timer::Answer => {
+                    let progress = handshake.do_without_answer(now, &mut self.shared);
+                    self.follow(now, association, progress);
                 }
                 Timer::Forget => {
                     count(&mut self.shared.statistics.handshakes_expired);
@@ -117,6 +119,21 @@ impl Server {
             let progress = handshake.provide_psk(now, key, &mut self.shared);
             self.follow(now, association, progress);
         }
+    }
+
+    /// Answers [`Event::VerdictRequested`]. A client that is refused gets the fatal alert `bad_certificate`.
+    ///
+    /// An association that is gone, or was answered before, is passed over.
+    pub fn provide_verdict(&mut self, now: Instant, association: AssociationId, verdict: Verdict) {
+        if let Some(handshake) = self.handshakes.get_mut(&association) {
+            let progress = handshake.provide_verdict(now, verdict, &mut self.shared);
+            self.follow(now, association, progress);
+        }
+    }
+
+    /// Proves itself with another identity from now on, or with none; handshakes under way go on with the old one.
+    pub fn set_identity(&mut self, identity: Option<Arc<Identity>>) {
+        self.shared.config.identity = identity;
     }
 
     /// Sends `data` as one record.
@@ -440,6 +457,12 @@ impl Server {
                 self.establish(now, association, *session, early);
             }
             Progress::Failed(protection, alert) => self.fail(association, *protection, alert),
+            Progress::Refused(alert) => {
+                if let Some(handshake) = self.handshakes.get(&association) {
+                    handshake.send_plain_alert(alert, &mut self.shared);
+                }
+                self.forget_handshake(association, CloseReason::CertificateRefused);
+            }
         }
     }
 

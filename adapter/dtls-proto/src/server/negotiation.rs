@@ -2,6 +2,7 @@
 
 use crate::codec::ProtocolVersion;
 use crate::codec::alert::AlertDescription;
+use crate::codec::certificate::X509;
 use crate::codec::connection_id::ConnectionId;
 use crate::codec::extension::{HelloExtensions, MaxFragmentLength, UNCOMPRESSED};
 use crate::codec::hello::{
@@ -25,6 +26,14 @@ pub(crate) struct Negotiated {
     renegotiation_info: bool,
     /// Whether the client told how points may be written, so that the answer must too (RFC 8422 §5.2).
     point_formats: bool,
+    certificate_types: CertificateTypes,
+}
+
+/// Whether the client told what kinds of certificates it can deal with, so that the answer must too (RFC 7250 §4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct CertificateTypes {
+    client: bool,
+    server: bool,
 }
 
 /// How both sides come to a common secret, and on which curve.
@@ -32,14 +41,16 @@ pub(crate) struct Negotiated {
 pub(crate) enum Exchange {
     Psk,
     EcdhePsk(Group),
+    EcdheEcdsa(Group),
 }
 
 impl Exchange {
     /// The exchange of a suite, if all it needs is there.
-    fn of(suite: CipherSuite, group: Option<Group>) -> Option<Self> {
+    fn of(suite: CipherSuite, group: Option<Group>, certificates: bool) -> Option<Self> {
         match suite.key_exchange() {
             KeyExchange::Psk => Some(Self::Psk),
             KeyExchange::EcdhePsk => group.map(Self::EcdhePsk),
+            KeyExchange::EcdheEcdsa => group.filter(|_| certificates).map(Self::EcdheEcdsa),
         }
     }
 
@@ -47,7 +58,7 @@ impl Exchange {
     pub(crate) fn group(self) -> Option<Group> {
         match self {
             Self::Psk => None,
-            Self::EcdhePsk(group) => Some(group),
+            Self::EcdhePsk(group) | Self::EcdheEcdsa(group) => Some(group),
         }
     }
 }
@@ -73,11 +84,12 @@ impl Negotiated {
             return Err(AlertDescription::HANDSHAKE_FAILURE);
         }
         let group = common_group(&offer, config);
+        let certificates = can_use_certificates(&offer, config);
         let (suite, exchange) = hello
             .suites()
             .filter_map(CipherSuite::from_code)
             .filter(|suite| config.suites.contains(suite))
-            .find_map(|suite| Some((suite, Exchange::of(suite, group)?)))
+            .find_map(|suite| Some((suite, Exchange::of(suite, group, certificates)?)))
             .ok_or(AlertDescription::HANDSHAKE_FAILURE)?;
         let on_a_curve = exchange.group().is_some();
         let formats = offer.ec_point_formats.filter(|_| on_a_curve);
@@ -88,6 +100,10 @@ impl Negotiated {
             suite,
             exchange,
             point_formats: formats.is_some(),
+            certificate_types: CertificateTypes {
+                client: offer.client_certificate_types.is_some(),
+                server: offer.server_certificate_types.is_some(),
+            },
             extended_master_secret: offer.extended_master_secret,
             max_fragment_length: offer.max_fragment_length,
             server_name: offer
@@ -109,7 +125,13 @@ impl Negotiated {
     /// The body of the ServerHello that tells the choice, and the id we want in the client's records.
     pub(crate) fn server_hello(&self, random: Random, our_id: Option<&[u8]>) -> Vec<u8> {
         let mut extensions = Vec::new();
+        let certified = matches!(self.exchange, Exchange::EcdheEcdsa(_));
+        let types = self.certificate_types;
+        let x509 = |told: bool| (told && certified).then_some(&[X509][..]);
         HelloExtensions {
+            signature_algorithms: None,
+            client_certificate_types: x509(types.client),
+            server_certificate_types: x509(types.server),
             server_name: self.server_name.as_deref(),
             max_fragment_length: self.max_fragment_length,
             supported_groups: None,
@@ -135,6 +157,24 @@ impl Negotiated {
         self.max_fragment_length
             .map_or(MAX_PLAINTEXT, |limit| usize::from(limit.bytes()))
     }
+}
+
+/// Whether the server has a certificate, the client can check it, and can show one itself. A bare key is refused (RFC 7250).
+fn can_use_certificates(offer: &HelloExtensions<'_>, config: &Config) -> bool {
+    let Some(identity) = &config.identity else {
+        return false;
+    };
+    let scheme = identity.key().scheme().0.to_be_bytes();
+    let group = identity.key().group().code().to_be_bytes();
+    // A client that names no signatures means SHA-1 (RFC 5246 §7.4.1.4.1), which nobody should believe.
+    let checks = offer
+        .signature_algorithms
+        .is_some_and(|schemes| schemes.contains(&scheme));
+    let knows = offer
+        .supported_groups
+        .is_none_or(|groups| groups.contains(&group));
+    let x509 = |types: Option<&[u8]>| types.is_none_or(|types| types.contains(&X509));
+    checks && knows && x509(offer.client_certificate_types) && x509(offer.server_certificate_types)
 }
 
 /// The first of the client's curves that may be used. A client that names none can use them all (RFC 8422 §4); it gets the one that

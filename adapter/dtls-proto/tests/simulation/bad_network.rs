@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use crate::network::{Towards, Weather};
 use crate::pair::{Pair, client_config};
+use crate::pki;
 
 #[test]
 fn every_handshake_ends_however_bad_the_network() {
@@ -44,6 +45,11 @@ fn ends(weather: Weather, mtu: usize, seed: u64) -> bool {
         .rotate_left(usize::try_from(seed % 3).unwrap());
     let mut server = Config::default();
     server.mtu = mtu;
+    if seed % 3 == 2 {
+        client.certificate = Some(pki::device());
+        client.suites = vec![CipherSuite::EcdheEcdsaAes128Ccm8];
+        server.identity = Some(pki::server());
+    }
     if seed % 2 == 1 {
         client.connection_id = Some(vec![7; usize::try_from(seed % 21).unwrap()]);
         server.connection_ids = ConnectionIds::new(8, 1, 2).ok();

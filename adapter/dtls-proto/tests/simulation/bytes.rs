@@ -26,6 +26,29 @@ fn any_bytes_are_messages_or_not() {
 }
 
 #[test]
+fn any_bytes_are_certificates_or_not() {
+    arbtest(|u| {
+        fuzzing::certificates(u.arbitrary()?);
+        Ok(())
+    });
+}
+
+/// A true certificate with one byte changed, at each place and in several ways.
+#[test]
+fn a_broken_certificate_is_survived() {
+    let device = crate::pki::device();
+    let good = &device.chain()[0];
+    for at in 0..good.len() {
+        for change in [1, 0x80, 0xff] {
+            let mut broken = good.clone();
+            broken[at] ^= change;
+            fuzzing::certificates(&broken);
+        }
+        fuzzing::certificates(&good[..at]);
+    }
+}
+
+#[test]
 fn any_bytes_are_fragments_or_not() {
     arbtest(|u| {
         fuzzing::fragments(u.arbitrary()?);

@@ -11,6 +11,7 @@ use dtls_proto::{CipherSuite, Config, ConnectionIds, Event, SendError, Server};
 use crate::forge::forged_hello;
 use crate::network::Weather;
 use crate::pair::{Pair, client_config};
+use crate::pki;
 
 const CID: u8 = ContentType::TLS12_CID.0;
 
@@ -99,10 +100,13 @@ fn without_an_offer_or_a_setting_there_are_no_ids() {
 fn every_suite_goes_with_ids() {
     for suite in CipherSuite::ALL {
         let mut config = client_config();
+        config.certificate = Some(pki::device());
         config.connection_id = Some(b"c".to_vec());
         config.master_secret = MasterSecretKind::Plain;
         config.suites = vec![suite];
-        let mut pair = Pair::with(config, server_config(8), Weather::FINE, 0);
+        let mut server = server_config(8);
+        server.identity = Some(pki::server());
+        let mut pair = Pair::with(config, server, Weather::FINE, 0);
         pair.run_for(Duration::from_secs(1));
         let Some(association) = pair.association() else {
             panic!("{suite}")

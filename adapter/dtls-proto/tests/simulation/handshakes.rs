@@ -11,15 +11,17 @@ use dtls_proto::{AlertDescription, CipherSuite, Config, Event, SendError};
 
 use crate::network::Weather;
 use crate::pair::{Pair, client_config};
+use crate::pki::{device, server_config};
 
 #[test]
 fn every_suite_carries_data_both_ways() {
     for suite in CipherSuite::ALL {
         for master_secret in [MasterSecretKind::Extended, MasterSecretKind::Plain] {
             let mut config = client_config();
+            config.certificate = Some(device());
             config.suites = vec![suite];
             config.master_secret = master_secret;
-            let mut pair = Pair::with(config, Config::default(), Weather::FINE, 0);
+            let mut pair = Pair::with(config, server_config(), Weather::FINE, 0);
             pair.run_for(Duration::from_secs(1));
             let association = pair.association().expect("established");
             assert_eq!(pair.suite(), Some(suite));

@@ -4,8 +4,10 @@
 mod network;
 mod pair;
 mod forge;
+mod pki;
 mod handshakes;
 mod agreement;
+mod certificates;
 mod connection_ids;
 mod bad_network;
 mod keys;

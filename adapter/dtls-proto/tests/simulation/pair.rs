@@ -6,12 +6,19 @@ use std::time::{Duration, Instant};
 use dtls_client::Client;
 use dtls_proto::codec::handshake::{HandshakeType, read_fragments};
 use dtls_proto::codec::record::split_first;
-use dtls_proto::{AssociationId, CipherSuite, CloseReason, Config, Event, Psk, Server};
+use dtls_proto::{AssociationId, CipherSuite, CloseReason, Config, Event, Psk, Server, Verdict};
 
 use crate::network::{Network, Towards, Weather};
 
 pub(crate) const IDENTITY: &str = "sensor1@DEFAULT_TENANT";
 pub(crate) const KEY: &[u8] = b"secret1";
+
+/// What the server's caller found.
+#[derive(Debug)]
+enum Answer {
+    Key(Option<Psk>),
+    Verdict(Verdict),
+}
 
 /// Client, server, the network between them, and all that was seen.
 pub(crate) struct Pair {
@@ -23,7 +30,9 @@ pub(crate) struct Pair {
     pub(crate) address: SocketAddr,
     /// How long the look-up of a key takes; `None`: for ever.
     pub(crate) lookup: Option<Duration>,
-    lookups: Vec<(Instant, AssociationId, Option<Psk>)>,
+    /// What is thought of every certificate, after the same time.
+    pub(crate) verdict: Verdict,
+    lookups: Vec<(Instant, AssociationId, Answer)>,
     pub(crate) client_events: Vec<dtls_client::Event>,
     pub(crate) server_events: Vec<Event>,
     /// Everything each side sent, in order, lost or not.
@@ -51,6 +60,7 @@ impl Pair {
             network: Network::new(weather, seed),
             address: peer(),
             lookup: Some(Duration::ZERO),
+            verdict: Verdict::Accepted,
             lookups: Vec::new(),
             client_events: Vec::new(),
             server_events: Vec::new(),
@@ -126,11 +136,16 @@ impl Pair {
             .collect()
     }
 
-    /// How often a key was asked for.
+    /// How often a key or a verdict was asked for.
     pub(crate) fn requests(&self) -> usize {
         self.server_events
             .iter()
-            .filter(|event| matches!(event, Event::PskRequested { .. }))
+            .filter(|event| {
+                matches!(
+                    event,
+                    Event::PskRequested { .. } | Event::VerdictRequested { .. }
+                )
+            })
             .count()
     }
 
@@ -218,8 +233,9 @@ impl Pair {
 
     fn step(&mut self) {
         let now = self.now;
-        for (_, association, key) in self.lookups.extract_if(.., |(at, ..)| *at <= now) {
-            self.server.provide_psk(self.now, association, key);
+        let due: Vec<_> = self.lookups.extract_if(.., |(at, ..)| *at <= now).collect();
+        for (_, association, answer) in due {
+            self.answer(association, answer);
         }
         self.client.handle_timeout(self.now);
         self.server.handle_timeout(self.now);
@@ -236,6 +252,15 @@ impl Pair {
         }
     }
 
+    fn answer(&mut self, association: AssociationId, answer: Answer) {
+        match answer {
+            Answer::Key(key) => self.server.provide_psk(self.now, association, key),
+            Answer::Verdict(verdict) => {
+                self.server.provide_verdict(self.now, association, verdict);
+            }
+        }
+    }
+
     pub(crate) fn drain(&mut self) {
         while let Some(payload) = self.client.poll_transmit() {
             self.network.send(self.now, Towards::Server, &payload);
@@ -245,23 +270,28 @@ impl Pair {
             self.client_events.push(event);
         }
         while let Some(event) = self.server.poll_event() {
-            if let (
+            let found = match &event {
                 Event::PskRequested {
                     association,
                     identity,
                     ..
-                },
-                Some(lookup),
-            ) = (&event, self.lookup)
-            {
-                let key = (identity == IDENTITY.as_bytes()).then(|| Psk::from(KEY));
+                } => {
+                    let key = (identity == IDENTITY.as_bytes()).then(|| Psk::from(KEY));
+                    Some((*association, Answer::Key(key)))
+                }
+                Event::VerdictRequested { association, .. } => {
+                    Some((*association, Answer::Verdict(self.verdict)))
+                }
+                _ => None,
+            };
+            self.server_events.push(event);
+            if let (Some((association, answer)), Some(lookup)) = (found, self.lookup) {
                 if lookup.is_zero() {
-                    self.server.provide_psk(self.now, *association, key);
+                    self.answer(association, answer);
                 } else {
-                    self.lookups.push((self.now + lookup, *association, key));
+                    self.lookups.push((self.now + lookup, association, answer));
                 }
             }
-            self.server_events.push(event);
         }
         while let Some(transmit) = self.server.poll_transmit() {
             if transmit.peer == self.address {

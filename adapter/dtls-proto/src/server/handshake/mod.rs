@@ -1,4 +1,6 @@
-//! The server's side of a handshake, from the ClientHello with a good cookie on (RFC 6347 §4.2.4, RFC 4279 §2, RFC 5489 §2).
+//! The server's side of a handshake, from the ClientHello with a good cookie on (RFC 6347 §4.2.4).
+//!
+//! With a pre-shared key (RFC 4279 §2, RFC 5489 §2):
 //!
 //! ```text
 //!   client                         server                                state after
@@ -13,30 +15,51 @@
 //!                          ◀─────  ChangeCipherSpec, Finished            (a Session)
 //! ```
 //!
-//! With ServerHelloDone the flight is sent again until the client answers. From ClientKeyExchange on we send nothing until the
-//! client's Finished is right: with a wrong key it can't be opened, is dropped, and the handshake is forgotten in the end, just as
-//! with an unknown identity.
+//! With certificates (RFC 8422 §2.1):
+//!
+//! ```text
+//!   ClientHello (cookie)   ─────▶
+//!                          ◀─────  ServerHello, Certificate,
+//!                                  ServerKeyExchange,
+//!                                  CertificateRequest, ServerHelloDone   AwaitCertificate
+//!   Certificate            ─────▶                                        AwaitCertifiedKeyExchange
+//!   ClientKeyExchange      ─────▶                                        AwaitCertificateVerify
+//!   CertificateVerify      ─────▶  Event::VerdictRequested               AwaitVerdict
+//!                                  provide_verdict(Accepted)             AwaitChangeCipherSpec
+//!                          ◀─────  provide_verdict(Refused), or nothing
+//!                                  in time: fatal bad_certificate        (gone)
+//!   ChangeCipherSpec       ─────▶                                        AwaitFinished, and on as above
+//! ```
+//!
+//! Until the client answers, the flight with ServerHelloDone is sent again. From then on we send nothing before the client's Finished
+//! is right: with a wrong key it can't be opened, is dropped, and the handshake is forgotten in the end, just as with an unknown
+//! identity. Who shows a certificate hears why it is not taken.
 
 mod context;
-mod key_exchange;
+mod flight;
+mod psk;
+mod certificate;
 mod finished;
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::codec::alert::AlertDescription;
+use crate::codec::alert::{Alert, AlertDescription};
 use crate::codec::connection_id::ConnectionId;
 use crate::codec::handshake::{Fragment, message};
 use crate::codec::hello::{ClientHello, Random};
-use crate::codec::record::RecordHeader;
+use crate::codec::record::{ContentType, RecordHeader, put_plain_record};
 use crate::crypto::{Psk, Transcript, random};
-use crate::event::AssociationId;
+use crate::event::{AssociationId, Verdict};
 use crate::inbox::{Inbox, SealedRecord};
 use crate::protection::{IdPair, Protection};
-use crate::server::handshake::context::Context;
+use crate::server::handshake::certificate::{
+    AwaitCertificate, AwaitCertificateVerify, AwaitCertifiedKeyExchange, AwaitVerdict,
+};
+use crate::server::handshake::context::{Context, Outgoing};
 use crate::server::handshake::finished::{AwaitChangeCipherSpec, AwaitFinished};
-use crate::server::handshake::key_exchange::{AwaitClientKeyExchange, AwaitPsk};
-use crate::server::negotiation::Negotiated;
+use crate::server::handshake::psk::{AwaitClientKeyExchange, AwaitPsk};
+use crate::server::negotiation::{Exchange, Negotiated};
 use crate::server::session::Session;
 use crate::server::shared::Shared;
 use crate::statistics::count;
@@ -56,12 +79,18 @@ pub(crate) enum Progress {
     Established(Box<Session>, Vec<SealedRecord>),
     /// It can't go on; the peer, which has the key, is owed an alert.
     Failed(Box<Protection>, AlertDescription),
+    /// It can't go on; the peer, which has shown a certificate, is owed an alert in plaintext.
+    Refused(AlertDescription),
 }
 
 /// In the order of the protocol.
 enum State {
     AwaitClientKeyExchange(AwaitClientKeyExchange),
     AwaitPsk(AwaitPsk),
+    AwaitCertificate(AwaitCertificate),
+    AwaitCertifiedKeyExchange(AwaitCertifiedKeyExchange),
+    AwaitCertificateVerify(AwaitCertificateVerify),
+    AwaitVerdict(AwaitVerdict),
     AwaitChangeCipherSpec(AwaitChangeCipherSpec),
     AwaitFinished(AwaitFinished),
     Silent,
@@ -88,7 +117,11 @@ impl Handshake {
         shared: &mut Shared,
     ) -> Option<Self> {
         let header = offer.fragment.header;
-        let mut transcript = Transcript::new(negotiated.suite.hash());
+        let hash = negotiated.suite.hash();
+        let mut transcript = match negotiated.exchange {
+            Exchange::Psk | Exchange::EcdhePsk(_) => Transcript::new(hash),
+            Exchange::EcdheEcdsa(_) => Transcript::with_messages(hash),
+        };
         transcript.add(&message(
             header.message_type,
             header.message_seq,
@@ -106,13 +139,11 @@ impl Handshake {
             sequence: offer.record_sequence,
             message_seq: header.message_seq,
             announced: false,
+            outgoing: None,
         };
-        let state = AwaitClientKeyExchange::enter(&mut context)?;
-        state.send(&mut context, shared);
-        let mut handshake = Self {
-            context,
-            state: State::AwaitClientKeyExchange(state),
-        };
+        let state = context.answer_hello(shared)?;
+        context.send_flight(shared);
+        let mut handshake = Self { context, state };
         handshake.arm_retransmission(now, shared);
         count(&mut shared.statistics.handshakes_started);
         Some(handshake)
@@ -139,9 +170,9 @@ impl Handshake {
         self.context.announced
     }
 
-    /// Whether an alert in plaintext can be the client's: it has no keys before it has sent its ClientKeyExchange.
+    /// Whether an alert in plaintext can be the client's: it has no keys before it has answered our flight.
     pub(crate) fn heeds_plain_alerts(&self) -> bool {
-        matches!(self.state, State::AwaitClientKeyExchange(_))
+        self.context.outgoing.is_some()
     }
 
     pub(crate) fn handle_fragment(
@@ -188,39 +219,81 @@ impl Handshake {
         key: Option<Psk>,
         shared: &mut Shared,
     ) -> Progress {
-        shared
-            .timers
-            .stop(self.context.association, Timer::PskDeadline);
-        self.state = match std::mem::replace(&mut self.state, State::Silent) {
-            State::AwaitPsk(state) => match key.filter(Psk::is_usable) {
-                Some(key) => State::AwaitChangeCipherSpec(state.answer(&key, &self.context)),
-                None => {
-                    count(&mut shared.statistics.psk_unknown);
-                    State::Silent
+        if !matches!(self.state, State::AwaitPsk(_)) {
+            return Progress::Ongoing;
+        }
+        let timers = &mut shared.timers;
+        timers.stop(self.context.association, Timer::Answer);
+        if let State::AwaitPsk(state) = std::mem::replace(&mut self.state, State::Silent) {
+            match key.filter(Psk::is_usable) {
+                Some(key) => {
+                    let next = state.answer(&key, &self.context);
+                    self.state = State::AwaitChangeCipherSpec(next);
                 }
-            },
-            state @ (State::AwaitClientKeyExchange(_)
-            | State::AwaitChangeCipherSpec(_)
-            | State::AwaitFinished(_)
-            | State::Silent) => state,
-        };
+                None => count(&mut shared.statistics.psk_unknown),
+            }
+        }
         self.advance(now, shared)
+    }
+
+    /// The caller's answer to [`Event::VerdictRequested`]; too late or unasked, it has no effect.
+    ///
+    /// [`Event::VerdictRequested`]: crate::Event::VerdictRequested
+    pub(crate) fn provide_verdict(
+        &mut self,
+        now: Instant,
+        verdict: Verdict,
+        shared: &mut Shared,
+    ) -> Progress {
+        if !matches!(self.state, State::AwaitVerdict(_)) {
+            return Progress::Ongoing;
+        }
+        let timers = &mut shared.timers;
+        timers.stop(self.context.association, Timer::Answer);
+        match (std::mem::replace(&mut self.state, State::Silent), verdict) {
+            (State::AwaitVerdict(state), Verdict::Accepted) => {
+                self.state = State::AwaitChangeCipherSpec(state.accepted);
+                self.advance(now, shared)
+            }
+            _ => {
+                count(&mut shared.statistics.certificates_refused);
+                Progress::Refused(AlertDescription::BAD_CERTIFICATE)
+            }
+        }
+    }
+
+    /// The caller did not answer in time.
+    pub(crate) fn do_without_answer(&mut self, now: Instant, shared: &mut Shared) -> Progress {
+        if matches!(self.state, State::AwaitVerdict(_)) {
+            count(&mut shared.statistics.verdict_deadlines);
+            self.provide_verdict(now, Verdict::Refused, shared)
+        } else {
+            count(&mut shared.statistics.psk_deadlines);
+            self.provide_psk(now, None, shared)
+        }
+    }
+
+    /// Sends an alert in plaintext, the last that is said.
+    pub(crate) fn send_plain_alert(&self, alert: AlertDescription, shared: &mut Shared) {
+        let header = RecordHeader::new(ContentType::ALERT, 0, self.context.sequence);
+        let mut payload = Vec::new();
+        put_plain_record(header, &Alert::fatal(alert).encode(), &mut payload);
+        shared.transmit(self.context.peer, payload);
     }
 
     /// The client's ClientHello came again: our flight was lost on the way.
     pub(crate) fn repeat_flight(&mut self, shared: &mut Shared) {
-        if let State::AwaitClientKeyExchange(state) = &self.state {
+        if self.context.outgoing.is_some() {
             count(&mut shared.statistics.retransmissions);
-            state.send(&mut self.context, shared);
+            self.context.send_flight(shared);
         }
     }
 
     /// Nobody answered in time: sends the flight again and waits longer.
     pub(crate) fn retransmit(&mut self, now: Instant, shared: &mut Shared) {
-        if let State::AwaitClientKeyExchange(state) = &mut self.state {
-            state.attempt = state.attempt.saturating_add(1);
-            count(&mut shared.statistics.retransmissions);
-            state.send(&mut self.context, shared);
+        if let Some(outgoing) = &mut self.context.outgoing {
+            outgoing.attempt = outgoing.attempt.saturating_add(1);
+            self.repeat_flight(shared);
             self.arm_retransmission(now, shared);
         }
     }
@@ -233,6 +306,10 @@ impl Handshake {
             let step = match std::mem::replace(&mut self.state, State::Silent) {
                 State::AwaitClientKeyExchange(state) => state.step(now, context, shared),
                 State::AwaitPsk(state) => Step::Wait(State::AwaitPsk(state)),
+                State::AwaitCertificate(state) => state.step(now, context, shared),
+                State::AwaitCertifiedKeyExchange(state) => state.step(context, shared),
+                State::AwaitCertificateVerify(state) => state.step(now, context, shared),
+                State::AwaitVerdict(state) => Step::Wait(State::AwaitVerdict(state)),
                 State::AwaitChangeCipherSpec(state) => state.step(context),
                 State::AwaitFinished(state) => state.step(context, shared),
                 State::Silent => Step::Wait(State::Silent),
@@ -250,16 +327,16 @@ impl Handshake {
 
     /// Waits for the client: once more before the flight is sent again, or a last time before all is forgotten.
     fn arm_retransmission(&mut self, now: Instant, shared: &mut Shared) {
-        let State::AwaitClientKeyExchange(state) = &self.state else {
+        let Some(Outgoing { attempt, .. }) = self.context.outgoing else {
             return;
         };
         let backoff = shared.config.backoff();
-        let timer = if state.attempt < backoff.retransmissions {
+        let timer = if attempt < backoff.retransmissions {
             Timer::Retransmit
         } else {
             Timer::Forget
         };
-        let wait = backoff.wait(state.attempt).unwrap_or(backoff.maximum);
+        let wait = backoff.wait(attempt).unwrap_or(backoff.maximum);
         shared
             .timers
             .set(self.context.association, timer, now, wait);

@@ -1,41 +1,44 @@
-//! The client's side of a handshake with a pre-shared key (RFC 6347 §4.2.4, RFC 4279 §2).
+//! The client's side of a handshake (RFC 6347 §4.2.4, RFC 4279 §2, RFC 5489 §2, RFC 8422 §2.1).
 //!
 //! ```text
 //!   client                                    server                    state after
 //!   ClientHello                       ─────▶
 //!                                     ◀─────  HelloVerifyRequest
 //!   ClientHello (cookie)              ─────▶                            AwaitServerHello
-//!                                     ◀─────  ServerHello               AwaitServerKeyExchange
+//!                                     ◀─────  ServerHello               AwaitCertificate *
+//!                                     ◀─────  Certificate *             AwaitServerKeyExchange
 //!                                     ◀─────  ServerKeyExchange         AwaitServerHelloDone
+//!                                     ◀─────  CertificateRequest *
 //!                                     ◀─────  ServerHelloDone
-//!   ClientKeyExchange,
+//!   Certificate *, ClientKeyExchange,
+//!   CertificateVerify *,
 //!   ChangeCipherSpec, Finished        ─────▶                            AwaitChangeCipherSpec
 //!                                     ◀─────  ChangeCipherSpec          AwaitFinished
 //!                                     ◀─────  Finished                  (established)
 //! ```
 //!
-//! A server without cookies may answer the first ClientHello with ServerHello; ServerKeyExchange may be left out.
+//! What has a star comes with certificates only. A server without cookies may answer the first ClientHello with ServerHello;
+//! ServerKeyExchange may be left out.
 
-use dtls_proto::codec::ProtocolVersion;
-use dtls_proto::codec::connection_id::ConnectionId;
-use dtls_proto::codec::extension::{HelloExtensions, UNCOMPRESSED};
+mod hello;
+mod answer;
+
+use dtls_proto::codec::certificate::{
+    CertificateRequest, SignedServerKeyExchange, decode_chain, signed_parameters,
+};
 use dtls_proto::codec::handshake::{Fragment, HandshakeType, message, read_fragments};
-use dtls_proto::codec::hello::{
-    ClientHello, EMPTY_RENEGOTIATION_INFO_SCSV, HelloVerifyRequest, NULL_COMPRESSION, Random,
-    ServerHello,
-};
-use dtls_proto::codec::key_exchange::{PskClientKeyExchange, PskServerKeyExchange};
+use dtls_proto::codec::hello::{HelloVerifyRequest, Random};
+use dtls_proto::codec::key_exchange::{PskServerKeyExchange, ServerEcdhParams};
 use dtls_proto::codec::record::{MAX_PLAINTEXT, RecordHeader};
-use dtls_proto::crypto::{
-    EphemeralKey, KeyExchange, MasterSecret, PremasterSecret, SharedSecret, Side, Transcript,
-};
+use dtls_proto::crypto::{KeyExchange, MasterSecret, Side, Transcript, has_signed};
 use dtls_proto::flight::{Packer, Part};
 use dtls_proto::inbox::{Inbox, SealedRecord};
 use dtls_proto::protection::{IdPair, Protection};
-use dtls_proto::reassembly::{Limits, Message, Reassembler};
+use dtls_proto::reassembly::{Limits, Reassembler};
 use dtls_proto::{AlertDescription, CipherSuite, Group};
 
 use crate::config::{Config, MasterSecretKind};
+use crate::handshake::answer::agree;
 
 /// A handshake under way.
 #[derive(Debug)]
@@ -78,8 +81,10 @@ pub(crate) struct Established {
 #[derive(Debug)]
 enum State {
     AwaitServerHello,
-    AwaitServerKeyExchange(Chosen),
-    AwaitServerHelloDone(Chosen, Option<ServerPoint>),
+    AwaitCertificate(Chosen),
+    /// With the server's certificate, if the suite has one.
+    AwaitServerKeyExchange(Chosen, Option<Vec<u8>>),
+    AwaitServerHelloDone(Chosen, Option<ServerPoint>, Requested),
     AwaitChangeCipherSpec(Secrets),
     AwaitFinished(Secrets, Reassembler),
     /// Over, or in the middle of a step.
@@ -102,6 +107,13 @@ struct Chosen {
 struct ServerPoint {
     group: Group,
     public: Vec<u8>,
+}
+
+/// Whether the server wants to see our certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Requested {
+    Nothing,
+    Certificate,
 }
 
 /// What is there once ServerHelloDone has come.
@@ -167,7 +179,8 @@ impl Handshake {
             ),
             // A ClientHello is never cut: a server that keeps nothing yet can't put it together.
             State::AwaitServerHello
-            | State::AwaitServerKeyExchange(_)
+            | State::AwaitCertificate(_)
+            | State::AwaitServerKeyExchange(..)
             | State::AwaitServerHelloDone(..)
             | State::Ended => (usize::MAX, MAX_PLAINTEXT, None),
         };
@@ -184,7 +197,8 @@ impl Handshake {
     pub(crate) fn heeds_plain_alerts(&self) -> bool {
         match self.state {
             State::AwaitServerHello
-            | State::AwaitServerKeyExchange(_)
+            | State::AwaitCertificate(_)
+            | State::AwaitServerKeyExchange(..)
             | State::AwaitServerHelloDone(..)
             | State::AwaitChangeCipherSpec(_) => true,
             State::AwaitFinished(..) | State::Ended => false,
@@ -217,9 +231,12 @@ impl Handshake {
             let context = &mut self.context;
             let step = match std::mem::replace(&mut self.state, State::Ended) {
                 State::AwaitServerHello => context.await_server_hello(),
-                State::AwaitServerKeyExchange(chosen) => context.await_server_key_exchange(chosen),
-                State::AwaitServerHelloDone(chosen, point) => {
-                    context.await_server_hello_done(chosen, point)
+                State::AwaitCertificate(chosen) => context.await_certificate(chosen),
+                State::AwaitServerKeyExchange(chosen, own) => {
+                    context.await_server_key_exchange(chosen, own)
+                }
+                State::AwaitServerHelloDone(chosen, point, requested) => {
+                    context.await_server_hello_done(chosen, point, requested)
                 }
                 State::AwaitChangeCipherSpec(secrets) => context.await_change_cipher_spec(secrets),
                 State::AwaitFinished(secrets, messages) => {
@@ -260,105 +277,143 @@ impl Context {
                 Step::Next(State::AwaitServerHello, Sent::Flight)
             }
             HandshakeType::SERVER_HELLO => match self.choice(&received) {
-                Ok(chosen) => Step::Next(State::AwaitServerKeyExchange(chosen), Sent::Nothing),
+                Ok(chosen) => {
+                    let next = if chosen.suite.key_exchange() == KeyExchange::EcdheEcdsa {
+                        State::AwaitCertificate(chosen)
+                    } else {
+                        State::AwaitServerKeyExchange(chosen, None)
+                    };
+                    Step::Next(next, Sent::Nothing)
+                }
                 Err(alert) => Step::Failed(alert),
             },
             _ => Step::Failed(AlertDescription::UNEXPECTED_MESSAGE),
         }
     }
 
-    fn await_server_key_exchange(&mut self, mut chosen: Chosen) -> Step {
+    fn await_certificate(&mut self, mut chosen: Chosen) -> Step {
         let Some(received) = self.inbox.messages.peek() else {
-            return Step::Wait(State::AwaitServerKeyExchange(chosen));
+            return Step::Wait(State::AwaitCertificate(chosen));
+        };
+        if received.message_type != HandshakeType::CERTIFICATE {
+            return Step::Failed(AlertDescription::UNEXPECTED_MESSAGE);
+        }
+        let own = decode_chain(&received.body)
+            .ok()
+            .and_then(|chain| chain.first().map(|own| own.to_vec()));
+        let Some(own) = own else {
+            return Step::Failed(AlertDescription::BAD_CERTIFICATE);
+        };
+        let pinned = self.config.server_certificate.as_ref();
+        if pinned.is_some_and(|pinned| *pinned != own) {
+            return Step::Failed(AlertDescription::BAD_CERTIFICATE);
+        }
+        self.inbox.messages.advance();
+        chosen.transcript.add(&received.encode());
+        Step::Next(
+            State::AwaitServerKeyExchange(chosen, Some(own)),
+            Sent::Nothing,
+        )
+    }
+
+    fn await_server_key_exchange(&mut self, mut chosen: Chosen, own: Option<Vec<u8>>) -> Step {
+        let Some(received) = self.inbox.messages.peek() else {
+            return Step::Wait(State::AwaitServerKeyExchange(chosen, own));
         };
         if received.message_type != HandshakeType::SERVER_KEY_EXCHANGE {
             // A server without a hint may leave it out; the next state knows whether it may leave out more.
-            return Step::Next(State::AwaitServerHelloDone(chosen, None), Sent::Nothing);
+            let next = State::AwaitServerHelloDone(chosen, None, Requested::Nothing);
+            return Step::Next(next, Sent::Nothing);
         }
-        let Ok(exchange) = PskServerKeyExchange::decode(&received.body) else {
-            return Step::Failed(AlertDescription::DECODE_ERROR);
+        let point = match &own {
+            Some(own) => self.signed_point(&chosen, own, &received.body).map(Some),
+            None => self.point(&received.body),
         };
-        let point = exchange.ecdh.and_then(|params| {
-            let group = Group::from_code(params.group)?;
-            self.config.groups.contains(&group).then(|| ServerPoint {
-                group,
-                public: params.public.to_vec(),
-            })
-        });
-        if exchange.ecdh.is_some() != point.is_some() {
-            return Step::Failed(AlertDescription::ILLEGAL_PARAMETER);
-        }
-        self.inbox.messages.advance();
-        chosen.transcript.add(&received.encode());
-        Step::Next(State::AwaitServerHelloDone(chosen, point), Sent::Nothing)
-    }
-
-    fn await_server_hello_done(&mut self, mut chosen: Chosen, point: Option<ServerPoint>) -> Step {
-        let Some(received) = self.inbox.messages.peek() else {
-            return Step::Wait(State::AwaitServerHelloDone(chosen, point));
-        };
-        self.inbox.messages.advance();
-        if received.message_type != HandshakeType::SERVER_HELLO_DONE || !received.body.is_empty() {
-            return Step::Failed(AlertDescription::UNEXPECTED_MESSAGE);
-        }
-        chosen.transcript.add(&received.encode());
-        let agreed = match (chosen.suite.key_exchange(), point) {
-            (KeyExchange::Psk, None) => Ok(None),
-            (KeyExchange::EcdhePsk, Some(point)) => agree(&point).map(Some),
-            _ => Err(AlertDescription::UNEXPECTED_MESSAGE),
-        };
-        match agreed {
-            Ok(agreed) => self.answer(chosen, agreed.as_ref()),
+        match point {
+            Ok(point) => {
+                self.inbox.messages.advance();
+                chosen.transcript.add(&received.encode());
+                let next = State::AwaitServerHelloDone(chosen, point, Requested::Nothing);
+                Step::Next(next, Sent::Nothing)
+            }
             Err(alert) => Step::Failed(alert),
         }
     }
 
-    /// Makes the flight that ends with Finished.
-    fn answer(&mut self, chosen: Chosen, agreed: Option<&(Vec<u8>, SharedSecret)>) -> Step {
-        let Chosen {
-            suite,
-            server_random,
-            master_secret,
-            max_plaintext,
-            connection_ids,
-            mut transcript,
-        } = chosen;
-        let key_exchange = PskClientKeyExchange {
-            identity: &self.config.identity,
-            public: agreed.map(|(public, _)| public.as_slice()),
+    /// What the server sent in a key exchange with a pre-shared key.
+    fn point(&self, body: &[u8]) -> Result<Option<ServerPoint>, AlertDescription> {
+        let exchange =
+            PskServerKeyExchange::decode(body).map_err(|_| AlertDescription::DECODE_ERROR)?;
+        exchange
+            .ecdh
+            .map(|ecdh| self.offered_point(&ecdh))
+            .transpose()
+    }
+
+    /// What the server sent and signed with the key of its certificate.
+    fn signed_point(
+        &self,
+        chosen: &Chosen,
+        own: &[u8],
+        body: &[u8],
+    ) -> Result<ServerPoint, AlertDescription> {
+        let exchange =
+            SignedServerKeyExchange::decode(body).map_err(|_| AlertDescription::DECODE_ERROR)?;
+        let parameters = signed_parameters(&self.random, &chosen.server_random, &exchange.ecdh);
+        let signed = exchange.signed;
+        if !has_signed(own, signed.scheme, &parameters, signed.signature) {
+            return Err(AlertDescription::DECRYPT_ERROR);
         }
-        .encode();
-        let key_exchange = self.next_message(HandshakeType::CLIENT_KEY_EXCHANGE, &key_exchange);
-        transcript.add(&key_exchange);
-        let premaster = match agreed {
-            Some((_, shared)) => PremasterSecret::ecdhe_psk(shared, &self.config.key),
-            None => PremasterSecret::psk(&self.config.key),
+        self.offered_point(&exchange.ecdh)
+    }
+
+    fn offered_point(&self, ecdh: &ServerEcdhParams<'_>) -> Result<ServerPoint, AlertDescription> {
+        let group = Group::from_code(ecdh.group)
+            .filter(|group| self.config.groups.contains(group))
+            .ok_or(AlertDescription::ILLEGAL_PARAMETER)?;
+        Ok(ServerPoint {
+            group,
+            public: ecdh.public.to_vec(),
+        })
+    }
+
+    fn await_server_hello_done(
+        &mut self,
+        mut chosen: Chosen,
+        point: Option<ServerPoint>,
+        requested: Requested,
+    ) -> Step {
+        let Some(received) = self.inbox.messages.peek() else {
+            return Step::Wait(State::AwaitServerHelloDone(chosen, point, requested));
         };
-        let (client, server, hash) = (&self.random, &server_random, suite.hash());
-        let master_secret = match master_secret {
-            MasterSecretKind::Extended => {
-                MasterSecret::extended(hash, &premaster, &transcript.hash())
+        self.inbox.messages.advance();
+        chosen.transcript.add(&received.encode());
+        match received.message_type {
+            HandshakeType::SERVER_HELLO_DONE if received.body.is_empty() => {}
+            HandshakeType::CERTIFICATE_REQUEST if requested == Requested::Nothing => {
+                if CertificateRequest::decode(&received.body).is_err() {
+                    return Step::Failed(AlertDescription::DECODE_ERROR);
+                }
+                let next = State::AwaitServerHelloDone(chosen, point, Requested::Certificate);
+                return Step::Next(next, Sent::Nothing);
             }
-            MasterSecretKind::Plain => MasterSecret::plain(hash, &premaster, client, server),
+            _ => return Step::Failed(AlertDescription::UNEXPECTED_MESSAGE),
+        }
+        let agreed = match point.as_ref().map(agree).transpose() {
+            Ok(agreed) => agreed,
+            Err(alert) => return Step::Failed(alert),
         };
-        let keys = master_secret.keys(suite.aead(), client, server);
-        let verify_data = master_secret.verify_data(Side::Client, &transcript.hash());
-        let finished = self.next_message(HandshakeType::FINISHED, &verify_data);
-        transcript.add(&finished);
-        self.flight = vec![
-            Part::Plain(key_exchange),
-            Part::ChangeCipherSpec,
-            Part::Protected(finished),
-        ];
-        let secrets = Secrets {
-            suite,
-            max_plaintext,
-            connection_ids: connection_ids.is_some(),
-            master_secret,
-            protection: Protection::new(Side::Client, keys).with_connection_ids(connection_ids),
-            transcript,
-        };
-        Step::Next(State::AwaitChangeCipherSpec(secrets), Sent::Flight)
+        match (chosen.suite.key_exchange(), agreed, requested) {
+            (KeyExchange::Psk, None, Requested::Nothing) => self.answer_with_key(chosen, None),
+            (KeyExchange::EcdhePsk, Some(agreed), Requested::Nothing) => {
+                self.answer_with_key(chosen, Some(&agreed))
+            }
+            (KeyExchange::EcdheEcdsa, Some(agreed), Requested::Certificate) => {
+                self.answer_with_certificate(chosen, agreed)
+            }
+            // A server that doesn't want to know who we are is none for us.
+            _ => Step::Failed(AlertDescription::UNEXPECTED_MESSAGE),
+        }
     }
 
     fn await_change_cipher_spec(&mut self, secrets: Secrets) -> Step {
@@ -400,109 +455,10 @@ impl Context {
         Step::Wait(State::AwaitFinished(secrets, messages))
     }
 
-    /// Makes a ClientHello the current flight; the transcript begins with the last of them (RFC 6347 §4.2.1).
-    fn say_hello(&mut self, cookie: &[u8]) {
-        let mut cipher_suites = Vec::new();
-        let codes = self.config.suites.iter().map(|suite| suite.code());
-        for code in codes.chain([EMPTY_RENEGOTIATION_INFO_SCSV]) {
-            cipher_suites.extend_from_slice(&code.to_be_bytes());
-        }
-        let on_a_curve = self
-            .config
-            .suites
-            .iter()
-            .any(|suite| suite.key_exchange() != KeyExchange::Psk);
-        let groups: Vec<_> = self
-            .config
-            .groups
-            .iter()
-            .map(|group| group.code().to_be_bytes())
-            .collect();
-        let mut extensions = Vec::new();
-        HelloExtensions {
-            supported_groups: Some(groups.as_slice())
-                .filter(|groups| on_a_curve && !groups.is_empty()),
-            connection_id: self.config.connection_id.as_deref(),
-            ec_point_formats: on_a_curve.then_some(&[UNCOMPRESSED]),
-            server_name: self.config.server_name.as_deref(),
-            max_fragment_length: self.config.max_fragment_length,
-            extended_master_secret: self.config.master_secret == MasterSecretKind::Extended,
-            renegotiation_info: None,
-        }
-        .encode_offer(&mut extensions);
-        let body = ClientHello {
-            version: ProtocolVersion::DTLS_1_2,
-            random: self.random,
-            session_id: &[],
-            cookie,
-            cipher_suites: &cipher_suites,
-            compression_methods: &[NULL_COMPRESSION],
-            extensions: &extensions,
-        }
-        .encode();
-        self.hello = self.next_message(HandshakeType::CLIENT_HELLO, &body);
-        self.flight = vec![Part::Plain(self.hello.clone())];
-    }
-
-    /// What the ServerHello chose, if it is something we offered.
-    fn choice(&self, received: &Message) -> Result<Chosen, AlertDescription> {
-        let hello =
-            ServerHello::decode(&received.body).map_err(|_| AlertDescription::DECODE_ERROR)?;
-        let extensions = HelloExtensions::decode(hello.extensions)
-            .map_err(|_| AlertDescription::DECODE_ERROR)?;
-        if hello.version != ProtocolVersion::DTLS_1_2 {
-            return Err(AlertDescription::PROTOCOL_VERSION);
-        }
-        let suite = CipherSuite::from_code(hello.cipher_suite)
-            .filter(|suite| self.config.suites.contains(suite))
-            .ok_or(AlertDescription::ILLEGAL_PARAMETER)?;
-        let offered = extensions.max_fragment_length.is_none()
-            || extensions.max_fragment_length == self.config.max_fragment_length;
-        if hello.compression_method != NULL_COMPRESSION || !offered {
-            return Err(AlertDescription::ILLEGAL_PARAMETER);
-        }
-        let connection_ids = match (&self.config.connection_id, extensions.connection_id) {
-            (_, None) => None,
-            (None, Some(_)) => return Err(AlertDescription::UNSUPPORTED_EXTENSION),
-            (Some(ours), Some(theirs)) => ConnectionId::new(ours)
-                .zip(ConnectionId::new(theirs))
-                .map(|(ours, peers)| IdPair { ours, peers })
-                .ok_or(AlertDescription::ILLEGAL_PARAMETER)
-                .map(Some)?,
-        };
-        let mut transcript = Transcript::new(suite.hash());
-        transcript.add(&self.hello);
-        transcript.add(&received.encode());
-        Ok(Chosen {
-            transcript,
-            connection_ids,
-            suite,
-            server_random: hello.random,
-            master_secret: if extensions.extended_master_secret {
-                MasterSecretKind::Extended
-            } else {
-                MasterSecretKind::Plain
-            },
-            max_plaintext: extensions
-                .max_fragment_length
-                .map_or(MAX_PLAINTEXT, |limit| usize::from(limit.bytes())),
-        })
-    }
-
     /// Makes our next message.
     fn next_message(&mut self, message_type: HandshakeType, body: &[u8]) -> Vec<u8> {
         let message = message(message_type, self.message_seq, body);
         self.message_seq = self.message_seq.saturating_add(1);
         message
     }
-}
-
-/// Our half of the agreement, and the secret.
-fn agree(point: &ServerPoint) -> Result<(Vec<u8>, SharedSecret), AlertDescription> {
-    let key = EphemeralKey::generate(point.group).ok_or(AlertDescription::INTERNAL_ERROR)?;
-    let public = key.public().to_vec();
-    let secret = key
-        .agree(&point.public)
-        .ok_or(AlertDescription::ILLEGAL_PARAMETER)?;
-    Ok((public, secret))
 }

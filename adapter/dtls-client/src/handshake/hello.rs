@@ -1,0 +1,119 @@
+//! What is offered in the ClientHello, and what the ServerHello may make of it (RFC 5246 §7.4.1).
+
+use dtls_proto::codec::ProtocolVersion;
+use dtls_proto::codec::certificate::SignatureScheme;
+use dtls_proto::codec::connection_id::ConnectionId;
+use dtls_proto::codec::extension::{HelloExtensions, UNCOMPRESSED};
+use dtls_proto::codec::handshake::HandshakeType;
+use dtls_proto::codec::hello::{
+    ClientHello, EMPTY_RENEGOTIATION_INFO_SCSV, NULL_COMPRESSION, ServerHello,
+};
+use dtls_proto::codec::record::MAX_PLAINTEXT;
+use dtls_proto::crypto::{KeyExchange, Transcript};
+use dtls_proto::flight::Part;
+use dtls_proto::protection::IdPair;
+use dtls_proto::reassembly::Message;
+use dtls_proto::{AlertDescription, CipherSuite};
+
+use crate::config::MasterSecretKind;
+use crate::handshake::{Chosen, Context};
+
+impl Context {
+    /// Makes a ClientHello the current flight; the transcript begins with the last of them (RFC 6347 §4.2.1).
+    pub(super) fn say_hello(&mut self, cookie: &[u8]) {
+        let mut cipher_suites = Vec::new();
+        let codes = self.config.suites.iter().map(|suite| suite.code());
+        for code in codes.chain([EMPTY_RENEGOTIATION_INFO_SCSV]) {
+            cipher_suites.extend_from_slice(&code.to_be_bytes());
+        }
+        let on_a_curve = self
+            .config
+            .suites
+            .iter()
+            .any(|suite| suite.key_exchange() != KeyExchange::Psk);
+        let groups: Vec<_> = self
+            .config
+            .groups
+            .iter()
+            .map(|group| group.code().to_be_bytes())
+            .collect();
+        let certified = self
+            .config
+            .suites
+            .iter()
+            .any(|suite| suite.key_exchange() == KeyExchange::EcdheEcdsa);
+        let schemes = SignatureScheme::ALL.map(|scheme| scheme.0.to_be_bytes());
+        let mut extensions = Vec::new();
+        HelloExtensions {
+            supported_groups: Some(groups.as_slice())
+                .filter(|groups| on_a_curve && !groups.is_empty()),
+            connection_id: self.config.connection_id.as_deref(),
+            signature_algorithms: certified.then_some(schemes.as_slice()),
+            client_certificate_types: None,
+            server_certificate_types: None,
+            ec_point_formats: on_a_curve.then_some(&[UNCOMPRESSED]),
+            server_name: self.config.server_name.as_deref(),
+            max_fragment_length: self.config.max_fragment_length,
+            extended_master_secret: self.config.master_secret == MasterSecretKind::Extended,
+            renegotiation_info: None,
+        }
+        .encode_offer(&mut extensions);
+        let body = ClientHello {
+            version: ProtocolVersion::DTLS_1_2,
+            random: self.random,
+            session_id: &[],
+            cookie,
+            cipher_suites: &cipher_suites,
+            compression_methods: &[NULL_COMPRESSION],
+            extensions: &extensions,
+        }
+        .encode();
+        self.hello = self.next_message(HandshakeType::CLIENT_HELLO, &body);
+        self.flight = vec![Part::Plain(self.hello.clone())];
+    }
+
+    /// What the ServerHello chose, if it is something we offered.
+    pub(super) fn choice(&self, received: &Message) -> Result<Chosen, AlertDescription> {
+        let hello =
+            ServerHello::decode(&received.body).map_err(|_| AlertDescription::DECODE_ERROR)?;
+        let extensions = HelloExtensions::decode(hello.extensions)
+            .map_err(|_| AlertDescription::DECODE_ERROR)?;
+        if hello.version != ProtocolVersion::DTLS_1_2 {
+            return Err(AlertDescription::PROTOCOL_VERSION);
+        }
+        let suite = CipherSuite::from_code(hello.cipher_suite)
+            .filter(|suite| self.config.suites.contains(suite))
+            .ok_or(AlertDescription::ILLEGAL_PARAMETER)?;
+        let offered = extensions.max_fragment_length.is_none()
+            || extensions.max_fragment_length == self.config.max_fragment_length;
+        if hello.compression_method != NULL_COMPRESSION || !offered {
+            return Err(AlertDescription::ILLEGAL_PARAMETER);
+        }
+        let connection_ids = match (&self.config.connection_id, extensions.connection_id) {
+            (_, None) => None,
+            (None, Some(_)) => return Err(AlertDescription::UNSUPPORTED_EXTENSION),
+            (Some(ours), Some(theirs)) => ConnectionId::new(ours)
+                .zip(ConnectionId::new(theirs))
+                .map(|(ours, peers)| IdPair { ours, peers })
+                .ok_or(AlertDescription::ILLEGAL_PARAMETER)
+                .map(Some)?,
+        };
+        let mut transcript = Transcript::with_messages(suite.hash());
+        transcript.add(&self.hello);
+        transcript.add(&received.encode());
+        Ok(Chosen {
+            transcript,
+            connection_ids,
+            suite,
+            server_random: hello.random,
+            master_secret: if extensions.extended_master_secret {
+                MasterSecretKind::Extended
+            } else {
+                MasterSecretKind::Plain
+            },
+            max_plaintext: extensions
+                .max_fragment_length
+                .map_or(MAX_PLAINTEXT, |limit| usize::from(limit.bytes())),
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! Signatures: ours with the server's key, the peer's with the key in its certificate.
+
+use std::fmt;
+
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair,
+};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm};
+use webpki::EndEntityCert;
+use webpki::ring as algorithms;
+
+use crate::codec::certificate::SignatureScheme;
+use crate::crypto::Group;
+
+/// A private key that signs by ECDSA; never printed.
+pub struct SigningKey {
+    group: Group,
+    pair: EcdsaKeyPair,
+}
+
+impl SigningKey {
+    /// The key with this number on this curve; `None` if `public` isn't its point, or nobody signs on that curve.
+    pub(crate) fn new(group: Group, private: &[u8], public: &[u8]) -> Option<Self> {
+        let algorithm = match group {
+            Group::Secp256r1 => &ECDSA_P256_SHA256_ASN1_SIGNING,
+            Group::Secp384r1 => &ECDSA_P384_SHA384_ASN1_SIGNING,
+            Group::X25519 => return None,
+        };
+        let random = SystemRandom::new();
+        let pair =
+            EcdsaKeyPair::from_private_key_and_public_key(algorithm, private, public, &random)
+                .ok()?;
+        Some(Self { group, pair })
+    }
+
+    /// The curve it is on.
+    #[must_use]
+    pub fn group(&self) -> Group {
+        self.group
+    }
+
+    /// How it signs.
+    #[must_use]
+    pub fn scheme(&self) -> SignatureScheme {
+        match self.group {
+            Group::Secp384r1 => SignatureScheme::ECDSA_SHA384,
+            Group::Secp256r1 | Group::X25519 => SignatureScheme::ECDSA_SHA256,
+        }
+    }
+
+    /// The signature over `message`; `None` if there is no randomness to be had.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let signature = self.pair.sign(&SystemRandom::new(), message).ok()?;
+        Some(signature.as_ref().to_vec())
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({:?}, ..)", self.group)
+    }
+}
+
+/// Whether these are the bytes of a certificate (X.509 version 3) at all.
+#[must_use]
+pub fn is_certificate(certificate: &[u8]) -> bool {
+    EndEntityCert::try_from(&CertificateDer::from(certificate)).is_ok()
+}
+
+/// Whether the owner of the certificate signed `message`. Whose certificate it is, and who vouches for it, is not asked here.
+#[must_use]
+pub fn has_signed(
+    certificate: &[u8],
+    scheme: SignatureScheme,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    let candidates: &[&dyn SignatureVerificationAlgorithm] = match scheme {
+        SignatureScheme::ECDSA_SHA256 => {
+            &[algorithms::ECDSA_P256_SHA256, algorithms::ECDSA_P384_SHA256]
+        }
+        SignatureScheme::ECDSA_SHA384 => {
+            &[algorithms::ECDSA_P384_SHA384, algorithms::ECDSA_P256_SHA384]
+        }
+        SignatureScheme::ED25519 => &[algorithms::ED25519],
+        _ => return false,
+    };
+    let der = CertificateDer::from(certificate);
+    let Ok(certificate) = EndEntityCert::try_from(&der) else {
+        return false;
+    };
+    candidates.iter().any(|algorithm| {
+        certificate
+            .verify_signature(*algorithm, message, signature)
+            .is_ok()
+    })
+}

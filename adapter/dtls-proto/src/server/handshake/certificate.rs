@@ -1,0 +1,159 @@
+//! The states of the key exchange with certificates on both sides (RFC 5246 §7.4.6 to §7.4.8, RFC 8422 §5).
+//!
+//! The client proves that it has the key of its certificate before anybody is asked about it, so that no registry works for strangers
+//! who show certificates of others.
+
+use std::time::Instant;
+
+use crate::codec::alert::AlertDescription;
+use crate::codec::certificate::{DigitallySigned, decode_chain};
+use crate::codec::handshake::HandshakeType;
+use crate::codec::key_exchange::decode_client_point;
+use crate::crypto::{EphemeralKey, PremasterSecret, TranscriptHash, has_signed, is_certificate};
+use crate::event::Event;
+use crate::reassembly::Message;
+use crate::server::handshake::context::Context;
+use crate::server::handshake::finished::AwaitChangeCipherSpec;
+use crate::server::handshake::{Progress, State, Step};
+use crate::server::shared::Shared;
+use crate::statistics::count;
+
+/// Our flight is out; the client must show its certificate.
+pub(super) struct AwaitCertificate {
+    pub(super) ephemeral: EphemeralKey,
+}
+
+/// The client must send its half of the agreement.
+pub(super) struct AwaitCertifiedKeyExchange {
+    ephemeral: EphemeralKey,
+    chain: Vec<Vec<u8>>,
+}
+
+/// The client must prove that it has the key of its certificate.
+pub(super) struct AwaitCertificateVerify {
+    chain: Vec<Vec<u8>>,
+    premaster: PremasterSecret,
+    /// The transcript's hash through ClientKeyExchange (RFC 7627 §3).
+    session_hash: TranscriptHash,
+}
+
+/// The caller judges the certificate.
+pub(super) struct AwaitVerdict {
+    pub(super) accepted: AwaitChangeCipherSpec,
+}
+
+impl AwaitCertificate {
+    pub(super) fn step(self, now: Instant, context: &mut Context, shared: &mut Shared) -> Step {
+        let chain = match context.awaited(HandshakeType::CERTIFICATE, shared) {
+            Awaited::Nothing => return Step::Wait(State::AwaitCertificate(self)),
+            Awaited::Message(message) => match decode_chain(&message.body) {
+                Ok(chain) => {
+                    context.take(&message);
+                    chain.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>()
+                }
+                Err(_) => return context.malformed(State::AwaitCertificate(self), shared),
+            },
+        };
+        context.client_has_answered(now, shared);
+        if !chain.first().is_some_and(|own| is_certificate(own)) {
+            return refuse(AlertDescription::BAD_CERTIFICATE, shared);
+        }
+        Step::Next(State::AwaitCertifiedKeyExchange(
+            AwaitCertifiedKeyExchange {
+                ephemeral: self.ephemeral,
+                chain,
+            },
+        ))
+    }
+}
+
+impl AwaitCertifiedKeyExchange {
+    pub(super) fn step(self, context: &mut Context, shared: &mut Shared) -> Step {
+        let message = match context.awaited(HandshakeType::CLIENT_KEY_EXCHANGE, shared) {
+            Awaited::Nothing => return Step::Wait(State::AwaitCertifiedKeyExchange(self)),
+            Awaited::Message(message) => message,
+        };
+        let Ok(point) = decode_client_point(&message.body) else {
+            return context.malformed(State::AwaitCertifiedKeyExchange(self), shared);
+        };
+        context.take(&message);
+        let Some(agreed) = self.ephemeral.agree(point) else {
+            count(&mut shared.statistics.bad_points);
+            return Step::Done(Progress::Refused(AlertDescription::ILLEGAL_PARAMETER));
+        };
+        Step::Next(State::AwaitCertificateVerify(AwaitCertificateVerify {
+            chain: self.chain,
+            premaster: PremasterSecret::ecdhe(agreed),
+            session_hash: context.transcript.hash(),
+        }))
+    }
+}
+
+impl AwaitCertificateVerify {
+    pub(super) fn step(self, now: Instant, context: &mut Context, shared: &mut Shared) -> Step {
+        let message = match context.awaited(HandshakeType::CERTIFICATE_VERIFY, shared) {
+            Awaited::Nothing => return Step::Wait(State::AwaitCertificateVerify(self)),
+            Awaited::Message(message) => message,
+        };
+        let Ok(signed) = DigitallySigned::decode(&message.body) else {
+            return context.malformed(State::AwaitCertificateVerify(self), shared);
+        };
+        let own = self.chain.first().map_or(&[][..], Vec::as_slice);
+        let messages = context.transcript.messages();
+        if !has_signed(own, signed.scheme, messages, signed.signature) {
+            return refuse(AlertDescription::DECRYPT_ERROR, shared);
+        }
+        context.take(&message);
+        context.transcript.forget_messages();
+        let deadline = shared.config.verdict_deadline;
+        context.await_answer(now, deadline, shared);
+        shared.events.push_back(Event::VerdictRequested {
+            association: context.association,
+            chain: self.chain,
+            server_name: context.negotiated.server_name.clone(),
+        });
+        Step::Next(State::AwaitVerdict(AwaitVerdict {
+            accepted: context.secrets(&self.premaster, &self.session_hash),
+        }))
+    }
+}
+
+/// What stands next in the inbox.
+enum Awaited {
+    Nothing,
+    Message(Message),
+}
+
+impl Context {
+    /// The next message if it is of this type. Another is thrown away: anybody can send plaintext in the client's name, so the right
+    /// message may still come.
+    fn awaited(&mut self, message_type: HandshakeType, shared: &mut Shared) -> Awaited {
+        match self.inbox.messages.peek() {
+            Some(message) if message.message_type == message_type => Awaited::Message(message),
+            Some(_) => {
+                count(&mut shared.statistics.unexpected_messages);
+                self.inbox.messages.discard();
+                Awaited::Nothing
+            }
+            None => Awaited::Nothing,
+        }
+    }
+
+    /// The next message is what was awaited.
+    fn take(&mut self, message: &Message) {
+        self.inbox.messages.advance();
+        self.transcript.add(&message.encode());
+    }
+
+    /// The next message can't be decoded; the state waits on.
+    fn malformed(&mut self, state: State, shared: &mut Shared) -> Step {
+        count(&mut shared.statistics.malformed_messages);
+        self.inbox.messages.discard();
+        Step::Wait(state)
+    }
+}
+
+fn refuse(alert: AlertDescription, shared: &mut Shared) -> Step {
+    count(&mut shared.statistics.certificates_unproved);
+    Step::Done(Progress::Refused(alert))
+}

@@ -1,0 +1,88 @@
+//! The flight that answers the ClientHello, and what it makes the handshake wait for.
+
+use crate::codec::certificate::{
+    CertificateRequest, DigitallySigned, ECDSA_SIGN, SignatureScheme, SignedServerKeyExchange,
+    encode_chain, signed_parameters,
+};
+use crate::codec::handshake::HandshakeType;
+use crate::codec::key_exchange::{PskServerKeyExchange, ServerEcdhParams};
+use crate::crypto::EphemeralKey;
+use crate::flight::Part;
+use crate::identity::Identity;
+use crate::server::handshake::State;
+use crate::server::handshake::certificate::AwaitCertificate;
+use crate::server::handshake::context::{Context, Outgoing};
+use crate::server::handshake::psk::AwaitClientKeyExchange;
+use crate::server::negotiation::Exchange;
+use crate::server::shared::Shared;
+
+impl Context {
+    /// Makes the flight; `None` if there is no randomness to be had.
+    pub(super) fn answer_hello(&mut self, shared: &Shared) -> Option<State> {
+        let our_id = self.connection_ids.as_ref().map(|ids| ids.ours.as_ref());
+        let hello = self.negotiated.server_hello(self.server_random, our_id);
+        let ephemeral = match self.negotiated.exchange.group() {
+            Some(group) => Some(EphemeralKey::generate(group)?),
+            None => None,
+        };
+        let ecdh = ephemeral.as_ref().map(|key| ServerEcdhParams {
+            group: key.group().code(),
+            public: key.public(),
+        });
+        let mut messages = vec![(HandshakeType::SERVER_HELLO, hello)];
+        match self.negotiated.exchange {
+            Exchange::Psk | Exchange::EcdhePsk(_) => {
+                // Always sent, with an empty hint, as the reference does; RFC 4279 §2 would let it be left out.
+                let exchange = PskServerKeyExchange { hint: &[], ecdh };
+                messages.push((HandshakeType::SERVER_KEY_EXCHANGE, exchange.encode()));
+            }
+            Exchange::EcdheEcdsa(_) => {
+                let identity = shared.config.identity.as_deref()?;
+                messages.extend(self.certified(identity, ecdh?)?);
+            }
+        }
+        messages.push((HandshakeType::SERVER_HELLO_DONE, Vec::new()));
+        let parts = messages
+            .into_iter()
+            .map(|(message_type, body)| Part::Plain(self.next_message(message_type, &body)))
+            .collect();
+        self.outgoing = Some(Outgoing { parts, attempt: 0 });
+        match (self.negotiated.exchange, ephemeral) {
+            (Exchange::EcdheEcdsa(_), Some(ephemeral)) => {
+                Some(State::AwaitCertificate(AwaitCertificate { ephemeral }))
+            }
+            (_, ephemeral) => Some(State::AwaitClientKeyExchange(AwaitClientKeyExchange {
+                ephemeral,
+            })),
+        }
+    }
+
+    /// Our certificates, our half of the agreement signed with their key, and the wish for the client's.
+    fn certified(
+        &self,
+        identity: &Identity,
+        ecdh: ServerEcdhParams<'_>,
+    ) -> Option<[(HandshakeType, Vec<u8>); 3]> {
+        let parameters = signed_parameters(&self.client_random, &self.server_random, &ecdh);
+        let signature = identity.key().sign(&parameters)?;
+        let exchange = SignedServerKeyExchange {
+            ecdh,
+            signed: DigitallySigned {
+                scheme: identity.key().scheme(),
+                signature: &signature,
+            },
+        };
+        let schemes = SignatureScheme::ALL.map(|scheme| scheme.0.to_be_bytes());
+        let request = CertificateRequest {
+            types: &[ECDSA_SIGN],
+            schemes: &schemes,
+            // Whom to trust depends on the tenant, which is not known yet.
+            authorities: &[],
+        };
+        Some([
+            (HandshakeType::CERTIFICATE, encode_chain(identity.chain())),
+            (HandshakeType::SERVER_KEY_EXCHANGE, exchange.encode()),
+            (HandshakeType::CERTIFICATE_REQUEST, request.encode()),
+        ])
+    }
+}
