@@ -1,13 +1,14 @@
 //! The world around the adapter in one process: an AMQP 1.0 network, a device registry, a business application and a device.
 //!
 //! ```text
-//! device ──CoAP/DTLS──> (the adapter) ──AMQP──> amqp_peer ──AMQP──> northbound application
-//!                             │                     │
-//!                             └──────AMQP───────────┴─> registry <- world
+//! device <──CoAP/DTLS──> (the adapter) <──AMQP──> amqp_peer <──AMQP──> northbound application
+//!                              │                      │
+//!                              │                      ├─> command_router
+//!                              └───────AMQP───────────┴─> registry <- world <─ management (HTTP)
 //! ```
 //!
-//! [`Sandbox::start`] brings up the AMQP network with the registry's services on one port of this machine; any AMQP 1.0 client
-//! can attach to it. It never depends on the adapter: who wants both starts both.
+//! [`Sandbox::start`] brings up the AMQP network with the services of the registry and of the command router on one port of this
+//! machine; any AMQP 1.0 client can attach to it. It never depends on the adapter: who wants both starts both.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,6 +26,7 @@ mod amqp;
 mod amqp_peer;
 mod command_router;
 mod registry;
+pub mod management;
 pub mod northbound;
 pub mod device;
 pub mod scene;
@@ -32,13 +34,14 @@ mod shown;
 mod error;
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddr},
 };
 
 pub use self::error::Error;
 use self::{
     amqp_peer::Peer,
+    management::{Management, ManagementConfig},
     world::{SharedWorld, World},
 };
 
@@ -50,13 +53,19 @@ pub struct SandboxConfig {
     pub amqp: SocketAddr,
     /// Who exists at the start.
     pub world: World,
+    /// The device registry's management API, if there shall be one.
+    pub management: Option<ManagementConfig>,
 }
 
 impl SandboxConfig {
     /// A sandbox on `amqp` with `world`.
     #[must_use]
     pub const fn new(amqp: SocketAddr, world: World) -> Self {
-        Self { amqp, world }
+        Self {
+            amqp,
+            world,
+            management: None,
+        }
     }
 }
 
@@ -67,10 +76,11 @@ impl Default for SandboxConfig {
     }
 }
 
-/// A running AMQP network with its registry. Dropping it ends it without farewell; [`Sandbox::stop`] says goodbye.
+/// A running AMQP network with its registry and command router. Dropping it ends it without farewell; [`Sandbox::stop`] says goodbye.
 #[must_use = "the sandbox ends when it is dropped"]
 pub struct Sandbox {
     peer: Peer,
+    management: Option<Management>,
     world: SharedWorld,
 }
 
@@ -81,20 +91,34 @@ impl Sandbox {
     /// [`Error::PortBusy`] if somebody else has the port, [`Error::Listen`] if the address cannot be listened on.
     pub async fn start(config: SandboxConfig) -> Result<Self, Error> {
         let world = SharedWorld::new(config.world);
-        let address = config.amqp;
-        let peer = Peer::start(address, world.clone())
+        let peer = Peer::start(config.amqp, world.clone())
             .await
-            .map_err(|source| match source.kind() {
-                ErrorKind::AddrInUse => Error::PortBusy { address },
-                _ => Error::Listen { address, source },
-            })?;
-        Ok(Self { peer, world })
+            .map_err(|source| cannot_listen(config.amqp, source))?;
+        let management = match config.management {
+            None => None,
+            Some(config) => {
+                let address = config.address;
+                let started = Management::start(config, world.clone()).await;
+                Some(started.map_err(|source| cannot_listen(address, source))?)
+            }
+        };
+        Ok(Self {
+            peer,
+            management,
+            world,
+        })
     }
 
     /// Where AMQP clients connect to, with the real port.
     #[must_use]
     pub const fn amqp_address(&self) -> SocketAddr {
         self.peer.address()
+    }
+
+    /// Where the management API listens, with the real port.
+    #[must_use]
+    pub fn management_address(&self) -> Option<SocketAddr> {
+        self.management.as_ref().map(Management::address)
     }
 
     /// The handle by which tenants and devices are changed.
@@ -105,7 +129,17 @@ impl Sandbox {
 
     /// Closes all connections, tells the clients so, and frees the port.
     pub async fn stop(self) {
+        if let Some(management) = self.management {
+            management.stop().await;
+        }
         self.peer.stop().await;
+    }
+}
+
+fn cannot_listen(address: SocketAddr, source: io::Error) -> Error {
+    match source.kind() {
+        ErrorKind::AddrInUse => Error::PortBusy { address },
+        _ => Error::Listen { address, source },
     }
 }
 

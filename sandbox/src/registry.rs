@@ -2,7 +2,6 @@
 //!
 //! Pure: a request and the world give a response. How both travel is the AMQP peer's.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
 use crate::world::{Device, Tenant, World};
@@ -168,6 +167,15 @@ fn registration(world: &World, tenant: &str, request: &Request<'_>) -> Outcome {
     if !via.is_empty() {
         assertion.insert("via".to_owned(), json!(via));
     }
+    for member in [
+        "downstream-message-mapper",
+        "upstream-message-mapper",
+        "command-endpoint",
+    ] {
+        if let Some(value) = device.further.get(member) {
+            assertion.insert(member.to_owned(), value.clone());
+        }
+    }
     if !device.defaults.is_empty() {
         assertion.insert(
             "defaults".to_owned(),
@@ -197,14 +205,24 @@ fn credentials(world: &World, tenant: &str, request: &Request<'_>) -> Outcome {
             .map(move |credentials| (id, credentials))
     });
     let mut matching = all.filter(|(_, credentials)| {
-        kind == "psk" && credentials.auth_id == auth_id && !credentials.disabled
+        credentials.kind == kind
+            && credentials.auth_id == auth_id
+            && !credentials.disabled
+            && fits(&asked, &credentials.ext)
     });
     let (id, credentials) = matching.next().ok_or((404, "no such credentials"))?;
-    let secret = json!({"id": "1", "key": BASE64_STANDARD.encode(credentials.key.expose())});
-    Ok((
-        json!({"device-id": id, "type": "psk", "auth-id": auth_id, "enabled": true, "secrets": [secret]}),
-        "no-cache",
-    ))
+    let cache_control = match kind {
+        "hashed-password" | "x509-cert" => "max-age = 180",
+        _ => "no-cache",
+    };
+    Ok((credentials.to_registry_json(id), cache_control))
+}
+
+/// Whether what a client says of itself contradicts nothing that the credentials want.
+fn fits(asked: &Map<String, Value>, ext: &Map<String, Value>) -> bool {
+    asked
+        .iter()
+        .all(|(name, value)| ext.get(name).is_none_or(|wanted| wanted == value))
 }
 
 /// Why a device cannot be asserted.

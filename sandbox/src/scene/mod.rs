@@ -26,7 +26,7 @@ use crate::{
     device::{CoapRequest, CoapResponse, Device},
     northbound::{Application, ApplicationConfig, Behaviour},
     shown::shown,
-    world::World,
+    world::{self, Credentials, Key, World},
 };
 
 /// What the scene tells of and plays with. Everything must be up already.
@@ -242,15 +242,12 @@ impl Cast {
                 .collect();
             devices.sort_by_key(|(id, device)| is_gateway(id) || !device.member_of.is_empty());
             devices.into_iter().find_map(|(id, device)| {
-                let credentials = device
-                    .credentials
-                    .iter()
-                    .find(|credentials| !credentials.disabled)?;
+                let (credentials, key) = key_of(device)?;
                 Some(Self {
                     tenant: tenant.clone(),
                     device: id.clone(),
                     auth_id: credentials.auth_id.clone(),
-                    key: credentials.key.expose().to_vec(),
+                    key: key.expose().to_vec(),
                 })
             })
         })
@@ -431,19 +428,23 @@ fn gateway(world: &World, tenant: &str) -> Option<(String, String, String)> {
         .filter(|(_, device)| !device.disabled)
         .find_map(|(id, device)| {
             device.via.iter().find_map(|via| {
-                let credentials = tenant
-                    .devices
-                    .get(via)?
-                    .credentials
-                    .iter()
-                    .find(|credentials| !credentials.disabled)?;
+                let (credentials, key) = key_of(tenant.devices.get(via)?)?;
                 Some((
                     credentials.auth_id.clone(),
-                    pasteable(credentials.key.expose())?,
+                    pasteable(key.expose())?,
                     id.clone(),
                 ))
             })
         })
+}
+
+/// The first enabled credentials with a pre-shared key.
+fn key_of(device: &world::Device) -> Option<(&Credentials, Key)> {
+    device
+        .credentials
+        .iter()
+        .filter(|credentials| !credentials.disabled && credentials.kind == "psk")
+        .find_map(|credentials| Some((credentials, credentials.key()?)))
 }
 
 fn any_device<'a>(world: &'a World, cast: Option<&'a Cast>) -> Option<(&'a str, &'a str)> {

@@ -177,7 +177,7 @@ pub(super) fn between(before: &World, after: &World) -> Vec<Change> {
 }
 
 /// What has to be told of a tenant that was taken away.
-pub(super) fn of_removed_tenant(id: &str, tenant: &Tenant) -> Vec<Change> {
+pub(crate) fn of_removed_tenant(id: &str, tenant: &Tenant) -> Vec<Change> {
     let mut changes = vec![Change::tenant_deleted(id)];
     if !tenant.devices.is_empty() {
         changes.push(Change::AllDevicesDeleted {

@@ -4,6 +4,7 @@
 //! while the sandbox runs ([`SharedWorld`]). What it says is told to the adapter by the registry; nobody else reads it.
 
 mod change;
+mod credentials;
 mod yaml;
 
 use std::{
@@ -13,8 +14,10 @@ use std::{
 };
 
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
 
-pub(crate) use self::change::{Change, Kind};
+pub(crate) use self::change::{Change, Kind, of_removed_tenant as removed_tenant};
+pub use self::credentials::{Credentials, Key, Secret};
 
 /// Everything the registry knows.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,9 +69,12 @@ impl World {
                 .into_iter()
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect();
-            world
-                .tenants
-                .insert(tenant.clone(), Tenant { members, devices });
+            let known = Tenant {
+                members,
+                devices,
+                ..Tenant::default()
+            };
+            world.tenants.insert(tenant.clone(), known);
         }
         Ok(world)
     }
@@ -91,6 +97,8 @@ pub struct Tenant {
     pub members: Map<String, Value>,
     /// By device id; gateways are devices.
     pub devices: BTreeMap<String, Device>,
+    /// What the management API remembers of it.
+    pub(crate) record: Record,
 }
 
 impl Tenant {
@@ -100,7 +108,7 @@ impl Tenant {
         match members {
             Value::Object(members) => Self {
                 members,
-                devices: BTreeMap::new(),
+                ..Self::default()
             },
             _ => Self::default(),
         }
@@ -112,6 +120,14 @@ impl Tenant {
         self.devices.insert(id.into(), device);
         self
     }
+}
+
+/// How often something was changed through the management API, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Record {
+    pub(crate) revision: u64,
+    pub(crate) created: Option<OffsetDateTime>,
+    pub(crate) updated: Option<OffsetDateTime>,
 }
 
 /// A device, or a gateway, which is a device that others name in `via` or that is a member of a group.
@@ -128,19 +144,28 @@ pub struct Device {
     pub member_of: Vec<String>,
     /// Values for what messages of this device leave open.
     pub defaults: Map<String, Value>,
+    /// Further members that the management API has and tells again (spec: registry-apis part C), such as `ext` and `authorities`.
+    pub further: Map<String, Value>,
     /// What the device proves itself with.
-    pub credentials: Vec<PskCredentials>,
+    pub credentials: Vec<Credentials>,
+    /// What the management API remembers of it.
+    pub(crate) record: Record,
+    /// What the management API remembers of its credentials.
+    pub(crate) credentials_record: Record,
 }
 
 impl Device {
     /// Adds a pre-shared key under which the device shakes hands as `auth_id@tenant`.
     #[must_use]
     pub fn with_psk(mut self, auth_id: impl Into<String>, key: impl Into<Vec<u8>>) -> Self {
-        self.credentials.push(PskCredentials {
-            auth_id: auth_id.into(),
-            key: Key(key.into()),
-            disabled: false,
-        });
+        self.credentials.push(Credentials::psk(auth_id, key));
+        self
+    }
+
+    /// Lets the device prove itself with a client certificate of this subject (RFC 2253).
+    #[must_use]
+    pub fn with_certificate(mut self, subject_dn: impl Into<String>) -> Self {
+        self.credentials.push(Credentials::certificate(subject_dn));
         self
     }
 
@@ -167,36 +192,6 @@ impl Device {
             }
         }
         Ok(device)
-    }
-}
-
-/// A pre-shared key and the name it is found under.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct PskCredentials {
-    /// The part of a PSK identity before `@`.
-    pub auth_id: String,
-    /// The bytes both sides know.
-    pub key: Key,
-    /// Disabled credentials are answered like none.
-    pub disabled: bool,
-}
-
-/// A secret key; `Debug` does not tell it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key(Vec<u8>);
-
-impl Key {
-    /// The bytes themselves.
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Key(..)")
     }
 }
 

@@ -6,12 +6,12 @@ fn the_built_in_world_has_a_sensor_a_gateway_and_a_device_behind_it() {
     let tenant = &world.tenants["DEFAULT_TENANT"];
     let sensor = &tenant.devices["4711"].credentials[0];
     assert_eq!(
-        (sensor.auth_id.as_str(), sensor.key.expose()),
+        (sensor.auth_id.as_str(), sensor.key().unwrap().expose()),
         ("sensor1", b"hono-secret".as_slice())
     );
     let gateway = &tenant.devices["gw-1"].credentials[0];
     assert_eq!(
-        (gateway.auth_id.as_str(), gateway.key.expose()),
+        (gateway.auth_id.as_str(), gateway.key().unwrap().expose()),
         ("gw", b"gw-secret".as_slice())
     );
     assert_eq!(tenant.devices["4712"].via, ["gw-1"]);
@@ -56,7 +56,10 @@ tenants:
     assert_eq!(tenant.members["adapters"][0]["ext"]["max-ttd"], 30);
     let device = &tenant.devices["4713"];
     assert!(device.disabled && device.credentials[0].disabled);
-    assert_eq!(device.credentials[0].key.expose(), b"hono-secret");
+    assert_eq!(
+        device.credentials[0].key().unwrap().expose(),
+        b"hono-secret"
+    );
     assert_eq!(device.via_groups, tenant.devices["gw"].member_of);
     assert!(tenant.devices.contains_key("bare"));
 }
@@ -143,7 +146,10 @@ fn ids_and_keys_that_look_like_numbers_stay_as_written() {
     let world = World::from_yaml("w", text).unwrap();
     let credentials = &world.tenants["0815"].devices["1e3"].credentials[0];
     assert_eq!(
-        (credentials.auth_id.as_str(), credentials.key.expose()),
+        (
+            credentials.auth_id.as_str(),
+            credentials.key().unwrap().expose()
+        ),
         ("007", b"0x10".as_slice())
     );
 }
@@ -165,7 +171,10 @@ fn the_set_up_of_the_recordings_is_a_world() {
     assert_eq!(tenant.devices["4713"].via, ["gw-1", "gw-2"]);
     assert_eq!(tenant.devices["def"].defaults["room"], "A1");
     assert_eq!(
-        tenant.devices["4711"].credentials[0].key.expose(),
+        tenant.devices["4711"].credentials[0]
+            .key()
+            .unwrap()
+            .expose(),
         b"key-4711"
     );
 }

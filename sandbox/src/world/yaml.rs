@@ -9,7 +9,7 @@ use saphyr::{AnnotatedMapping, MarkedYaml, Scalar, ScalarStyle, ScanError, YamlD
 use saphyr_parser::Parser;
 use serde_json::{Map, Value};
 
-use super::{Device, Key, Problem, PskCredentials, Tenant, World};
+use super::{Credentials, Device, Problem, Tenant, World};
 
 pub(super) fn read(file: &str, text: &str) -> Result<World, Vec<Problem>> {
     let mut reader = Reader {
@@ -141,7 +141,7 @@ impl Reader<'_> {
         &mut self,
         node: &Node<'_>,
         owners: &mut BTreeMap<String, usize>,
-    ) -> Vec<PskCredentials> {
+    ) -> Vec<Credentials> {
         let mut all = Vec::new();
         for item in self.items(node, "credentials") {
             let (mut auth_id, mut key, mut disabled) = (None, None, false);
@@ -176,11 +176,9 @@ impl Reader<'_> {
                 self.tell(start, "credentials without `key` or `key-base64`");
             }
             if let (Some(auth_id), Some(key)) = (auth_id, key) {
-                all.push(PskCredentials {
-                    auth_id,
-                    key: Key(key),
-                    disabled,
-                });
+                let mut credentials = Credentials::psk(auth_id, key);
+                credentials.disabled = disabled;
+                all.push(credentials);
             }
         }
         all
