@@ -20,8 +20,8 @@ use crate::upload::{Uplink, Upload};
 /// Everything that requests need on their way.
 #[derive(Debug)]
 pub struct Pipeline {
-    pub(crate) tenants: TenantClient,
-    pub(crate) registrations: RegistrationClient,
+    pub(crate) tenants: Arc<TenantClient>,
+    pub(crate) registrations: Arc<RegistrationClient>,
     pub(crate) commands: Arc<Commands>,
     pub(crate) uplink: Uplink,
     pub(crate) responder: Responder,
@@ -57,7 +57,7 @@ impl Pipeline {
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
         let upload = Upload::of(endpoint, request, &query)?;
-        let (tenant, assertion) = self.admit(&origin).await?;
+        let (tenant, assertion) = Box::pin(self.admit(&origin)).await?;
         let ttd = tenant::effective_ttd(&tenant, query.ttd);
         let mut wait = self.wait(&origin, ttd).await?;
         let timeout = AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy);
@@ -98,7 +98,7 @@ impl Pipeline {
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
         let response = CommandResponse::of(request, request_id, &query, &origin.device)?;
-        let (tenant, assertion) = self.admit(&origin).await?;
+        let (tenant, assertion) = Box::pin(self.admit(&origin)).await?;
         self.responder
             .send(&response, &tenant, &assertion, &origin)
             .await?;
@@ -109,6 +109,8 @@ impl Pipeline {
     }
 
     /// Asks for the tenant and for the device's registration at once; the tenant's word comes first.
+    ///
+    /// Its future is large, and is boxed so that a request that waits for a command does not carry it along.
     async fn admit(&self, origin: &Origin) -> Result<(Arc<Tenant>, Arc<Assertion>), Rejection> {
         let (tenant, assertion) = tokio::join!(
             self.tenants.by_id(&origin.tenant),
@@ -118,6 +120,7 @@ impl Pipeline {
         let tenant = tenant.map_err(Rejection::Tenant)?;
         tenant::admit(&tenant)?;
         let assertion = assertion.map_err(Rejection::Registration)?;
+        self.commands.heard_of(origin, &assertion);
         Ok((tenant, assertion))
     }
 }

@@ -168,6 +168,20 @@ impl<K: KeyStore> Listener<K> {
         self.drain();
     }
 
+    /// Says `close_notify` to every session of those principals, and tells how many there were. It looks at all sessions.
+    pub fn close_where(&mut self, mut whose: impl FnMut(&K::Principal) -> bool) -> usize {
+        let holders = self.principals.iter();
+        let closed: Vec<_> = holders
+            .filter(|(_, holder)| holder.established && whose(&holder.principal))
+            .map(|(association, _)| *association)
+            .collect();
+        for association in &closed {
+            self.server.close(Instant::now(), *association);
+        }
+        self.drain();
+        closed.len()
+    }
+
     /// What happened so far on this port, by reason.
     pub fn statistics(&self) -> &Statistics {
         self.server.statistics()

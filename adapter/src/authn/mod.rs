@@ -1,10 +1,12 @@
 //! Who speaks: the principal of a DTLS session, and the device that a request of its is from (spec: coap-adapter §2).
 
 mod psk;
+mod revoked;
 
 use std::sync::Arc;
 
 pub use psk::PskStore;
+pub use revoked::Revoked;
 
 use crate::respond::Rejection;
 use crate::route::Addressing;

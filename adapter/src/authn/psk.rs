@@ -2,6 +2,7 @@
 //!
 //! Whatever is wrong, the peer learns nothing: no key means that the handshake gets no answer.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use dtls_server::{KeyStore, Psk};
@@ -13,14 +14,14 @@ use super::Principal;
 /// Looks keys up at the credentials service.
 #[derive(Debug)]
 pub struct PskStore {
-    credentials: CredentialsClient,
+    credentials: Arc<CredentialsClient>,
     split: Regex,
 }
 
 impl PskStore {
     /// `split` parts a PSK identity into auth-id and tenant at its first match (`idSplitRegex`).
     #[must_use]
-    pub const fn new(credentials: CredentialsClient, split: Regex) -> Self {
+    pub const fn new(credentials: Arc<CredentialsClient>, split: Regex) -> Self {
         Self { credentials, split }
     }
 

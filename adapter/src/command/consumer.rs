@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use downstream::{Connection, Incoming, Receiver};
-use registry_client::CommandRouterClient;
+use registry_client::{Assertion, CommandRouterClient};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -68,6 +68,27 @@ impl Commands {
             .map_err(Rejection::CommandRouter)?;
         wait.until = Instant::now() + lifespan;
         Ok(wait)
+    }
+
+    /// Lets the router know through which gateway a device that has several was last heard of, or that it spoke itself.
+    pub fn heard_of(&self, origin: &Origin, assertion: &Assertion) {
+        if assertion.via.len() > 1 {
+            let gateway = origin.gateway.as_ref().unwrap_or(&origin.device);
+            self.router
+                .set_last_known_gateway(&origin.tenant, &origin.device, gateway);
+        }
+    }
+
+    /// Keeps the router receiving commands for the tenants of all waiting devices, over whatever outages of its connection.
+    pub async fn keep_routing(&self) {
+        let tenants = || {
+            self.inboxes
+                .tenants()
+                .iter()
+                .map(|tenant| tenant.as_ref().to_owned())
+                .collect()
+        };
+        self.router.keep_routing(tenants).await;
     }
 
     async fn unregister(&self, inbox: &Inbox) {

@@ -12,5 +12,5 @@ mod port;
 mod transport;
 
 pub use exchange::Exchange;
-pub use port::{Port, Stop};
+pub use port::{Port, Serving, Stop};
 pub use transport::{Arrival, Plain, Transport};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use coap_proto::{Endpoint, Event, ExchangeId, Request};
+use registry_client::notifications::Events;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,7 @@ use tracing::Instrument;
 
 use super::exchange::{Exchange, Reply};
 use super::transport::{Arrival, Transport};
-use crate::authn::Principal;
+use crate::authn::{Principal, Revoked};
 use crate::monitoring::checks::Pulse;
 use crate::pipeline::Pipeline;
 use crate::respond::{self, Rejection};
@@ -29,6 +30,19 @@ pub struct Stop {
     pub halt: CancellationToken,
 }
 
+/// What a port works with, beside the network.
+#[derive(Debug)]
+pub struct Serving {
+    /// What is done with requests.
+    pub pipeline: Arc<Pipeline>,
+    /// Where requests run, each as a task.
+    pub requests: TaskTracker,
+    /// When it ends.
+    pub stop: Stop,
+    /// What the registry tells of its changes.
+    pub changes: Events,
+}
+
 /// A port with all its peers and exchanges.
 #[derive(Debug)]
 pub struct Port<T: Transport> {
@@ -37,6 +51,8 @@ pub struct Port<T: Transport> {
     pipeline: Arc<Pipeline>,
     requests: TaskTracker,
     stop: Stop,
+    /// What the registry tells of its changes.
+    changes: Events,
     answer: mpsc::Sender<Reply>,
     answers: mpsc::Receiver<Reply>,
     /// Exchanges that end early when their peer is gone.
@@ -45,15 +61,15 @@ pub struct Port<T: Transport> {
 }
 
 impl<T: Transport> Port<T> {
-    /// A port on `transport`; its requests run as tasks of `requests`.
+    /// A port on `transport`.
     #[must_use]
-    pub fn new(
-        transport: T,
-        endpoint: Endpoint<T::Peer>,
-        pipeline: Arc<Pipeline>,
-        requests: TaskTracker,
-        stop: Stop,
-    ) -> Self {
+    pub fn new(transport: T, endpoint: Endpoint<T::Peer>, serving: Serving) -> Self {
+        let Serving {
+            pipeline,
+            requests,
+            stop,
+            changes,
+        } = serving;
         let (answer, answers) = mpsc::channel(ANSWERS);
         Self {
             transport,
@@ -61,6 +77,7 @@ impl<T: Transport> Port<T> {
             pipeline,
             requests,
             stop,
+            changes,
             answer,
             answers,
             watched: HashMap::new(),
@@ -88,6 +105,11 @@ impl<T: Transport> Port<T> {
                 () = halt.cancelled() => return Ok(()),
                 Some(reply) = self.answers.recv() => self.reply(reply),
                 arrival = self.transport.next() => self.arrive(arrival?),
+                Some(change) = self.changes.next() => {
+                    if let Some(revoked) = Revoked::by(change.subject) {
+                        self.transport.expel(&revoked);
+                    }
+                }
                 _ = beat.tick() => self.pulse.beat(),
                 () = until(timeout) => self.endpoint.handle_timeout(Instant::now()),
             }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use dtls_server::{AssociationId, Batch, Event, Listener, UdpSocket};
 
-use crate::authn::{Principal, PskStore};
+use crate::authn::{Principal, PskStore, Revoked};
 
 /// A source of CoAP messages that also takes the answers.
 pub trait Transport: Send + 'static {
@@ -18,6 +18,9 @@ pub trait Transport: Send + 'static {
 
     /// The next thing that comes. Cancel safe.
     fn next(&mut self) -> impl Future<Output = io::Result<Arrival<Self::Peer>>> + Send;
+
+    /// Ends the sessions of devices that may not speak any more.
+    fn expel(&mut self, revoked: &Revoked);
 
     /// Sends one message; to a device that is gone, or when the kernel has no room, it is a lost datagram.
     fn send(&mut self, peer: &Self::Peer, message: &[u8]);
@@ -72,6 +75,17 @@ impl Transport for Listener<PskStore> {
         }
     }
 
+    fn expel(&mut self, revoked: &Revoked) {
+        let closed = self.close_where(|principal| revoked.concerns(principal));
+        if closed > 0 {
+            tracing::info!(
+                ?revoked,
+                closed,
+                "sessions are closed, for the registry told so"
+            );
+        }
+    }
+
     fn send(&mut self, peer: &AssociationId, message: &[u8]) {
         if !Self::send(self, *peer, message) {
             tracing::debug!(session = %peer, "an answer for a session that is gone");
@@ -119,6 +133,8 @@ impl Transport for Plain {
                 .for_each(|peer, datagram| waiting.push_back((peer, datagram.to_vec())));
         }
     }
+
+    fn expel(&mut self, _revoked: &Revoked) {}
 
     fn send(&mut self, peer: &SocketAddr, message: &[u8]) {
         if !self.socket.send(*peer, message) {

@@ -1,0 +1,195 @@
+//! The composition root: builds all parts from a configuration, owns their tasks, and ends them in order.
+
+mod ports;
+mod services;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use downstream::Connection;
+use registry_client::Notifications;
+use tokio::time::timeout;
+use tokio_util::sync::DropGuard;
+use tokio_util::task::TaskTracker;
+
+use self::ports::Starter;
+use self::services::Services;
+use crate::command::consumer::ConsumerState;
+use crate::config::Config;
+use crate::monitoring::checks::{CommandConsumerCheck, ConnectionCheck};
+use crate::monitoring::health::{self, Check, Health, Probes};
+use crate::serve::Stop;
+
+/// A running adapter. Dropping it cuts everything off; [`App::stop`] finishes what is in the works.
+#[derive(Debug)]
+#[must_use = "the adapter ends when it is dropped"]
+pub struct App {
+    coaps: Option<SocketAddr>,
+    coap: Option<SocketAddr>,
+    health: Health,
+    connections: Vec<Connection>,
+    commands: Arc<ConsumerState>,
+    requests: TaskTracker,
+    /// Ports, and what goes on as long as they do.
+    ports: TaskTracker,
+    stop: Stop,
+    _notifications: Notifications,
+    /// Halts what is left when the adapter is dropped.
+    _halt: DropGuard,
+}
+
+impl App {
+    /// Binds all ports and starts to connect to the services; these may come up later.
+    ///
+    /// # Errors
+    /// [`StartError`]: a setting is missing or unusable, or a port cannot be had.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let services = Services::connect(&config)?;
+        let connections = services.connections();
+        let (requests, ports, stop) = (TaskTracker::new(), TaskTracker::new(), Stop::default());
+        let registry = services.registry(&config);
+        let notifications = Notifications::start(&services.notification, &registry);
+        let commands = services.commands(&stop);
+        let attached = Arc::new(ConsumerState::default());
+        let pipeline = services.pipeline(&config, &registry, Arc::clone(&commands));
+        let mut starter = Starter {
+            config: &config,
+            pipeline: Arc::new(pipeline),
+            requests: &requests,
+            ports: &ports,
+            stop: &stop,
+            notifications: &notifications,
+            liveness: Vec::new(),
+        };
+        let coaps = match config.coap.secure {
+            Some(address) => Some(starter.coaps(address, registry.credentials)?),
+            None => None,
+        };
+        let coap = match config.coap.insecure {
+            Some(address) => Some(starter.plain(address)?),
+            None => None,
+        };
+        let probes = Probes::new(readiness(&connections, &attached), starter.liveness);
+        let health = health::serve(&config.health, probes).await?;
+        let credit = config
+            .command
+            .as_ref()
+            .map_or(0, |command| command.initial_credits);
+        let (routed, state) = (Arc::clone(&commands), Arc::clone(&attached));
+        let background = async move {
+            tokio::join!(
+                commands.keep_routing(),
+                routed.receive(services.command, credit, state)
+            );
+        };
+        ports.spawn(stop.halt.clone().run_until_cancelled_owned(background));
+        tracing::info!(?coaps, ?coap, health = %health.address(), "the adapter is up");
+        let halt = stop.halt.clone().drop_guard();
+        Ok(Self {
+            coaps,
+            coap,
+            health,
+            connections,
+            commands: attached,
+            requests,
+            ports,
+            stop,
+            _notifications: notifications,
+            _halt: halt,
+        })
+    }
+
+    /// Where CoAP over DTLS is served.
+    #[must_use]
+    pub const fn coaps_address(&self) -> Option<SocketAddr> {
+        self.coaps
+    }
+
+    /// Where CoAP without security is served.
+    #[must_use]
+    pub const fn coap_address(&self) -> Option<SocketAddr> {
+        self.coap
+    }
+
+    /// Where health checks are served.
+    #[must_use]
+    pub const fn health_address(&self) -> SocketAddr {
+        self.health.address()
+    }
+
+    /// Whether all services can be reached, and commands can come.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.commands.is_attached() && self.connections.iter().all(Connection::is_connected)
+    }
+
+    /// Refuses new requests, lets those that wait for commands go, finishes what is in the works as far as it takes no more than
+    /// some seconds, and closes everything.
+    pub async fn stop(self) {
+        self.stop.drain.cancel();
+        self.requests.close();
+        if timeout(DRAIN, self.requests.wait()).await.is_err() {
+            tracing::warn!(
+                requests = self.requests.len(),
+                "requests are cut off: they take too long"
+            );
+        }
+        self.stop.halt.cancel();
+        self.ports.close();
+        self.ports.wait().await;
+        for connection in &self.connections {
+            connection.close().await;
+        }
+        self.health.stop().await;
+    }
+}
+
+fn readiness(connections: &[Connection], commands: &Arc<ConsumerState>) -> Vec<Arc<dyn Check>> {
+    let connections = connections
+        .iter()
+        .map(|it| Arc::new(ConnectionCheck(it.clone())) as Arc<dyn Check>);
+    let commands: Arc<dyn Check> = Arc::new(CommandConsumerCheck(Arc::clone(commands)));
+    connections.chain([commands]).collect()
+}
+
+/// Why the adapter did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Something must be configured and is not.
+    #[error("{0} must be set: there is no default for where a service is")]
+    Missing(&'static str),
+    /// A connection's settings cannot be used, for instance a certificate that cannot be read.
+    #[error("the settings that belong to {setting} cannot be used")]
+    Connection {
+        /// The setting that makes the connection wanted.
+        setting: &'static str,
+        /// What is wrong.
+        source: downstream::ConfigError,
+    },
+    /// Somebody else has the port.
+    #[error("{address} (UDP) is in use")]
+    PortBusy {
+        /// What was to be bound.
+        address: SocketAddr,
+    },
+    /// The address is none of this machine, or needs rights that the process has not.
+    #[error("cannot bind {address} (UDP)")]
+    Bind {
+        /// What was to be bound.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The health server did not start.
+    #[error(transparent)]
+    Health(#[from] health::ServeError),
+    /// The operating system gives no random numbers.
+    #[error("no source of random numbers")]
+    Random,
+}
+
+/// How long requests in the works may take to finish.
+const DRAIN: Duration = Duration::from_secs(5);

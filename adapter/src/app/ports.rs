@@ -1,0 +1,116 @@
+//! Binds the ports and starts their tasks.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use coap_proto::Endpoint;
+use dtls_server::{Listener, UdpSocket};
+use registry_client::{CredentialsClient, Notifications};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio_util::task::TaskTracker;
+
+use super::StartError;
+use crate::authn::PskStore;
+use crate::config::{CoapConfig, Config};
+use crate::monitoring::checks::PulseCheck;
+use crate::monitoring::health::Check;
+use crate::pipeline::Pipeline;
+use crate::serve::{Plain, Port, Serving, Stop, Transport};
+
+/// Starts ports.
+pub(super) struct Starter<'a> {
+    pub(super) config: &'a Config,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) requests: &'a TaskTracker,
+    pub(super) ports: &'a TaskTracker,
+    pub(super) stop: &'a Stop,
+    pub(super) notifications: &'a Notifications,
+    pub(super) liveness: Vec<Arc<dyn Check>>,
+}
+
+impl Starter<'_> {
+    pub(super) fn coaps(
+        &mut self,
+        address: SocketAddr,
+        credentials: Arc<CredentialsClient>,
+    ) -> Result<SocketAddr, StartError> {
+        let socket = bind(address)?;
+        let address = local(&socket, address)?;
+        let split = self.config.coap.id_split_regex.clone();
+        let keys = Arc::new(PskStore::new(credentials, split));
+        self.run(
+            "coaps",
+            Listener::new(socket, dtls_config(&self.config.coap), random_seed()?, keys),
+        )?;
+        Ok(address)
+    }
+
+    pub(super) fn plain(&mut self, address: SocketAddr) -> Result<SocketAddr, StartError> {
+        let socket = bind(address)?;
+        let address = local(&socket, address)?;
+        self.run("coap", Plain::new(socket))?;
+        Ok(address)
+    }
+
+    fn run<T: Transport>(&mut self, name: &'static str, transport: T) -> Result<(), StartError> {
+        let [a, b, c, d, e, f, g, h, ..] = random_seed()?;
+        let seed = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let endpoint = Endpoint::new(coap_config(&self.config.coap), seed);
+        let serving = Serving {
+            pipeline: Arc::clone(&self.pipeline),
+            requests: self.requests.clone(),
+            stop: self.stop.clone(),
+            changes: self.notifications.subscribe(),
+        };
+        let port = Port::new(transport, endpoint, serving);
+        let tolerance = self.config.coap.blocked_check_timeout;
+        self.liveness.push(Arc::new(PulseCheck {
+            name,
+            pulse: port.pulse(),
+            tolerance,
+        }));
+        self.ports.spawn(async move {
+            if let Err(error) = port.run().await {
+                tracing::error!(%error, "{name} is not served any more: its socket failed");
+            }
+        });
+        Ok(())
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<UdpSocket, StartError> {
+    UdpSocket::bind(address).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortBusy { address },
+        _ => StartError::Bind { address, source },
+    })
+}
+
+fn local(socket: &UdpSocket, address: SocketAddr) -> Result<SocketAddr, StartError> {
+    socket
+        .local_address()
+        .map_err(|source| StartError::Bind { address, source })
+}
+
+fn dtls_config(config: &CoapConfig) -> dtls_server::Config {
+    let mut dtls = dtls_server::Config::default();
+    dtls.retransmission_timeout = config.dtls_retransmission_timeout;
+    dtls.max_associations = config.max_connections;
+    dtls
+}
+
+fn coap_config(config: &CoapConfig) -> coap_proto::Config {
+    coap_proto::Config {
+        exchange_lifetime: config.exchange_lifetime,
+        max_body: config.max_payload_size,
+        ..coap_proto::Config::default()
+    }
+}
+
+fn random_seed() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    SystemRandom::new()
+        .fill(&mut seed)
+        .map_err(|_| StartError::Random)?;
+    Ok(seed)
+}

@@ -1,0 +1,124 @@
+//! The connections to all services, and what speaks over them (spec: amqp-messages §8).
+
+use std::sync::Arc;
+
+use downstream::{Connection, ConnectionConfig};
+use registry_client::notifications::Caches;
+use registry_client::{CommandRouterClient, CredentialsClient, RegistrationClient, TenantClient};
+use uuid::Uuid;
+
+use super::StartError;
+use crate::command::consumer::Commands;
+use crate::command::response::Responder;
+use crate::config::Config;
+use crate::pipeline::Pipeline;
+use crate::serve::Stop;
+use crate::upload::Uplink;
+use crate::upload::message::{Defaulting, JmsVendorProperties, Settings, Stamps};
+
+/// The connections to all services.
+pub(super) struct Services {
+    telemetry: Connection,
+    event: Connection,
+    response: Connection,
+    pub(super) command: Connection,
+    pub(super) notification: Connection,
+    tenant: Connection,
+    registration: Connection,
+    credentials: Connection,
+    router: Connection,
+}
+
+impl Services {
+    pub(super) fn connect(config: &Config) -> Result<Self, StartError> {
+        let start = |role, setting, config: &Option<ConnectionConfig>| {
+            let config = config.clone().ok_or(StartError::Missing(setting))?;
+            Connection::start(role, config)
+                .map_err(|source| StartError::Connection { setting, source })
+        };
+        let messaging = "HONO_MESSAGING_HOST";
+        Ok(Self {
+            telemetry: start("Downstream", messaging, &config.messaging)?,
+            event: start("Downstream", messaging, &config.messaging)?,
+            response: start("Command Response", messaging, &config.messaging)?,
+            command: start("Command & Control", "HONO_COMMAND_HOST", &config.command)?,
+            notification: start("Notification", messaging, &config.messaging)?,
+            tenant: start("Tenant", "HONO_TENANT_HOST", &config.tenant)?,
+            registration: start(
+                "Device Registration",
+                "HONO_REGISTRATION_HOST",
+                &config.registration,
+            )?,
+            credentials: start("Credentials", "HONO_CREDENTIALS_HOST", &config.credentials)?,
+            router: start(
+                "Command Router",
+                "HONO_COMMANDROUTER_HOST",
+                &config.command_router,
+            )?,
+        })
+    }
+
+    pub(super) fn connections(&self) -> Vec<Connection> {
+        let messaging = [&self.telemetry, &self.event, &self.response, &self.command];
+        let services = [
+            &self.tenant,
+            &self.registration,
+            &self.credentials,
+            &self.router,
+        ];
+        messaging.into_iter().chain(services).cloned().collect()
+    }
+
+    pub(super) fn commands(&self, stop: &Stop) -> Arc<Commands> {
+        let router = CommandRouterClient::new(self.router.clone());
+        let instance = format!("HonoCoAPAdapter-{}", Uuid::new_v4());
+        Arc::new(Commands::new(router, instance.into(), stop.drain.clone()))
+    }
+
+    pub(super) fn registry(&self, config: &Config) -> Caches {
+        let tenants = TenantClient::new(self.tenant.clone(), config.tenant_cache);
+        let registrations =
+            RegistrationClient::new(self.registration.clone(), config.registration_cache);
+        let credentials =
+            CredentialsClient::new(self.credentials.clone(), config.credentials_cache);
+        Caches {
+            tenants: Arc::new(tenants),
+            registrations: Arc::new(registrations),
+            credentials: Arc::new(credentials),
+        }
+    }
+
+    pub(super) fn pipeline(
+        &self,
+        config: &Config,
+        registry: &Caches,
+        commands: Arc<Commands>,
+    ) -> Pipeline {
+        let settings = Settings {
+            defaults: if config.coap.defaults_enabled {
+                Defaulting::Enabled
+            } else {
+                Defaulting::Disabled
+            },
+            jms_vendor_properties: if config.coap.jms_vendor_props_enabled {
+                JmsVendorProperties::Sent
+            } else {
+                JmsVendorProperties::Omitted
+            },
+        };
+        let stamps = || Stamps::new(Uuid::new_v4().simple().to_string());
+        Pipeline {
+            tenants: Arc::clone(&registry.tenants),
+            registrations: Arc::clone(&registry.registrations),
+            commands,
+            uplink: Uplink::new(
+                self.telemetry.clone(),
+                self.event.clone(),
+                settings,
+                stamps(),
+            ),
+            responder: Responder::new(self.response.clone(), settings, stamps()),
+            timeout_to_ack: config.coap.timeout_to_ack,
+        }
+    }
+}
