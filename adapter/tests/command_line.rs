@@ -295,7 +295,14 @@ fn the_sandbox_plays_its_scene_and_ends_by_ctrl_c() {
     let mut sandbox = Running::start(coap_adapter(&arguments).stdout(Stdio::piped()));
     let seen = sandbox.lines_until("Now you");
     assert!(
-        seen.contains("telemetry/DEFAULT_TENANT") && seen.contains("2.04 Changed"),
+        [
+            "telemetry/DEFAULT_TENANT",
+            "2.04 Changed",
+            "with the command setLight",
+            "status 200"
+        ]
+        .iter()
+        .all(|part| seen.contains(part)),
         "{seen}"
     );
     assert_eq!(sandbox.end("-INT"), 0);

@@ -37,7 +37,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigOptions {
-    /// YAML file with settings; environment variables such as HONO_COAP_PORT outdo it.
+    /// YAML file with settings; environment variables such as `HONO_COAP_PORT` outdo it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

@@ -65,6 +65,7 @@ async fn show(app: &App, amqp: SocketAddr, world: World, no_play: bool) -> Resul
     let mut scene = SceneConfig::new(coaps, app.coap_address(), amqp, app.health_address(), world);
     scene.colour = scene::wants_colour();
     scene.play = !no_play;
+    scene.commands = true;
     let typed = if io::stdin().is_terminal() {
         scene::typed_lines()
     } else {

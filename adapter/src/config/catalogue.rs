@@ -132,6 +132,7 @@ const CALIFORNIUM: &str =
 const DTLS_ONLY: &str = "has no effect on DTLS, as in the reference";
 const NOT_USED: &str = "has no effect in the CoAP adapter of the reference either";
 const PEM_ONLY: &str = "keys and certificates are read as PEM, which has no password";
+const LEGACY: &str = "is read for `hono.messaging` only: other messages carry no trace context";
 const AMQP_ONLY: &str = "messages travel by AMQP 1.0 only";
 
 /// What each AMQP client and Prometheus have.
@@ -141,10 +142,6 @@ const MEANINGLESS_OF_CLIENTS: &[(&str, &str)] = &[
     (
         "serverRole",
         "connections are named by what they are for, as is the default",
-    ),
-    (
-        "useLegacyTraceContextFormat",
-        "is read for `hono.messaging` only: other messages carry no trace context",
     ),
 ];
 
@@ -185,6 +182,11 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ("hono.coap.receiverLinkCredit", NOT_USED),
     ("hono.coap.sendTimeout", NOT_USED),
     ("hono.coap.mapperEndpoints.*", NOT_USED),
+    ("hono.command.useLegacyTraceContextFormat", LEGACY),
+    ("hono.tenant.useLegacyTraceContextFormat", LEGACY),
+    ("hono.registration.useLegacyTraceContextFormat", LEGACY),
+    ("hono.credentials.useLegacyTraceContextFormat", LEGACY),
+    ("hono.commandRouter.useLegacyTraceContextFormat", LEGACY),
     ("hono.app.kafkaMessagingDisabled", AMQP_ONLY),
     ("hono.app.pubsubMessagingDisabled", AMQP_ONLY),
     ("hono.app.startupTimeout", NOT_USED),

@@ -352,3 +352,26 @@ fn durations_are_read_as_the_reference_reads_them() {
         assert_eq!(result.is_ok(), text == "2", "{text}");
     }
 }
+
+#[test]
+fn every_setting_is_described_and_has_a_name_and_a_variable_of_its_own() {
+    let (mut names, mut variables) = (
+        std::collections::BTreeSet::new(),
+        std::collections::BTreeSet::new(),
+    );
+    for (name, setting) in catalogue::all() {
+        assert!(setting.doc.trim().ends_with('.'), "{name}: {}", setting.doc);
+        assert!(
+            setting
+                .default
+                .is_none_or(|text| setting.kind.read(text).is_ok()),
+            "{name}"
+        );
+        assert!(
+            catalogue::meaningless_names().all(|other| other != name),
+            "{name} means something"
+        );
+        assert!(variables.insert(variable(&name)), "{name}");
+        assert!(names.insert(name));
+    }
+}
