@@ -2,20 +2,24 @@
 //!
 //! ```text
 //! UDP socket ─> UdpSocket::receive (a batch) ─> dtls_proto::Server ─> Event::{Established, ApplicationData, Closed}
-//!                                                  │ PskRequested ─> KeyStore::key (own task, bounded) ─┐
-//! UDP socket <─ UdpSocket::send <──────────────────┴──────────────── provide_psk <──────────────────────┘
+//!                                                  │ PskRequested ─> KeyStore::key (own task, bounded) ──────────┐
+//!                                                  │ VerdictRequested ─> KeyStore::verdict (own task, bounded) ──┤
+//! UDP socket <─ UdpSocket::send <──────────────────┴─────────────── provide_psk, provide_verdict <───────────────┘
 //! ```
 //!
 //! **Invariant.** [`Listener::next`] never waits for a key store or for one peer: look-ups run in tasks of their own, and a peer
 //! that stays silent costs the others nothing.
 
 mod udp;
-
 mod listener;
+mod certificate;
+mod name;
 
+pub use certificate::{AnchorName, Certificate, CertificateError, TrustAnchor};
 pub use dtls_proto::{
-    AlertDescription, AssociationId, CipherSuite, CloseReason, Config, ConnectionIds, Group, Psk,
-    Route, Statistics, UnusableLength,
+    AlertDescription, AssociationId, CipherSuite, CloseReason, Config, ConnectionIds, Group,
+    Identity, IdentityError, Psk, Route, Statistics, UnusableLength,
 };
 pub use listener::{Event, Gauges, KeyStore, Listener};
+pub use name::DistinguishedName;
 pub use udp::{Batch, UdpSocket};

@@ -11,7 +11,8 @@ use std::{
 };
 
 use dtls_proto::{
-    AssociationId, CipherSuite, CloseReason, Config, Event as CoreEvent, Psk, Server, Statistics,
+    AssociationId, CipherSuite, CloseReason, Config, Event as CoreEvent, Identity, Psk, Server,
+    Statistics, Verdict,
 };
 use tokio::{
     sync::Semaphore,
@@ -20,7 +21,8 @@ use tokio::{
 
 use crate::udp::{Batch, UdpSocket};
 
-/// Where the keys of devices are kept, and what a device is known as once its key has proved right.
+/// Who devices are: where their keys are kept, what is thought of their certificates, and what a device is known as once it has
+/// proved itself.
 pub trait KeyStore: Send + Sync + 'static {
     /// Who a session belongs to.
     type Principal: Clone + Send + Sync + fmt::Debug + 'static;
@@ -30,6 +32,20 @@ pub trait KeyStore: Send + Sync + 'static {
     /// May take its time: it runs in a task of its own and is dropped when the handshake's deadline has passed.
     fn key(&self, identity: Vec<u8>)
     -> impl Future<Output = Option<(Psk, Self::Principal)>> + Send;
+
+    /// The principal a client certificate stands for; `None` refuses it, and the peer is told so (`bad_certificate`).
+    ///
+    /// The chain is in DER, the client's own certificate first; that the client has its key is proved. Everything else, who vouches for
+    /// it before all, is to be judged here ([`crate::Certificate`] helps). `server_name` is the host the client wants to talk to. May
+    /// take its time as [`KeyStore::key`] may. Unless this is overridden, no certificate is accepted.
+    fn verdict(
+        &self,
+        chain: Vec<Vec<u8>>,
+        server_name: Option<String>,
+    ) -> impl Future<Output = Option<Self::Principal>> + Send {
+        drop((chain, server_name));
+        std::future::ready(None)
+    }
 }
 
 /// What [`Listener::next`] tells. Each `Established` is followed, in the end, by exactly one `Closed`.
@@ -77,7 +93,7 @@ pub struct Gauges {
     pub sessions: usize,
     /// Handshakes under way, those that wait for a key among them.
     pub handshakes: usize,
-    /// Look-ups of keys that run or wait for their turn.
+    /// Look-ups of keys and judgements of certificates that run or wait for their turn.
     pub lookups: usize,
 }
 
@@ -88,13 +104,15 @@ pub struct Listener<K: KeyStore> {
     batch: Batch,
     server: Server,
     keys: Arc<K>,
-    lookups: JoinSet<(AssociationId, Found<K>)>,
+    lookups: JoinSet<(AssociationId, Answer<K>)>,
     /// What each handshake that waits for an answer has running for it.
     running: HashMap<AssociationId, AbortHandle>,
     /// How many look-ups the store is asked for at a time.
     turns: Arc<Semaphore>,
     /// How long a look-up may take, the same as the handshake waits for it.
-    lookup_deadline: Duration,
+    psk_deadline: Duration,
+    /// How long a judgement may take, the same as the handshake waits for it.
+    verdict_deadline: Duration,
     principals: HashMap<AssociationId, Holder<K::Principal>>,
     events: VecDeque<Event<K::Principal>>,
     unsent: u64,
@@ -103,8 +121,9 @@ pub struct Listener<K: KeyStore> {
 impl<K: KeyStore> Listener<K> {
     /// Serves DTLS on `socket` with the keys of `keys`; `seed` must be random, cookies are made with it.
     pub fn new(socket: UdpSocket, config: Config, seed: [u8; 32], keys: Arc<K>) -> Self {
-        let lookup_deadline = config.psk_deadline;
         Self {
+            psk_deadline: config.psk_deadline,
+            verdict_deadline: config.verdict_deadline,
             socket,
             batch: Batch::new(),
             server: Server::new(config, seed),
@@ -112,7 +131,6 @@ impl<K: KeyStore> Listener<K> {
             lookups: JoinSet::new(),
             running: HashMap::new(),
             turns: Arc::new(Semaphore::new(MAX_LOOKUPS)),
-            lookup_deadline,
             principals: HashMap::new(),
             events: VecDeque::new(),
             unsent: 0,
@@ -146,8 +164,8 @@ impl<K: KeyStore> Listener<K> {
                 }
                 Some(answered) = self.lookups.join_next() => {
                     // A look-up that panicked has no answer; its handshake ends at its own deadline.
-                    if let Ok((association, found)) = answered {
-                        self.answer(association, found);
+                    if let Ok((association, answer)) = answered {
+                        self.answer(association, answer);
                     }
                 }
                 () = until(timeout) => self.server.handle_timeout(Instant::now()),
@@ -182,6 +200,11 @@ impl<K: KeyStore> Listener<K> {
         closed.len()
     }
 
+    /// Proves itself to clients with another identity from now on, for instance a renewed certificate.
+    pub fn set_identity(&mut self, identity: Option<Arc<Identity>>) {
+        self.server.set_identity(identity);
+    }
+
     /// What happened so far on this port, by reason.
     pub fn statistics(&self) -> &Statistics {
         self.server.statistics()
@@ -214,16 +237,30 @@ impl<K: KeyStore> Listener<K> {
         self.socket.local_address()
     }
 
-    fn answer(&mut self, association: AssociationId, found: Found<K>) {
+    fn answer(&mut self, association: AssociationId, answer: Answer<K>) {
         if self.running.remove(&association).is_none() {
             // The handshake ended just before.
             return;
         }
-        let key = found.map(|(key, principal)| {
-            self.principals.insert(association, Holder::new(principal));
-            key
-        });
-        self.server.provide_psk(Instant::now(), association, key);
+        let now = Instant::now();
+        match answer {
+            Answer::Key(found) => {
+                let key = found.map(|(key, principal)| {
+                    self.principals.insert(association, Holder::new(principal));
+                    key
+                });
+                self.server.provide_psk(now, association, key);
+            }
+            Answer::Verdict(Some(principal)) => {
+                self.principals.insert(association, Holder::new(principal));
+                let accepted = Verdict::Accepted;
+                self.server.provide_verdict(now, association, accepted);
+            }
+            Answer::Verdict(None) => {
+                self.server
+                    .provide_verdict(now, association, Verdict::Refused);
+            }
+        }
     }
 
     /// Sends what the core has to send and turns its events into ours.
@@ -236,6 +273,11 @@ impl<K: KeyStore> Listener<K> {
                     identity,
                     ..
                 } => self.look_up(association, identity),
+                CoreEvent::VerdictRequested {
+                    association,
+                    chain,
+                    server_name,
+                } => self.judge(association, chain, server_name),
                 CoreEvent::Established {
                     association,
                     peer,
@@ -308,16 +350,37 @@ impl<K: KeyStore> Listener<K> {
     /// look-up with it.
     fn look_up(&mut self, association: AssociationId, identity: Vec<u8>) {
         let (keys, turns) = (Arc::clone(&self.keys), Arc::clone(&self.turns));
-        let deadline = self.lookup_deadline;
-        let lookup = self.lookups.spawn(async move {
-            let found = tokio::time::timeout(deadline, async {
-                // Never closed, so there is always a turn to wait for.
-                let _turn = turns.acquire().await.ok()?;
-                keys.key(identity).await
-            });
-            (association, found.await.ok().flatten())
+        let found = in_turn(
+            turns,
+            self.psk_deadline,
+            async move { keys.key(identity).await },
+        );
+        self.spawn(association, async { Answer::Key(found.await) });
+    }
+
+    /// Has certificates judged, within the same bounds.
+    fn judge(
+        &mut self,
+        association: AssociationId,
+        chain: Vec<Vec<u8>>,
+        server_name: Option<String>,
+    ) {
+        let (keys, turns) = (Arc::clone(&self.keys), Arc::clone(&self.turns));
+        let principal = in_turn(turns, self.verdict_deadline, async move {
+            keys.verdict(chain, server_name).await
         });
-        self.running.insert(association, lookup);
+        self.spawn(association, async { Answer::Verdict(principal.await) });
+    }
+
+    fn spawn(
+        &mut self,
+        association: AssociationId,
+        answer: impl Future<Output = Answer<K>> + Send + 'static,
+    ) {
+        let task = self
+            .lookups
+            .spawn(async move { (association, answer.await) });
+        self.running.insert(association, task);
     }
 }
 
@@ -338,8 +401,27 @@ impl<P> Holder<P> {
     }
 }
 
-/// What a look-up brought: the key, and whom it stands for.
-type Found<K> = Option<(Psk, <K as KeyStore>::Principal)>;
+/// What the store said.
+enum Answer<K: KeyStore> {
+    /// The key, and whom it stands for.
+    Key(Option<(Psk, K::Principal)>),
+    /// Whom a certificate stands for.
+    Verdict(Option<K::Principal>),
+}
+
+/// Asks when it is its turn, unless the deadline passes first.
+async fn in_turn<T>(
+    turns: Arc<Semaphore>,
+    deadline: Duration,
+    ask: impl Future<Output = Option<T>>,
+) -> Option<T> {
+    let answer = async {
+        // Never closed, so there is always a turn to wait for.
+        let _turn = turns.acquire().await.ok()?;
+        ask.await
+    };
+    tokio::time::timeout(deadline, answer).await.ok().flatten()
+}
 
 /// Waits until `deadline`, or for ever where there is none.
 async fn until(deadline: Option<Instant>) {

@@ -11,8 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dtls_client::{Client, Config as ClientConfig, Event as DeviceEvent};
-use dtls_server::{CloseReason, Config, Event, KeyStore, Listener, Psk, UdpSocket};
+use dtls_client::{
+    AlertDescription, Client, CloseReason as DeviceReason, Config as ClientConfig,
+    Event as DeviceEvent,
+};
+use dtls_server::{
+    Certificate, CloseReason, Config, Event, Identity, KeyStore, Listener, Psk, UdpSocket,
+};
+use rcgen::{CertificateParams, DnType, KeyPair};
 use tokio::{net::UdpSocket as TokioSocket, sync::Semaphore, time::timeout};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -44,6 +50,14 @@ impl KeyStore for Store {
         }
         Some((Psk::from(b"secret".as_slice()), identity))
     }
+
+    async fn verdict(&self, chain: Vec<Vec<u8>>, server_name: Option<String>) -> Option<String> {
+        self.asked.add_permits(1);
+        let certificate = Certificate::from_der(chain.first()?).ok()?;
+        certificate.check_usage().ok()?;
+        let name = certificate.subject().attribute("CN")?;
+        (name != "stranger").then(|| format!("{name}@{}", server_name.unwrap_or_default()))
+    }
 }
 
 struct Device {
@@ -53,9 +67,13 @@ struct Device {
 
 impl Device {
     async fn new(identity: &str, server: SocketAddr) -> Self {
+        Self::with(ClientConfig::new(identity, b"secret"), server).await
+    }
+
+    async fn with(config: ClientConfig, server: SocketAddr) -> Self {
         let socket = TokioSocket::bind("127.0.0.1:0").await.unwrap();
         socket.connect(server).await.unwrap();
-        let client = Client::new(Instant::now(), ClientConfig::new(identity, b"secret")).unwrap();
+        let client = Client::new(Instant::now(), config).unwrap();
         Self { socket, client }
     }
 
@@ -247,4 +265,46 @@ async fn a_look_up_ends_with_its_handshake_and_the_caller_hears_nothing() {
     .await
     .unwrap();
     assert_eq!(listener.gauges(), dtls_server::Gauges::default());
+}
+
+/// A certificate nobody vouches for.
+fn identity(name: &str) -> Arc<Identity> {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let chain = params.self_signed(&key).unwrap().pem();
+    let identity = Identity::from_pem(chain.as_bytes(), key.serialize_pem().as_bytes());
+    Arc::new(identity.unwrap())
+}
+
+#[tokio::test]
+async fn certificates_are_judged_beside_keys_on_one_port() {
+    let store = Store::new();
+    let mut config = Config::default();
+    config.identity = Some(identity("server"));
+    let (mut listener, address) = listener(&store, config);
+
+    let mut with_certificate = ClientConfig::with_certificate(identity("sensor1"));
+    with_certificate.server_name = Some("tenant.example".to_owned());
+    let mut device = Device::with(with_certificate, address).await;
+    let ((), event) = tokio::join!(device.greet(), next(&mut listener));
+    assert!(
+        matches!(&event, Event::Established { principal, .. } if principal == "sensor1@tenant.example"),
+        "{event:?}"
+    );
+    let mut device = Device::new("sensor2@T", address).await;
+    tokio::join!(device.greet(), next(&mut listener));
+
+    let stranger = ClientConfig::with_certificate(identity("stranger"));
+    let mut device = Device::with(stranger, address).await;
+    let event = tokio::select! {
+        event = device.event() => event,
+        event = listener.next() => panic!("{event:?}"),
+    };
+    assert_eq!(
+        event,
+        DeviceEvent::Closed(DeviceReason::PeerAlert(AlertDescription::BAD_CERTIFICATE))
+    );
+    assert_eq!(listener.gauges().sessions, 2);
+    assert_eq!(listener.gauges().handshakes, 0);
 }
