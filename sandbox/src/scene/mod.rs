@@ -41,6 +41,8 @@ pub struct SceneConfig {
     pub amqp: SocketAddr,
     /// The adapter's health checks.
     pub health: SocketAddr,
+    /// The management API of the sandbox's registry, if there is one.
+    pub management: Option<SocketAddr>,
     /// Who may speak: the first device with a key plays.
     pub world: World,
     /// Whether to write in colours; see [`wants_colour`].
@@ -52,7 +54,7 @@ pub struct SceneConfig {
 }
 
 impl SceneConfig {
-    /// A scene in black and white, with play, on the world `world`.
+    /// A scene in black and white, with play and a command, on the world `world`.
     #[must_use]
     pub const fn new(
         coaps: SocketAddr,
@@ -66,10 +68,11 @@ impl SceneConfig {
             coap,
             amqp,
             health,
+            management: None,
             world,
             colour: false,
             play: true,
-            commands: COMMANDS,
+            commands: true,
         }
     }
 }
@@ -399,15 +402,18 @@ fn lines_to_paste(config: &SceneConfig, cast: Option<&Cast>) -> Vec<String> {
         && let Some(key) = pasteable(&cast.key)
     {
         let identity = cast.identity();
+        let coaps = host(config.coaps);
         for (path, body) in [
             ("telemetry", r#"{"temp": 22}"#),
             ("event", r#"{"alarm": "fire"}"#),
         ] {
             lines.push(format!(
-                "{client} post -u {identity} -k {key} -t json -e '{body}' 'coaps://{}/{path}'",
-                host(config.coaps)
+                "{client} post -u {identity} -k {key} -t json -e '{body}' 'coaps://{coaps}/{path}'"
             ));
         }
+        lines.push(format!(
+            "{client} post -u {identity} -k {key} 'coaps://{coaps}/event?hono-ttd=30&empty'"
+        ));
         if let Some((gateway, key, device)) = gateway(&config.world, &cast.tenant) {
             let identity = format!("{gateway}@{}", cast.tenant);
             lines.push(format!("{client} put -u {identity} -k {key} -t json -e '{{\"temp\": 3}}' 'coaps://{}/telemetry/{}/{device}'", host(config.coaps), cast.tenant));
@@ -478,8 +484,6 @@ fn host(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Whether the scene has its part with a command; the adapter has to be able to deliver one.
-const COMMANDS: bool = false;
 /// Lines that are said and not shown yet.
 const LINES: usize = 64;
 const JSON: u16 = 50;

@@ -29,16 +29,26 @@ impl<W: Write> Stage<W> {
                 dim.on("devices without authentication")
             )
         });
+        let management = config.management.map(|address| {
+            format!(
+                "  HTTP    {:<22}{}\n",
+                address,
+                dim.on(&format!(
+                    "registry: http://{address}/v1/tenants, /v1/devices, /v1/credentials"
+                ))
+            )
+        });
         let text = format!(
-            "{}\n\n  CoAPS   {:<22}{}\n{}  AMQP    {:<22}{}\n  health  {:<22}{}\n\n{}\n{}\n",
-            bold.on("The sandbox is up: CoAP adapter, AMQP network, device registry and an application, all in this process."),
+            "{}\n\n  CoAPS   {:<22}{}\n{}  AMQP    {:<22}{}\n  health  {:<22}{}\n{}\n{}\n{}\n",
+            bold.on("The sandbox is up: CoAP adapter, AMQP network, device registry, command router and an application, all in this process."),
             config.coaps,
             dim.on("devices over DTLS with a pre-shared key"),
             plain.unwrap_or_default(),
             config.amqp,
-            dim.on("applications: receive from telemetry/<tenant> and event/<tenant>"),
+            dim.on("applications: receive from telemetry/<tenant>, event/<tenant>; send to command/<tenant>"),
             config.health,
             dim.on(&format!("http://{}/readiness", config.health)),
+            management.unwrap_or_default(),
             bold.on("Lines to paste into another terminal") ,
             dim.on("(libcoap; coap-client-gnutls takes the same arguments; on Debian: apt-get install libcoap3-bin)"),
         );

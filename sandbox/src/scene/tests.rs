@@ -46,6 +46,7 @@ fn the_lines_to_paste_name_a_device_a_gateway_and_the_plain_port() {
     let expected = [
         r#"coap-client-openssl -m post -u sensor1@DEFAULT_TENANT -k hono-secret -t json -e '{"temp": 22}' 'coaps://127.0.0.1:5684/telemetry'"#,
         r#"coap-client-openssl -m post -u sensor1@DEFAULT_TENANT -k hono-secret -t json -e '{"alarm": "fire"}' 'coaps://127.0.0.1:5684/event'"#,
+        r#"coap-client-openssl -m post -u sensor1@DEFAULT_TENANT -k hono-secret 'coaps://127.0.0.1:5684/event?hono-ttd=30&empty'"#,
         r#"coap-client-openssl -m put -u gw@DEFAULT_TENANT -k gw-secret -t json -e '{"temp": 3}' 'coaps://127.0.0.1:5684/telemetry/DEFAULT_TENANT/4712'"#,
         r#"coap-client -m put -t json -e '{"temp": 23}' 'coap://127.0.0.1:5683/telemetry/DEFAULT_TENANT/4711'"#,
     ];
