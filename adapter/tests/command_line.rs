@@ -183,7 +183,7 @@ fn an_empty_configuration_is_shown_with_what_is_missing() {
     assert_eq!(code, 64);
     assert!(shown.contains("hono.coap.maxPayloadSize"));
     assert!(
-        told.contains("error: not configured: `hono.tenant`: `hono.tenant.host` should be set"),
+        told.contains("error: not configured: `hono.tenant.host` should be set"),
         "{told}"
     );
 }

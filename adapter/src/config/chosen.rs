@@ -82,6 +82,15 @@ impl Chosen {
         self.values.get(&full_name(prefix, key))
     }
 
+    /// Tells that a setting is missing, unless it is there and wrong.
+    pub(super) fn require(&mut self, prefix: &str, key: &str, text: &str) {
+        let name = full_name(prefix, key);
+        if !self.failed.contains(&name) {
+            self.problems
+                .push(Problem::missing(format!("`{name}` {text}")));
+        }
+    }
+
     /// Tells that settings which are each well do not go together. It is told where the first of them was written that was
     /// written at all, and not if one of them is wrong by itself already.
     pub(super) fn refuse(&mut self, prefix: &str, keys: &[&str], text: impl Into<String>) {

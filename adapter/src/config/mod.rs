@@ -56,9 +56,9 @@ use self::{
 pub struct Config {
     /// What devices meet.
     pub coap: CoapConfig,
-    /// Where telemetry, events and command responses go; none if no host is set.
+    /// Where telemetry, events and command responses go; set if the configuration was loaded.
     pub messaging: Option<ConnectionConfig>,
-    /// Where commands come from; none if no host is set.
+    /// Where commands come from; set if the configuration was loaded.
     pub command: Option<ConnectionConfig>,
     /// Whether messages carry the trace context as the reference's older versions do.
     pub legacy_trace_context: bool,
@@ -66,7 +66,7 @@ pub struct Config {
     pub tenant: Option<ConnectionConfig>,
     /// Who knows the devices; set if the configuration was loaded.
     pub registration: Option<ConnectionConfig>,
-    /// Who knows the devices' keys; set if the configuration was loaded and there is a DTLS endpoint.
+    /// Who knows the devices' keys; set if the configuration was loaded.
     pub credentials: Option<ConnectionConfig>,
     /// Who knows where devices wait for commands; set if the configuration was loaded.
     pub command_router: Option<ConnectionConfig>,
@@ -270,53 +270,28 @@ impl Config {
             self.warnings
                 .push("`hono.coap.insecurePort` is 5684, where devices expect DTLS".to_owned());
         }
-        self.require_hosts(chosen);
         if app.amqp_messaging_disabled {
-            (self.messaging, self.command) = (None, None);
-        } else {
-            self.miss_hosts();
+            let text = "should be `false`: messages travel by AMQP 1.0 only";
+            chosen.refuse("hono.app", &["amqpMessagingDisabled"], text);
         }
+        self.require_hosts(chosen);
         self.effective = effective::all(chosen);
     }
 
-    /// Without these no request can be served (spec: configuration §2).
+    /// The adapter is whole only with all its services. The reference also starts without messaging or commands (spec:
+    /// configuration §2), but is never ready then.
     fn require_hosts(&self, chosen: &mut Chosen) {
-        let keys = self.coap.secure.is_some();
-        for (prefix, client, needed) in [
-            ("hono.tenant", &self.tenant, true),
-            ("hono.registration", &self.registration, true),
-            ("hono.credentials", &self.credentials, keys),
-            ("hono.commandRouter", &self.command_router, true),
-        ] {
-            if needed && client.is_none() {
-                chosen.refuse(
-                    prefix,
-                    &["host"],
-                    format!(
-                        "`{prefix}.host` should be set: the service is needed by every request"
-                    ),
-                );
-            }
-        }
-    }
-
-    /// Without these some requests can be served.
-    fn miss_hosts(&mut self) {
-        for (prefix, client, effect) in [
-            (
-                "hono.messaging",
-                &self.messaging,
-                "telemetry and events are answered 5.03",
-            ),
-            (
-                "hono.command",
-                &self.command,
-                "no commands are taken, and the adapter never becomes ready",
-            ),
+        for (prefix, client) in [
+            ("hono.messaging", &self.messaging),
+            ("hono.command", &self.command),
+            ("hono.tenant", &self.tenant),
+            ("hono.registration", &self.registration),
+            ("hono.credentials", &self.credentials),
+            ("hono.commandRouter", &self.command_router),
         ] {
             if client.is_none() {
-                self.warnings
-                    .push(format!("`{prefix}.host` is not set: {effect}"));
+                let text = "should be set: there is no default for where a service is";
+                chosen.require(prefix, "host", text);
             }
         }
     }

@@ -252,27 +252,19 @@ fn categories_of_our_crates_have_levels() {
 }
 
 #[test]
-fn services_that_every_request_needs_must_be_named() {
+fn every_service_must_be_named() {
     let problems = Config::load(None, std::iter::empty()).unwrap_err();
     insta::assert_snapshot!(told(&problems).join("\n"));
 }
 
 #[test]
-fn what_only_some_requests_need_may_be_missing() {
-    let config = load(&[("HONO_MESSAGING_HOST", ""), ("HONO_COMMAND_HOST", "")]).unwrap();
-    assert!(config.messaging.is_none() && config.command.is_none());
-    assert_eq!(config.warnings.len(), 2);
-    let disabled = load(&[("HONO_APP_AMQPMESSAGINGDISABLED", "true")]).unwrap();
-    assert!(disabled.messaging.is_none() && disabled.command.is_none());
-    let open = load(&[
-        ("HONO_COAP_PORT", ""),
-        ("HONO_COAP_INSECUREPORTENABLED", "true"),
-        ("HONO_COAP_AUTHENTICATIONREQUIRED", "false"),
-        ("HONO_CREDENTIALS_HOST", ""),
-    ])
-    .unwrap();
-    assert_eq!(open.coap.insecure.unwrap().to_string(), "127.0.0.1:5683");
-    assert!(open.credentials.is_none());
+fn amqp_cannot_be_switched_off() {
+    assert_eq!(
+        told(&load(&[("HONO_APP_AMQPMESSAGINGDISABLED", "true")]).unwrap_err()),
+        [
+            "HONO_APP_AMQPMESSAGINGDISABLED: `hono.app.amqpMessagingDisabled`: should be `false`: messages travel by AMQP 1.0 only"
+        ]
+    );
 }
 
 #[test]
