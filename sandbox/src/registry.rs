@@ -1,8 +1,9 @@
 //! The device registry's answers (spec: registry-apis A.3 to A.5): tenants, registration assertions, credentials.
 //!
-//! Pure: a request and the world give a response. How both travel is the AMQP peer's.
+//! Pure: a request, the world and a moment give a response. How both travel is the AMQP peer's.
 
 use serde_json::{Map, Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::world::{Device, Tenant, World};
 
@@ -67,10 +68,15 @@ pub(crate) enum Body {
     Text(&'static str),
 }
 
-/// Answers one request.
-pub(crate) fn respond(world: &World, service: &Service, request: &Request<'_>) -> Response {
+/// Answers one request, as of `now`.
+pub(crate) fn respond(
+    world: &World,
+    service: &Service,
+    request: &Request<'_>,
+    now: OffsetDateTime,
+) -> Response {
     let outcome = match service {
-        Service::Tenant => tenant(world, request),
+        Service::Tenant => tenant(world, request, now),
         Service::Registration { tenant } => registration(world, tenant, request),
         Service::Credentials { tenant } => credentials(world, tenant, request),
     };
@@ -102,7 +108,7 @@ pub(crate) fn respond(world: &World, service: &Service, request: &Request<'_>) -
 
 type Outcome = Result<(Value, &'static str), (i32, &'static str)>;
 
-fn tenant(world: &World, request: &Request<'_>) -> Outcome {
+fn tenant(world: &World, request: &Request<'_>, now: OffsetDateTime) -> Outcome {
     if request.subject != "get" {
         return Err(UNSUPPORTED);
     }
@@ -133,14 +139,38 @@ fn tenant(world: &World, request: &Request<'_>) -> Outcome {
         ("tenant-id".to_owned(), json!(id)),
         ("enabled".to_owned(), json!(true)),
     ]);
-    told.extend(
-        tenant
-            .members
-            .iter()
-            .filter(|(name, _)| *name != "alias")
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
+    for (name, value) in &tenant.members {
+        match (name.as_str(), value) {
+            ("alias" | "registration-limits" | "trust-anchor-group", _) => {}
+            ("trusted-ca", Value::Array(authorities)) => {
+                told.insert(name.clone(), trusted(authorities, now));
+            }
+            _ => {
+                told.insert(name.clone(), value.clone());
+            }
+        }
+    }
     Ok((Value::Object(told), "max-age = 180"))
+}
+
+/// The authorities that are valid now, without what only the registry needs.
+fn trusted(authorities: &[Value], now: OffsetDateTime) -> Value {
+    let valid = authorities.iter().filter(|authority| {
+        let time = |name: &str| {
+            let text = authority.get(name)?.as_str()?;
+            OffsetDateTime::parse(text, &Rfc3339).ok()
+        };
+        time("not-before").is_none_or(|start| start <= now)
+            && time("not-after").is_none_or(|end| now <= end)
+    });
+    let told = valid.map(|authority| {
+        let mut told = authority.clone();
+        if let Some(members) = told.as_object_mut() {
+            members.retain(|name, _| !ONLY_THE_REGISTRY.contains(&name.as_str()));
+        }
+        told
+    });
+    told.collect()
 }
 
 fn registration(world: &World, tenant: &str, request: &Request<'_>) -> Outcome {
@@ -198,7 +228,10 @@ fn credentials(world: &World, tenant: &str, request: &Request<'_>) -> Outcome {
     };
     let (kind, auth_id) = (member("type")?, member("auth-id")?);
     let tenant = world.tenants.get(tenant).ok_or(NO_SUCH_TENANT)?;
-    let all = tenant.devices.iter().flat_map(|(id, device)| {
+    // A device is often called as its credentials are; else all have to be looked at.
+    let namesake = tenant.devices.get_key_value(auth_id);
+    let all = namesake.into_iter().chain(&tenant.devices);
+    let all = all.flat_map(|(id, device)| {
         device
             .credentials
             .iter()
@@ -245,13 +278,16 @@ pub(crate) fn gateways_of_enabled<'a>(
 
 /// The explicit gateways of a device, then the members of its groups.
 fn gateways_of<'a>(tenant: &'a Tenant, device: &'a Device) -> Vec<&'a str> {
+    let mut via: Vec<&str> = device.via.iter().map(String::as_str).collect();
+    if device.via_groups.is_empty() {
+        return via;
+    }
     let members = tenant.devices.iter().filter(|(_, other)| {
         other
             .member_of
             .iter()
             .any(|group| device.via_groups.contains(group))
     });
-    let mut via: Vec<&str> = device.via.iter().map(String::as_str).collect();
     for (id, _) in members {
         if !via.contains(&id.as_str()) {
             via.push(id);
@@ -287,12 +323,21 @@ fn is_one_segment(text: &str) -> bool {
     !text.is_empty() && !text.contains('/')
 }
 
+/// Members of a trusted authority that the adapter is not told.
+const ONLY_THE_REGISTRY: [&str; 4] = [
+    "not-before",
+    "not-after",
+    "auto-provision-as-gateway",
+    "auto-provisioning-device-id-template",
+];
 const NO_SUCH_TENANT: (i32, &str) = (404, "no such tenant");
 const UNSUPPORTED: (i32, &str) = (400, "unsupported operation");
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+
+    use time::{Duration, OffsetDateTime};
 
     use super::{Body, Request, Service, respond};
     use crate::world::World;
@@ -522,13 +567,51 @@ tenants:
                 gateway_id,
                 body: body.as_bytes(),
             };
-            let response = respond(&world, &Service::at(address).unwrap(), &request);
+            let response = respond(
+                &world,
+                &Service::at(address).unwrap(),
+                &request,
+                OffsetDateTime::UNIX_EPOCH,
+            );
             let case = format!("{address} {subject} {device_id:?} {gateway_id:?} {body}");
             assert_eq!(
                 (response.status, response.cache_control, response.body),
                 expected,
                 "{case}"
             );
+        }
+    }
+
+    #[test]
+    fn only_authorities_that_are_valid_now_are_told() {
+        let text = r#"
+tenants:
+  T:
+    registration-limits: {max-devices: 3}
+    trusted-ca:
+      - {id: a, subject-dn: CN=a, not-before: "1970-01-01T00:00:00Z", not-after: "1970-01-03T00:00:00Z", auto-provision-as-gateway: true}
+      - {id: b, subject-dn: CN=b, not-before: "1970-01-02T00:00:00Z", not-after: "1970-01-03T00:00:00Z"}
+      - {id: c, subject-dn: CN=c}
+"#;
+        let world = World::from_yaml("w", text).unwrap();
+        let request = Request {
+            subject: "get",
+            tenant_id: Some("T"),
+            device_id: None,
+            gateway_id: None,
+            body: b"",
+        };
+        for (days, expected) in [
+            (
+                0,
+                json!([{"id": "a", "subject-dn": "CN=a"}, {"id": "c", "subject-dn": "CN=c"}]),
+            ),
+            (4, json!([{"id": "c", "subject-dn": "CN=c"}])),
+        ] {
+            let now = OffsetDateTime::UNIX_EPOCH + Duration::days(days);
+            let response = respond(&world, &Service::Tenant, &request, now);
+            let told = json!({"tenant-id": "T", "enabled": true, "trusted-ca": expected});
+            assert_eq!(response.body, Body::Json(told));
         }
     }
 }

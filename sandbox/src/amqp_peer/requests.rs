@@ -9,6 +9,7 @@ use fe2o3_amqp_types::{
     primitives::{Binary, SimpleValue, Symbol},
 };
 use serde_amqp::Value;
+use time::OffsetDateTime;
 
 use super::{
     links::{LinkEnd, REQUEST_CREDIT},
@@ -81,8 +82,9 @@ impl Router {
                     gateway_id: sections.application_string("gateway_id"),
                     body: &body,
                 };
+                let now = OffsetDateTime::now_utc();
                 self.world
-                    .look(|world| registry::respond(world, service, &request))
+                    .look(|world| registry::respond(world, service, &request, now))
             }
             Service::CommandRouter { tenant } => {
                 let commands = &mut self.commands;

@@ -43,6 +43,7 @@ tenants:
         defaults: { content-type: application/json, room: A1 }
         credentials:
           - { type: psk, auth-id: sensor3, enabled: false, key-base64: aG9uby1zZWNyZXQ= }
+          - { type: x509-cert, auth-id: "CN=sensor3,O=Hono" }
       gw: { memberOf: [hall-1] }
       bare:
 "#;
@@ -60,6 +61,12 @@ tenants:
         device.credentials[0].key().unwrap().expose(),
         b"hono-secret"
     );
+    let certificate = &device.credentials[1];
+    assert_eq!(
+        (certificate.kind.as_str(), certificate.auth_id.as_str()),
+        ("x509-cert", "CN=sensor3,O=Hono")
+    );
+    assert!(certificate.key().is_none());
     assert_eq!(device.via_groups, tenant.devices["gw"].member_of);
     assert!(tenant.devices.contains_key("bare"));
 }
@@ -110,7 +117,7 @@ tenants:
         "world.yaml:14: `d/1` is no device id; letters, digits and `-_.:=` are allowed",
         "world.yaml:15: `via` names `gw-2`, which is no device of this tenant; did you mean `gw-1`?",
         "world.yaml:16: device `gw-1` has `memberOf`, so it is a gateway and has neither `via` nor `viaGroups`",
-        "world.yaml:21: only credentials of type `psk` are known",
+        "world.yaml:21: only credentials of the types `psk` and `x509-cert` are known",
         "world.yaml:24: auth-id `a` is already used in line 21",
         "world.yaml:25: `key-base64` is not Base64 with padding",
         "world.yaml:26: credentials without `auth-id`",

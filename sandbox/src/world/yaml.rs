@@ -29,6 +29,15 @@ struct Reader<'a> {
     problems: Vec<Problem>,
 }
 
+/// What credentials prove.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// That the device knows a key.
+    Psk,
+    /// That it has a certificate with the subject that is the auth-id.
+    Certificate,
+}
+
 type Node<'a> = MarkedYaml<'a>;
 
 impl Reader<'_> {
@@ -145,10 +154,11 @@ impl Reader<'_> {
         let mut all = Vec::new();
         for item in self.items(node, "credentials") {
             let (mut auth_id, mut key, mut disabled) = (None, None, false);
+            let mut kind = Kind::Psk;
             let members = ["type", "auth-id", "enabled", "key", "key-base64"];
             for (member, node) in self.entries(item, "credentials", &members) {
                 match member.text.as_str() {
-                    "type" => self.check_type(node),
+                    "type" => kind = self.credentials_kind(node),
                     "auth-id" => auth_id = self.text(node, "auth-id"),
                     "enabled" => disabled = self.value(node, "enabled", &Shape::Flag) == false,
                     "key" | "key-base64" => {
@@ -172,11 +182,20 @@ impl Reader<'_> {
                     }
                 }
             }
-            if key.is_none() {
-                self.tell(start, "credentials without `key` or `key-base64`");
+            match (kind, &key) {
+                (Kind::Psk, None) => {
+                    self.tell(start, "credentials without `key` or `key-base64`");
+                }
+                (Kind::Certificate, Some(_)) => {
+                    self.tell(start, "credentials of type `x509-cert` with a key");
+                }
+                _ => {}
             }
-            if let (Some(auth_id), Some(key)) = (auth_id, key) {
-                let mut credentials = Credentials::psk(auth_id, key);
+            if let Some(auth_id) = auth_id {
+                let mut credentials = match kind {
+                    Kind::Psk => Credentials::psk(auth_id, key.unwrap_or_default()),
+                    Kind::Certificate => Credentials::certificate(auth_id),
+                };
                 credentials.disabled = disabled;
                 all.push(credentials);
             }
@@ -354,9 +373,15 @@ impl Reader<'_> {
         Entry { text, line }
     }
 
-    fn check_type(&mut self, node: &Node<'_>) {
-        if self.text(node, "type").is_some_and(|kind| kind != "psk") {
-            self.tell(line(node), "only credentials of type `psk` are known");
+    fn credentials_kind(&mut self, node: &Node<'_>) -> Kind {
+        match self.text(node, "type").as_deref() {
+            Some("x509-cert") => Kind::Certificate,
+            Some("psk") | None => Kind::Psk,
+            Some(_) => {
+                let text = "only credentials of the types `psk` and `x509-cert` are known";
+                self.tell(line(node), text);
+                Kind::Psk
+            }
         }
     }
 
@@ -417,6 +442,8 @@ const TENANT: &[(&str, Shape)] = &[
         ]),
     ),
     ("trusted-ca", Shape::Each(&Shape::Object)),
+    ("registration-limits", Shape::Object),
+    ("trust-anchor-group", Shape::Text),
     ("ext", Shape::Object),
 ];
 
