@@ -10,9 +10,10 @@ use crate::command::consumer::{Commands, Wait};
 use crate::command::inbox::Received;
 use crate::command::location::{self, Naming};
 use crate::command::response::{CommandResponse, Responder};
-use crate::respond::{Instruction, Outcome, Rejection};
+use crate::respond::{Instruction, OVER_LIMIT, Outcome, Rejection};
 use crate::route::{self, Addressing, Endpoint, Operation};
 use crate::serve::Exchange;
+use crate::tenant::usage::{MessageLimits, Verdict};
 use crate::tenant::{self, AckTimeout};
 use crate::upload::query::Query;
 use crate::upload::{Uplink, Upload};
@@ -22,6 +23,7 @@ use crate::upload::{Uplink, Upload};
 pub struct Pipeline {
     pub(crate) tenants: Arc<TenantClient>,
     pub(crate) registrations: Arc<RegistrationClient>,
+    pub(crate) limits: MessageLimits,
     pub(crate) commands: Arc<Commands>,
     pub(crate) uplink: Uplink,
     pub(crate) responder: Responder,
@@ -57,7 +59,7 @@ impl Pipeline {
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
         let upload = Upload::of(endpoint, request, &query)?;
-        let (tenant, assertion) = Box::pin(self.admit(&origin)).await?;
+        let (tenant, assertion) = Box::pin(self.admit(&origin, request.payload())).await?;
         let ttd = tenant::effective_ttd(&tenant, query.ttd);
         let mut wait = self.wait(&origin, ttd).await?;
         let timeout = AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy);
@@ -74,11 +76,22 @@ impl Pipeline {
         if let Some(wait) = wait {
             wait.close().await;
         }
-        let command = received?.map(|received| instruction(received, request, &origin));
+        let command = received?
+            .and_then(|received| self.within_limit(received, &tenant))
+            .map(|received| instruction(received, request, &origin));
         Ok(Outcome::Changed {
             time: query.time,
             command,
         })
+    }
+
+    /// A command counts towards the tenant's data volume, too; over the limit it is refused, and the device gets none.
+    fn within_limit(&self, received: Received, tenant: &Tenant) -> Option<Received> {
+        if self.limits.check(tenant, received.command.payload.0.len()) == Verdict::Exceeded {
+            received.delivery.reject(OVER_LIMIT);
+            return None;
+        }
+        Some(received)
     }
 
     async fn wait(&self, origin: &Origin, ttd: Option<i32>) -> Result<Option<Wait>, Rejection> {
@@ -98,7 +111,7 @@ impl Pipeline {
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
         let response = CommandResponse::of(request, request_id, &query, &origin.device)?;
-        let (tenant, assertion) = Box::pin(self.admit(&origin)).await?;
+        let (tenant, assertion) = Box::pin(self.admit(&origin, request.payload())).await?;
         self.responder
             .send(&response, &tenant, &assertion, &origin)
             .await?;
@@ -111,7 +124,11 @@ impl Pipeline {
     /// Asks for the tenant and for the device's registration at once; the tenant's word comes first.
     ///
     /// Its future is large, and is boxed so that a request that waits for a command does not carry it along.
-    async fn admit(&self, origin: &Origin) -> Result<(Arc<Tenant>, Arc<Assertion>), Rejection> {
+    async fn admit(
+        &self,
+        origin: &Origin,
+        payload: &[u8],
+    ) -> Result<(Arc<Tenant>, Arc<Assertion>), Rejection> {
         let (tenant, assertion) = tokio::join!(
             self.tenants.by_id(&origin.tenant),
             self.registrations
@@ -119,6 +136,9 @@ impl Pipeline {
         );
         let tenant = tenant.map_err(Rejection::Tenant)?;
         tenant::admit(&tenant)?;
+        if self.limits.check(&tenant, payload.len()) == Verdict::Exceeded {
+            return Err(Rejection::MessageLimit);
+        }
         let assertion = assertion.map_err(Rejection::Registration)?;
         self.commands.heard_of(origin, &assertion);
         Ok((tenant, assertion))

@@ -13,6 +13,7 @@ use crate::command::response::Responder;
 use crate::config::Config;
 use crate::pipeline::Pipeline;
 use crate::serve::Stop;
+use crate::tenant::usage::MessageLimits;
 use crate::upload::Uplink;
 use crate::upload::message::{Defaulting, JmsVendorProperties, Settings, Stamps};
 
@@ -27,6 +28,7 @@ pub(super) struct Services {
     registration: Connection,
     credentials: Connection,
     router: Connection,
+    limits: MessageLimits,
 }
 
 impl Services {
@@ -55,18 +57,25 @@ impl Services {
                 "HONO_COMMANDROUTER_HOST",
                 &config.command_router,
             )?,
+            limits: MessageLimits::start(config.resource_limits.as_ref()).map_err(|source| {
+                StartError::Connection {
+                    setting: PROMETHEUS,
+                    source,
+                }
+            })?,
         })
     }
 
     pub(super) fn connections(&self) -> Vec<Connection> {
         let messaging = [&self.telemetry, &self.event, &self.response, &self.command];
-        let services = [
+        let registry = [
+            &self.notification,
             &self.tenant,
             &self.registration,
             &self.credentials,
-            &self.router,
         ];
-        messaging.into_iter().chain(services).cloned().collect()
+        let all = messaging.into_iter().chain(registry).chain([&self.router]);
+        all.cloned().collect()
     }
 
     pub(super) fn commands(&self, stop: &Stop) -> Arc<Commands> {
@@ -110,6 +119,7 @@ impl Services {
         Pipeline {
             tenants: Arc::clone(&registry.tenants),
             registrations: Arc::clone(&registry.registrations),
+            limits: self.limits.clone(),
             commands,
             uplink: Uplink::new(
                 self.telemetry.clone(),
@@ -122,3 +132,5 @@ impl Services {
         }
     }
 }
+
+const PROMETHEUS: &str = "HONO_RESOURCELIMITS_PROMETHEUSBASED_HOST";

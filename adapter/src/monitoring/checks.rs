@@ -15,7 +15,10 @@ pub struct ConnectionCheck(pub Connection);
 
 impl Check for ConnectionCheck {
     fn name(&self) -> String {
-        format!("connection-to-{}", self.0.container_id())
+        let id = self.0.container_id();
+        let without_name = id.strip_prefix(self.0.config().name.as_str());
+        let without_name = without_name.and_then(|id| id.strip_prefix('-'));
+        format!("connection-to-{}", without_name.unwrap_or(id))
     }
 
     fn status(&self) -> Status {

@@ -100,6 +100,9 @@ pub enum Rejection {
     /// The tenant does not allow CoAP.
     #[error("adapter is disabled for the tenant")]
     AdapterDisabled,
+    /// The tenant has sent as much as it may.
+    #[error("the tenant's data volume is used up")]
+    MessageLimit,
     /// The tenant service did not give the tenant.
     #[error("tenant look-up failed")]
     Tenant(#[source] ServiceError),
@@ -134,6 +137,7 @@ impl Rejection {
             Self::NotConfirmable(_)
             | Self::ContentMismatch { .. }
             | Self::MalformedCommandResponse { .. } => Code::BAD_REQUEST,
+            Self::MessageLimit => Code::TOO_MANY_REQUESTS,
             Self::Tenant(error) | Self::Registration(error) | Self::CommandRouter(error) => {
                 code_of_status(error.status)
             }
@@ -169,6 +173,7 @@ impl Rejection {
             .into(),
             Self::TenantDisabled => "tenant is disabled or not registered".into(),
             Self::AdapterDisabled => "adapter is disabled".into(),
+            Self::MessageLimit => OVER_LIMIT.into(),
             Self::Registration(ServiceError { status: 404, .. }) => {
                 "device is disabled or not registered".into()
             }
@@ -375,6 +380,10 @@ fn milliseconds(now: SystemTime) -> u64 {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// What devices and applications are told when a tenant has sent as much as it may (spec: coap-adapter §4).
+pub const OVER_LIMIT: &str =
+    "tenant's accumulated message data volume exceeds configured maximum value";
 
 /// Content-Format of diagnostic payloads (RFC 7252 §12.3).
 const TEXT_PLAIN: u16 = 0;

@@ -127,6 +127,11 @@ fn every_rejection_has_the_code_and_text_of_the_reference() {
             "tenant is disabled or not registered",
         ),
         (
+            Rejection::MessageLimit,
+            Code::TOO_MANY_REQUESTS,
+            "tenant's accumulated message data volume exceeds configured maximum value",
+        ),
+        (
             Rejection::AdapterDisabled,
             Code::FORBIDDEN,
             "adapter is disabled",
