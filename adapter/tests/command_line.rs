@@ -215,9 +215,10 @@ fn a_busy_port_is_told_with_its_flag() {
         ("--coap", &udp, "UDP, CoAP"),
         ("--amqp", &tcp, "TCP, AMQP"),
         ("--health", &tcp, "TCP, health"),
+        ("--management", &tcp, "TCP, management"),
     ] {
         let mut arguments = vec!["sandbox"];
-        for other in ["--coaps", "--coap", "--amqp", "--health"] {
+        for other in ["--coaps", "--coap", "--amqp", "--health", "--management"] {
             arguments.extend([other, if other == flag { port } else { "0" }]);
         }
         let (code, _, told) = output(&mut coap_adapter(&arguments));

@@ -56,6 +56,9 @@ pub(crate) struct SandboxOptions {
     /// Port for health checks.
     #[arg(long, value_name = "PORT", default_value_t = 8088)]
     pub(crate) health: u16,
+    /// Port for the registry's management API, by which devices are added; there is none without it.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) management: Option<u16>,
     /// Address of this machine that all ports are on.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,

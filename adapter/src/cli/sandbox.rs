@@ -16,6 +16,7 @@ use adapter::{
 use downstream::ConnectionConfig;
 use sandbox::{
     Sandbox, SandboxConfig,
+    management::ManagementConfig,
     scene::{self, SceneConfig},
     world::World,
 };
@@ -36,19 +37,13 @@ pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
     logging::start(&log)?;
     let mut signals =
         Signals::new().map_err(|error| Error::Io("cannot listen for signals".to_owned(), error))?;
-    let amqp = SocketAddr::new(options.address, options.amqp);
-    let sandbox = Sandbox::start(SandboxConfig::new(amqp, world.clone()))
-        .await
-        .map_err(|error| match error {
-            sandbox::Error::PortBusy { address } => busy(address, "TCP, AMQP", "--amqp"),
-            other => other.into(),
-        })?;
+    let sandbox = start(&options, world.clone()).await?;
     let config = config(&options, sandbox.amqp_address());
     let app = App::start(config)
         .await
         .map_err(|error| told(error, &options))?;
     let result = tokio::select! {
-        result = show(&app, sandbox.amqp_address(), world, options.no_play) => result,
+        result = show(&app, &sandbox, world, options.no_play) => result,
         () = signals.next() => Ok(()),
     };
     app.stop().await;
@@ -56,14 +51,36 @@ pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
     result
 }
 
+async fn start(options: &SandboxOptions, world: World) -> Result<Sandbox, Error> {
+    let mut config = SandboxConfig::new(SocketAddr::new(options.address, options.amqp), world);
+    let management = options
+        .management
+        .map(|port| SocketAddr::new(options.address, port));
+    config.management = management.map(ManagementConfig::new);
+    Sandbox::start(config).await.map_err(|error| match error {
+        sandbox::Error::PortBusy { address } if address.port() == options.amqp => {
+            busy(address, "TCP, AMQP", "--amqp")
+        }
+        sandbox::Error::PortBusy { address } => busy(address, "TCP, management", "--management"),
+        other => other.into(),
+    })
+}
+
 /// Waits for the adapter and plays; ends when nothing more can be shown.
-async fn show(app: &App, amqp: SocketAddr, world: World, no_play: bool) -> Result<(), Error> {
+async fn show(app: &App, sandbox: &Sandbox, world: World, no_play: bool) -> Result<(), Error> {
     ready(app).await?;
     let Some(coaps) = app.coaps_address() else {
         return Err(StartError::Missing("coaps").into());
     };
-    let mut scene = SceneConfig::new(coaps, app.coap_address(), amqp, app.health_address(), world);
+    let mut scene = SceneConfig::new(
+        coaps,
+        app.coap_address(),
+        sandbox.amqp_address(),
+        app.health_address(),
+        world,
+    );
     scene.colour = scene::wants_colour();
+    scene.management = sandbox.management_address();
     scene.play = !no_play;
     scene.commands = true;
     let typed = if io::stdin().is_terminal() {
@@ -123,9 +140,13 @@ fn reachable(address: IpAddr) -> IpAddr {
 
 /// A port can serve one purpose only, be it for UDP or for TCP.
 fn distinct(options: &SandboxOptions) -> Result<(), Error> {
+    let (amqp, health) = (options.amqp, options.health);
+    let management = options.management.unwrap_or_default();
     for (one, other, port, second) in [
         ("--coaps", "--coap", options.coaps, options.coap),
-        ("--amqp", "--health", options.amqp, options.health),
+        ("--amqp", "--health", amqp, health),
+        ("--amqp", "--management", amqp, management),
+        ("--health", "--management", health, management),
     ] {
         if port == second && port != 0 {
             return Err(Error::Wrong(format!(
