@@ -5,6 +5,7 @@ mod services;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ impl App {
             liveness: Vec::new(),
         };
         let coaps = match config.coap.secure {
-            Some(address) => Some(starter.coaps(address, registry.credentials)?),
+            Some(address) => Some(starter.coaps(address, &registry)?),
             None => None,
         };
         let coap = match config.coap.insecure {
@@ -182,6 +183,14 @@ pub enum StartError {
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
+    },
+    /// The server's certificate or key cannot be read or used.
+    #[error("the server's certificate or key cannot be used: {}", path.display())]
+    Identity {
+        /// The file, or that of the certificate.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The health server did not start.
     #[error(transparent)]

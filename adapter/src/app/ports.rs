@@ -2,17 +2,20 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use coap_proto::Endpoint;
-use dtls_server::{Listener, UdpSocket};
-use registry_client::{CredentialsClient, Notifications};
+use dtls_server::{Identity, IdentityError, Listener, UdpSocket};
+use registry_client::Notifications;
+use registry_client::notifications::Caches;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
 
 use super::StartError;
-use crate::authn::PskStore;
-use crate::config::{CoapConfig, Config};
+use crate::authn::DeviceStore;
+use crate::config::{CoapConfig, Config, KeyAndCertificate};
 use crate::monitoring::checks::PulseCheck;
 use crate::monitoring::health::Check;
 use crate::pipeline::Pipeline;
@@ -33,15 +36,24 @@ impl Starter<'_> {
     pub(super) fn coaps(
         &mut self,
         address: SocketAddr,
-        credentials: Arc<CredentialsClient>,
+        registry: &Caches,
     ) -> Result<SocketAddr, StartError> {
         let socket = bind(address)?;
         let address = local(&socket, address)?;
         let split = self.config.coap.id_split_regex.clone();
-        let keys = Arc::new(PskStore::new(credentials, split));
+        let store = DeviceStore::new(
+            Arc::clone(&registry.tenants),
+            Arc::clone(&registry.credentials),
+            split,
+        );
         self.run(
             "coaps",
-            Listener::new(socket, dtls_config(&self.config.coap), random_seed()?, keys),
+            Listener::new(
+                socket,
+                dtls_config(&self.config.coap)?,
+                random_seed()?,
+                Arc::new(store),
+            ),
         )?;
         Ok(address)
     }
@@ -92,11 +104,39 @@ fn local(socket: &UdpSocket, address: SocketAddr) -> Result<SocketAddr, StartErr
         .map_err(|source| StartError::Bind { address, source })
 }
 
-fn dtls_config(config: &CoapConfig) -> dtls_server::Config {
+fn dtls_config(config: &CoapConfig) -> Result<dtls_server::Config, StartError> {
     let mut dtls = dtls_server::Config::default();
     dtls.retransmission_timeout = config.dtls_retransmission_timeout;
     dtls.max_associations = config.max_connections;
-    dtls
+    dtls.identity = match &config.identity {
+        Some(files) => identity(files)?.map(Arc::new),
+        None => None,
+    };
+    Ok(dtls)
+}
+
+/// The server's certificates and key; none if the key is for RSA, with which the suites for certificates cannot sign.
+fn identity(files: &KeyAndCertificate) -> Result<Option<Identity>, StartError> {
+    let read = |path: &Path| {
+        let unreadable = |source| StartError::Identity {
+            path: path.to_owned(),
+            source: Box::new(source),
+        };
+        std::fs::read(path).map(Zeroizing::new).map_err(unreadable)
+    };
+    match Identity::from_pem(&read(&files.certificate)?, &read(&files.key)?) {
+        Ok(identity) => Ok(Some(identity)),
+        Err(IdentityError::RsaKey) => {
+            tracing::warn!(
+                "the server's key is for RSA: only devices with pre-shared keys are served"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(StartError::Identity {
+            path: files.certificate.clone(),
+            source: Box::new(error),
+        }),
+    }
 }
 
 fn coap_config(config: &CoapConfig) -> coap_proto::Config {

@@ -1,12 +1,15 @@
 //! Who speaks: the principal of a DTLS session, and the device that a request of its is from (spec: coap-adapter §2).
 
+mod store;
 mod psk;
+mod certificate;
+mod auth_id;
 mod revoked;
 
 use std::sync::Arc;
 
-pub use psk::PskStore;
 pub use revoked::Revoked;
+pub use store::DeviceStore;
 
 use crate::respond::Rejection;
 use crate::route::Addressing;

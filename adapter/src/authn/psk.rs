@@ -2,69 +2,40 @@
 //!
 //! Whatever is wrong, the peer learns nothing: no key means that the handshake gets no answer.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use dtls_server::{KeyStore, Psk};
+use dtls_server::Psk;
 use regex::Regex;
 use registry_client::{CredentialsClient, CredentialsType};
 
 use super::Principal;
 
-/// Looks keys up at the credentials service.
-#[derive(Debug)]
-pub struct PskStore {
-    credentials: Arc<CredentialsClient>,
-    split: Regex,
-}
-
-impl PskStore {
-    /// `split` parts a PSK identity into auth-id and tenant at its first match (`idSplitRegex`).
-    #[must_use]
-    pub const fn new(credentials: Arc<CredentialsClient>, split: Regex) -> Self {
-        Self { credentials, split }
+/// The key of an identity, and whom it stands for. `split` parts auth-id and tenant at its first match (`idSplitRegex`).
+pub(super) async fn key(
+    credentials: &CredentialsClient,
+    split: &Regex,
+    identity: &[u8],
+) -> Result<(Psk, Principal), Unknown> {
+    let (auth_id, tenant) = parts(split, identity)?;
+    let found = credentials.get(tenant, CredentialsType::Psk, auth_id).await;
+    let found = found.map_err(|error| Unknown::Registry {
+        status: error.status,
+    })?;
+    if !found.enabled {
+        return Err(Unknown::Disabled);
     }
-
-    async fn find(&self, identity: &[u8]) -> Result<(Psk, Principal), Unknown> {
-        let (auth_id, tenant) = parts(&self.split, identity)?;
-        let credentials = self
-            .credentials
-            .get(tenant, CredentialsType::Psk, auth_id)
-            .await
-            .map_err(|error| Unknown::Registry {
-                status: error.status,
-            })?;
-        if !credentials.enabled {
-            return Err(Unknown::Disabled);
-        }
-        let key = credentials.psk(SystemTime::now()).ok_or(Unknown::NoKey)?;
-        let principal = Principal {
-            tenant: tenant.into(),
-            device: credentials.device_id.as_str().into(),
-            auth_id: auth_id.into(),
-        };
-        Ok((Psk::new(key.expose().to_vec()), principal))
-    }
-}
-
-impl KeyStore for PskStore {
-    type Principal = Principal;
-
-    async fn key(&self, identity: Vec<u8>) -> Option<(Psk, Principal)> {
-        match self.find(&identity).await {
-            Ok(found) => Some(found),
-            Err(reason) => {
-                let identity = String::from_utf8_lossy(&identity);
-                tracing::debug!(%identity, %reason, "no key for a PSK identity");
-                None
-            }
-        }
-    }
+    let key = found.psk(SystemTime::now()).ok_or(Unknown::NoKey)?;
+    let principal = Principal {
+        tenant: tenant.into(),
+        device: found.device_id.as_str().into(),
+        auth_id: auth_id.into(),
+    };
+    Ok((Psk::new(key.expose().to_vec()), principal))
 }
 
 /// Why there is no key; for logs only.
 #[derive(Debug, PartialEq, thiserror::Error)]
-enum Unknown {
+pub(super) enum Unknown {
     #[error("the identity is not of the form auth-id@tenant")]
     Malformed,
     #[error("the credentials service answered {status}")]

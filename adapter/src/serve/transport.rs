@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use dtls_server::{AssociationId, Batch, Event, Listener, UdpSocket};
 
-use crate::authn::{Principal, PskStore, Revoked};
+use crate::authn::{DeviceStore, Principal, Revoked};
 
 /// A source of CoAP messages that also takes the answers.
 pub trait Transport: Send + 'static {
@@ -48,7 +48,7 @@ pub enum Arrival<P> {
 }
 
 /// CoAP over DTLS (RFC 7252 §9): a peer is a session, whatever its address.
-impl Transport for Listener<PskStore> {
+impl Transport for Listener<DeviceStore> {
     type Peer = AssociationId;
 
     async fn next(&mut self) -> io::Result<Arrival<AssociationId>> {

@@ -1,0 +1,125 @@
+//! The device that a client certificate stands for (spec: coap-adapter §9, "Client certificate").
+
+use std::time::SystemTime;
+
+use dtls_server::{AnchorName, Certificate, CertificateError, TrustAnchor};
+use registry_client::tenant::TrustAnchor as TenantAnchor;
+use registry_client::{CredentialsClient, CredentialsType, ServiceError, Tenant, TenantClient};
+
+use super::Principal;
+use super::auth_id::{self, UnusableTemplate};
+
+/// Whom the first certificate of a chain stands for; the others are not looked at. `server_name` is the host that the client named.
+pub(super) async fn principal(
+    tenants: &TenantClient,
+    credentials: &CredentialsClient,
+    chain: &[Vec<u8>],
+    server_name: Option<&str>,
+) -> Result<Principal, Refused> {
+    let certificate = Certificate::from_der(chain.first().ok_or(Refused::NoCertificate)?)?;
+    certificate.check_usage()?;
+    let tenant = tenant(tenants, &certificate.issuer().to_string(), server_name).await?;
+    let anchor = issuer(&tenant.trusted_ca, &certificate, SystemTime::now())?;
+    let auth_id = auth_id::of(anchor.auth_id_template.as_deref(), certificate.subject())?;
+    let found = if anchor.auto_provisioning_enabled {
+        credentials
+            .get_or_provision(&tenant.id, &auth_id, certificate.as_der())
+            .await
+    } else {
+        credentials
+            .get(&tenant.id, CredentialsType::X509Cert, &auth_id)
+            .await
+    };
+    let found = found.map_err(|error| Refused::Credentials {
+        status: error.status,
+    })?;
+    if !found.enabled || found.kind != CredentialsType::X509Cert || found.auth_id != auth_id {
+        return Err(Refused::UnusableCredentials);
+    }
+    Ok(Principal {
+        tenant: tenant.id.as_str().into(),
+        device: found.device_id.as_str().into(),
+        auth_id: auth_id.into(),
+    })
+}
+
+/// The tenant that trusts the issuer; where that does not tell one, the host name's first label does.
+async fn tenant(
+    tenants: &TenantClient,
+    issuer: &str,
+    server_name: Option<&str>,
+) -> Result<std::sync::Arc<Tenant>, Refused> {
+    let failed = |error: ServiceError| Refused::Tenant {
+        status: error.status,
+    };
+    match (tenants.by_subject_dn(issuer).await, server_name) {
+        (Ok(tenant), _) => Ok(tenant),
+        (Err(ServiceError { status: 404, .. }), Some(host)) => {
+            let (label, _) = host.split_once('.').ok_or(Refused::NoTenantInServerName)?;
+            tenants.by_id(label).await.map_err(failed)
+        }
+        (Err(error), _) => Err(failed(error)),
+    }
+}
+
+/// The anchor that issued the certificate, as far as its settings go: the one that is written as the issuer, else the one whose key
+/// fits.
+fn issuer<'a>(
+    anchors: &'a [TenantAnchor],
+    certificate: &Certificate,
+    now: SystemTime,
+) -> Result<&'a TenantAnchor, Refused> {
+    let trusted: Vec<_> = anchors.iter().filter_map(trust_anchor).collect();
+    let index = certificate.issued_by(
+        &trusted.iter().map(|(_, it)| it.clone()).collect::<Vec<_>>(),
+        now,
+    )?;
+    let (fitting, _) = trusted.get(index).ok_or(Refused::NoCertificate)?;
+    if fitting.ocsp.is_some() {
+        return Err(Refused::RevocationUnknown);
+    }
+    let issuer = certificate.issuer();
+    let mut written = anchors.iter().filter(|anchor| {
+        anchor
+            .subject_dn
+            .as_deref()
+            .is_some_and(|name| issuer.is_written(name))
+    });
+    Ok(written.next().unwrap_or(fitting))
+}
+
+fn trust_anchor(anchor: &TenantAnchor) -> Option<(&TenantAnchor, TrustAnchor)> {
+    let subject = match (&anchor.subject_dn_der, &anchor.subject_dn) {
+        (Some(der), _) => AnchorName::Der(der.clone()),
+        (None, Some(text)) => AnchorName::Text(text.clone()),
+        (None, None) => return None,
+    };
+    Some((
+        anchor,
+        TrustAnchor {
+            subject,
+            public_key: anchor.public_key.clone(),
+        },
+    ))
+}
+
+/// Why a certificate is refused; for logs only.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error("there is no certificate")]
+    NoCertificate,
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error("the tenant service answered {status}")]
+    Tenant { status: u16 },
+    #[error("nobody trusts the issuer, and the host name has no label that could be a tenant")]
+    NoTenantInServerName,
+    #[error("the tenant wants to know whether it was revoked, which cannot be asked here")]
+    RevocationUnknown,
+    #[error(transparent)]
+    AuthId(#[from] UnusableTemplate),
+    #[error("the credentials service answered {status}")]
+    Credentials { status: u16 },
+    #[error("the credentials are disabled, or of another kind or name")]
+    UnusableCredentials,
+}
