@@ -16,3 +16,5 @@ mod server;
 mod peer;
 mod openssl;
 mod gnutls;
+mod nat;
+mod scandium;
