@@ -15,7 +15,7 @@ use crate::pipeline::Pipeline;
 use crate::serve::Stop;
 use crate::tenant::usage::MessageLimits;
 use crate::upload::Uplink;
-use crate::upload::message::{Defaulting, JmsVendorProperties, Settings, Stamps};
+use crate::upload::message::{Defaulting, JmsVendorProperties, Settings, Stamps, TraceFormat};
 
 /// The connections to all services.
 pub(super) struct Services {
@@ -113,6 +113,11 @@ impl Services {
                 JmsVendorProperties::Sent
             } else {
                 JmsVendorProperties::Omitted
+            },
+            trace_format: if config.legacy_trace_context {
+                TraceFormat::Annotation
+            } else {
+                TraceFormat::ApplicationProperty
             },
         };
         let stamps = || Stamps::new(Uuid::new_v4().simple().to_string());

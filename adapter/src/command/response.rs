@@ -91,7 +91,7 @@ impl<'a> CommandResponse<'a> {
                 ttl: ttl::effective(Kind::CommandResponse, &defaults, &tenant.resource_limits),
             },
             // The reply id stands where others have the device: applications know it so.
-            annotations: annotations(&origin.tenant, reply_id, address.clone(), stamp.trace),
+            annotations: annotations(&origin.tenant, reply_id, address.clone()),
             properties: Properties {
                 message_id: Some(stamp.message_id.into()),
                 to: Some(address.clone()),
@@ -104,7 +104,7 @@ impl<'a> CommandResponse<'a> {
             application_properties: overlaid(&defaults, own),
             body: Body::Data(self.payload.to_vec()),
         };
-        (address, finished(message, &defaults, settings))
+        (address, finished(message, &defaults, settings, stamp.trace))
     }
 }
 

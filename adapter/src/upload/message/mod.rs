@@ -23,6 +23,17 @@ pub struct Settings {
     pub defaults: Defaulting,
     /// `jmsVendorPropsEnabled`: whether content type and encoding are told as application properties, too.
     pub jms_vendor_properties: JmsVendorProperties,
+    /// `useLegacyTraceContextFormat`: where a message's place in a trace is told.
+    pub trace_format: TraceFormat,
+}
+
+/// Where a message tells its place in a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceFormat {
+    /// In the annotation `x-opt-trace-context`.
+    Annotation,
+    /// In the application property `traceparent`.
+    ApplicationProperty,
 }
 
 /// Whether defaults are merged into telemetry and events.
@@ -123,7 +134,6 @@ pub fn of_upload(
             origin.tenant.as_ref(),
             &origin.device,
             format!("{name}/{}/{}", origin.tenant, origin.device),
-            stamp.trace,
         ),
         properties: Properties {
             message_id: Some(stamp.message_id.into()),
@@ -143,23 +153,13 @@ pub fn of_upload(
         application_properties: overlaid(&defaults, own),
         body: Body::Data(upload.payload.to_vec()),
     };
-    finished(message, &defaults, settings)
+    finished(message, &defaults, settings, stamp.trace)
 }
 
-/// Who it is about, where it was sent to, and its place in a trace.
-pub(crate) fn annotations(
-    tenant: &str,
-    device: &str,
-    resource: String,
-    trace: TraceContext,
-) -> Vec<(String, Value)> {
-    let trace = vec![(
-        Value::Symbol("traceparent".to_owned()),
-        Value::String(trace.to_string()),
-    )];
+/// Who it is about, and where it was sent to.
+pub(crate) fn annotations(tenant: &str, device: &str, resource: String) -> Vec<(String, Value)> {
     vec![
         ("tenant_id".to_owned(), text(tenant)),
-        ("x-opt-trace-context".to_owned(), Value::Map(trace)),
         ("device_id".to_owned(), text(device)),
         ("resource".to_owned(), Value::String(resource)),
     ]
@@ -180,12 +180,27 @@ pub(crate) fn overlaid(
         .collect()
 }
 
-/// Adds what only some configurations or defaults ask for.
+/// Adds its place in a trace, and what only some configurations or defaults ask for.
 pub(crate) fn finished(
     mut message: Message,
     defaults: &Defaults<'_>,
     settings: Settings,
+    trace: TraceContext,
 ) -> Message {
+    let parent = Value::String(trace.to_string());
+    match settings.trace_format {
+        TraceFormat::Annotation => {
+            let context = Value::Map(vec![(Value::Symbol(TRACEPARENT.to_owned()), parent)]);
+            message
+                .annotations
+                .push(("x-opt-trace-context".to_owned(), context));
+        }
+        TraceFormat::ApplicationProperty => {
+            message
+                .application_properties
+                .push((TRACEPARENT.to_owned(), parent));
+        }
+    }
     if let Some(retain) = defaults.retain() {
         message
             .annotations
@@ -213,3 +228,9 @@ pub(crate) fn finished(
 fn text(text: &str) -> Value {
     Value::String(text.to_owned())
 }
+
+/// The header of W3C Trace Context §3.2.
+const TRACEPARENT: &str = "traceparent";
+
+#[cfg(test)]
+mod tests;
