@@ -24,7 +24,7 @@ use sandbox::{
         Application, ApplicationConfig, Behaviour, Body, Message, Outcome, command,
         recorded_outcome,
     },
-    world::{Device, Tenant},
+    world::{Device, Tenant, World},
 };
 use tokio::{net::TcpStream, time::timeout};
 
@@ -40,6 +40,7 @@ struct Adapter {
     replies: Receiver,
     instance: String,
     commands: Receiver,
+    send_event: bool,
 }
 
 impl Adapter {
@@ -77,6 +78,7 @@ impl Adapter {
             replies,
             instance: instance.to_owned(),
             commands,
+            send_event: false,
         }
     }
 
@@ -95,7 +97,7 @@ impl Adapter {
                     .insert("device_id", device)
                     .insert("adapter_instance_id", self.instance.as_str())
                     .insert("lifespan", 60)
-                    .insert("send_event", false)
+                    .insert("send_event", self.send_event)
                     .build(),
             )
             .data(Binary::from(Vec::new()))
@@ -526,5 +528,113 @@ async fn more_changes_than_a_receiver_has_credit_for_are_all_told() {
         let received = receiver.receive(SOON).await.unwrap();
         let told: serde_json::Value = serde_json::from_slice(&received.payload).unwrap();
         assert_eq!(told["device-id"], index.to_string());
+    }
+}
+
+#[tokio::test]
+async fn each_of_many_devices_gets_its_own_command_once() {
+    let devices = 1000;
+    let mut tenant = Tenant::default();
+    for number in 0..devices {
+        tenant = tenant.with_device(format!("d{number}"), Device::default());
+    }
+    let mut world = World::empty();
+    world.tenants.insert("T".to_owned(), tenant);
+    let mut config = SandboxConfig::default();
+    config.world = world;
+    let sandbox = Sandbox::start(config).await.unwrap();
+    let mut config = ApplicationConfig::of_tenant(sandbox.amqp_address(), "T", Behaviour::Accept);
+    config.addresses = vec!["command_internal/a".to_owned(), "cmd_router/T/1".to_owned()];
+    let mut adapter = Application::start(config).await.unwrap();
+    for number in 0..devices {
+        let mut request = Message::default();
+        request.properties.message_id = Some("1".into());
+        request.properties.subject = Some("register-command-consumer".to_owned());
+        request.properties.reply_to = Some("cmd_router/T/1".to_owned());
+        request.application_properties = vec![
+            ("device_id".to_owned(), format!("d{number}").into()),
+            ("adapter_instance_id".to_owned(), "a".into()),
+        ];
+        adapter
+            .sender()
+            .send("cmd_router/T", &request, SOON)
+            .await
+            .unwrap();
+        let reply = adapter.receive(SOON).await.unwrap();
+        assert_eq!(reply.application_property("status", "int"), 204);
+    }
+    let application = Application::attach(sandbox.amqp_address(), "T", &[], Behaviour::Accept)
+        .await
+        .unwrap();
+    let mut sent = tokio::task::JoinSet::new();
+    for number in 0..devices {
+        let sender = application.sender();
+        sent.spawn(async move {
+            let order = command("T", &format!("d{number}"), "ping");
+            sender.send("command/T", &order, SOON * 6).await.unwrap()
+        });
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..devices {
+        let received = adapter.receive(SOON).await.unwrap();
+        let to = received.sections["properties"]["to"]["string"]
+            .as_str()
+            .unwrap();
+        assert!(seen.insert(to.to_owned()), "{to} came twice");
+    }
+    while let Some(outcome) = sent.join_next().await {
+        assert_eq!(outcome.unwrap(), Some(Outcome::Accepted));
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_nobody_waits_for_any_more_is_not_sent_later() {
+    let (sandbox, application) = sandbox().await;
+    let address = format!("command_response/{TENANT}/r");
+    let sender = application.sender();
+    let early = sender
+        .send(&address, &Message::data("early"), A_WHILE)
+        .await
+        .unwrap();
+    assert_eq!(early, None, "there was credit");
+    let mut receiver = Application::attach(
+        sandbox.amqp_address(),
+        TENANT,
+        &[&address],
+        Behaviour::Accept,
+    )
+    .await
+    .unwrap();
+    let late = sender
+        .send(&address, &Message::data("late"), SOON)
+        .await
+        .unwrap();
+    assert_eq!(late, Some(Outcome::Accepted));
+    assert_eq!(receiver.receive(SOON).await.unwrap().payload, b"late");
+}
+
+#[tokio::test]
+async fn an_adapter_may_have_the_router_tell_when_a_device_comes_and_goes() {
+    let (sandbox, mut application) = sandbox().await;
+    let mut adapter = Adapter::of(&sandbox, "a-1", CreditMode::default()).await;
+    adapter.send_event = true;
+    for (subject, status, ttd) in [
+        ("register-command-consumer", 204, Some(-1)),
+        ("unregister-command-consumer", 204, Some(0)),
+        ("unregister-command-consumer", 412, None),
+    ] {
+        assert_eq!(adapter.ask(subject, "4711").await, status);
+        let Some(ttd) = ttd else {
+            assert!(application.receive(A_WHILE).await.is_none());
+            continue;
+        };
+        let event = application.receive(SOON).await.unwrap();
+        assert_eq!(event.link, format!("event/{TENANT}"));
+        assert_eq!(event.application_property("ttd", "int"), ttd);
+        assert_eq!(event.application_property("device_id", "string"), "4711");
+        assert_eq!(
+            event.sections["properties"]["content-type"]["symbol"],
+            "application/vnd.eclipse-hono-empty-notification"
+        );
     }
 }

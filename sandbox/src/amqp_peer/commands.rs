@@ -13,12 +13,18 @@ use fe2o3_amqp_types::{
 };
 use tokio::sync::Notify;
 
+use amqp_proto::Message;
+use time::OffsetDateTime;
+
 use super::{
     deliveries::{Delivery, Kind, Partial, disposition_of},
     links::LinkEnd,
     router::Router,
 };
-use crate::{amqp::error, command_router::Decision};
+use crate::{
+    amqp::error,
+    command_router::{Decision, Presence},
+};
 
 /// When commands that were handed to adapters have to be settled, the earliest first.
 #[derive(Default)]
@@ -116,6 +122,38 @@ impl Router {
         }
     }
 
+    /// Sends an event for a device that came or went.
+    pub(super) fn tell_presence(&mut self, presence: &Presence) {
+        let Presence {
+            tenant,
+            device,
+            ttd,
+        } = presence;
+        let mut event = Message::data(Vec::new());
+        event.header.durable = true;
+        let id = format!("command-router-event-{}", self.next_id());
+        event.properties.message_id = Some(id.into());
+        event.properties.to = Some(format!("event/{tenant}"));
+        let content_type = "application/vnd.eclipse-hono-empty-notification";
+        event.properties.content_type = Some(content_type.to_owned());
+        let now = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000;
+        event.properties.creation_time = i64::try_from(now).ok();
+        event.application_properties = vec![
+            ("device_id".to_owned(), device.as_str().into()),
+            ("ttd".to_owned(), (*ttd).into()),
+        ];
+        event.annotations = [
+            ("tenant_id", tenant.clone()),
+            ("device_id", device.clone()),
+            ("resource", format!("event/{tenant}/{device}")),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .to_vec();
+        let mut bytes = Vec::with_capacity(event.size_hint());
+        event.encode(&mut bytes);
+        self.publish(&format!("event/{tenant}"), bytes);
+    }
+
     /// Releases the commands whose time is over. Tells when the next one's is.
     pub(super) fn release_late_commands(&mut self, now: Instant) -> Option<Instant> {
         while let Some((deadline, id)) = self.deadlines.queue.front().copied() {
@@ -152,6 +190,7 @@ impl Router {
             .map(|(number, _)| *number);
         if let Some(number) = number {
             session.outgoing.remove(&number);
+            session.abort_transfer(number);
             let released = DeliveryState::Released(Released {});
             self.send(
                 connection,

@@ -150,31 +150,56 @@ impl Router {
         if !whole.settled {
             *unsettled += 1;
         }
-        let delivery = self.next_id();
-        self.waiting_bytes += whole.message.len();
-        self.deliveries.insert(
-            delivery,
-            Delivery {
-                origin: (!whole.settled).then_some((id, whole.number)),
-                kind: Kind::Passed,
-                address: address.clone(),
-                message: Arc::new(whole.message),
-                format: whole.format,
-                settled: whole.settled,
-                waiting: true,
-                receiver: None,
-            },
-        );
+        let origin = (!whole.settled).then_some((id, whole.number));
+        let delivery = self.enqueue(origin, &address, whole.message, whole.format);
         if !whole.settled
             && let Some(session) = self.session(connection, channel)
         {
             session.incoming.insert(whole.number, delivery);
         }
-        if let Some(known) = self.addresses.get_mut(&address) {
-            known.waiting.push_back(delivery);
-        }
         self.pass_on(&address);
         self.grant(id);
+    }
+
+    /// Sends a message of this peer's own to an address, if anybody listens there.
+    pub(super) fn publish(&mut self, address: &str, message: Vec<u8>) {
+        let heard = self
+            .addresses
+            .get(address)
+            .is_some_and(|known| !known.receivers.is_empty());
+        if heard && self.waiting_bytes <= MAX_WAITING {
+            self.enqueue(None, address, message, 0);
+            self.pass_on(address);
+        }
+    }
+
+    /// Lets a message wait at its address. Without origin nobody waits for its outcome.
+    fn enqueue(
+        &mut self,
+        origin: Option<(u64, u32)>,
+        address: &str,
+        message: Vec<u8>,
+        format: u32,
+    ) -> u64 {
+        let id = self.next_id();
+        self.waiting_bytes += message.len();
+        self.deliveries.insert(
+            id,
+            Delivery {
+                origin,
+                kind: Kind::Passed,
+                address: address.to_owned(),
+                message: Arc::new(message),
+                format,
+                settled: origin.is_none(),
+                waiting: true,
+                receiver: None,
+            },
+        );
+        if let Some(known) = self.addresses.get_mut(address) {
+            known.waiting.push_back(id);
+        }
+        id
     }
 
     /// Gives waiting deliveries to receivers with credit, in turn.

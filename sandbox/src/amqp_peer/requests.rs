@@ -88,8 +88,13 @@ impl Router {
             }
             Service::CommandRouter { tenant } => {
                 let commands = &mut self.commands;
-                self.world
-                    .look(|world| commands.respond(world, tenant, subject, message, Instant::now()))
+                let (response, presence) = self.world.look(|world| {
+                    commands.respond(world, tenant, subject, message, Instant::now())
+                });
+                if let Some(presence) = presence {
+                    self.tell_presence(&presence);
+                }
+                response
             }
         };
         tracing::debug!(?service, subject, status = response.status, "request");

@@ -187,20 +187,7 @@ impl Router {
             self.close(connection, "amqp:not-allowed", "this session cannot begin");
             return;
         }
-        known.sessions.insert(
-            channel,
-            Session {
-                links: HashMap::new(),
-                incoming: BTreeMap::new(),
-                outgoing: BTreeMap::new(),
-                next_delivery: 0,
-                next_incoming_id: remote.next_outgoing_id,
-                next_outgoing_id: 0,
-                remote_window: remote.incoming_window,
-                local_window: WINDOW,
-                backlog: VecDeque::new(),
-            },
-        );
+        known.sessions.insert(channel, Session::new(remote));
         let begin = Begin {
             remote_channel: Some(channel),
             next_outgoing_id: 0,
@@ -345,6 +332,44 @@ impl Router {
     }
 }
 
+impl Session {
+    fn new(remote: &Begin) -> Self {
+        Self {
+            links: HashMap::new(),
+            incoming: BTreeMap::new(),
+            outgoing: BTreeMap::new(),
+            next_delivery: 0,
+            next_incoming_id: remote.next_outgoing_id,
+            next_outgoing_id: 0,
+            remote_window: remote.incoming_window,
+            local_window: WINDOW,
+            backlog: VecDeque::new(),
+        }
+    }
+
+    /// Takes back a delivery of which nothing was sent yet: it goes out aborted, for its number must not be left out.
+    pub(super) fn abort_transfer(&mut self, number: u32) {
+        let first = self
+            .backlog
+            .iter()
+            .position(|(transfer, _)| transfer.delivery_id == Some(number));
+        let Some(first) = first else {
+            return;
+        };
+        // The other frames of the delivery follow at once, without number.
+        let more = self.backlog.iter().skip(first + 1);
+        let count = more
+            .take_while(|(transfer, _)| transfer.delivery_id.is_none())
+            .count();
+        self.backlog.drain(first + 1..=first + count);
+        if let Some((transfer, part)) = self.backlog.get_mut(first) {
+            transfer.aborted = true;
+            transfer.more = false;
+            part.clear();
+        }
+    }
+}
+
 /// What a flow tells about a link.
 #[derive(Clone, Copy)]
 pub(super) struct LinkState {
@@ -372,3 +397,64 @@ fn open() -> Open {
 const CHANNEL_MAX: u16 = 255;
 pub(super) const HANDLE_MAX: u32 = 4095;
 const WINDOW: u32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use fe2o3_amqp_types::{
+        definitions::Handle,
+        performatives::{Begin, Transfer},
+    };
+
+    use super::Session;
+    use crate::amqp::frame;
+
+    #[test]
+    fn a_delivery_that_was_not_sent_is_aborted_and_its_number_is_not_left_out() {
+        let begin = Begin {
+            remote_channel: None,
+            next_outgoing_id: 0,
+            incoming_window: 0,
+            outgoing_window: 0,
+            handle_max: Handle::default(),
+            offered_capabilities: None,
+            desired_capabilities: None,
+            properties: None,
+        };
+        let mut session = Session::new(&begin);
+        for number in 0..3 {
+            let transfer = Transfer {
+                handle: Handle(0),
+                delivery_id: Some(number),
+                delivery_tag: None,
+                message_format: None,
+                settled: None,
+                more: false,
+                rcv_settle_mode: None,
+                state: None,
+                resume: false,
+                aborted: false,
+                batchable: false,
+            };
+            session
+                .backlog
+                .extend(frame::cut(transfer, &[1; 1000], 512));
+        }
+        session.abort_transfer(1);
+        session.abort_transfer(7);
+        let told: Vec<_> = session
+            .backlog
+            .iter()
+            .map(|(transfer, part)| {
+                let number = transfer.delivery_id.unwrap_or(u32::MAX);
+                (number, transfer.more, transfer.aborted, part.is_empty())
+            })
+            .collect();
+        let rest = [
+            (u32::MAX, true, false, false),
+            (u32::MAX, false, false, false),
+        ];
+        let whole = |number| [[(number, true, false, false)].as_slice(), &rest].concat();
+        let aborted = vec![(1, false, true, true)];
+        assert_eq!(told, [whole(0), aborted, whole(2)].concat());
+    }
+}

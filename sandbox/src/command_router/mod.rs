@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use serde_amqp::Value;
 
-pub(crate) use self::command::Rejection;
 use self::{command::Command, consumers::Consumers, message::Message};
+pub(crate) use self::{command::Rejection, service::Presence};
 use crate::{
     amqp::sections::{CORRELATION_ID, MESSAGE_ID},
     registry,

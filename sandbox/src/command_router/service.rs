@@ -15,8 +15,17 @@ use crate::{
 
 type Outcome = Result<(), (i32, &'static str)>;
 
+/// A device came or went, and applications want to know.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Presence {
+    pub(crate) tenant: String,
+    pub(crate) device: String,
+    /// The `ttd` to tell: -1 for connected until further notice, 0 for gone (spec: amqp-messages §7).
+    pub(crate) ttd: i32,
+}
+
 impl CommandRouter {
-    /// Answers one request; `message` has `subject`.
+    /// Answers one request; `message` has `subject`. If the adapter wants applications to be told, it is said of what.
     pub(crate) fn respond(
         &mut self,
         world: &World,
@@ -24,8 +33,11 @@ impl CommandRouter {
         subject: &str,
         message: &[u8],
         now: Instant,
-    ) -> Response {
+    ) -> (Response, Option<Presence>) {
         let message = Message::decode(message);
+        let tells = message.as_ref().is_some_and(|message| {
+            message.application_property("send_event") == Some(&Value::Bool(true))
+        });
         let device = message
             .as_ref()
             .and_then(|message| string(message, "device_id"))
@@ -46,18 +58,32 @@ impl CommandRouter {
             Ok(()) => (204, Body::None),
             Err((status, text)) => (status, Body::Text(text)),
         };
+        let ttd = match subject {
+            "register-command-consumer" => Some(-1),
+            "unregister-command-consumer" => Some(0),
+            _ => None,
+        };
+        let presence = ttd
+            .filter(|_| tells && outcome.is_ok())
+            .zip(device.clone())
+            .map(|(ttd, device)| Presence {
+                tenant: tenant.to_owned(),
+                device,
+                ttd,
+            });
         let to = match &device {
             Some(device) => format!("cmd_router/{tenant}/{device}"),
             None => format!("cmd_router/{tenant}"),
         };
-        Response {
+        let response = Response {
             status,
             cache_control: None,
             tenant_id: Some(tenant.to_owned()),
             device_id: device,
             to,
             body,
-        }
+        };
+        (response, presence)
     }
 
     fn register(

@@ -470,9 +470,10 @@ fn every_request_to_the_router_gets_its_status() {
     for (row, (subject, tenant, properties, body, status)) in rows.into_iter().enumerate() {
         let body = encode(&Data(Binary::from(body.as_bytes())));
         let message = [encode(&properties), body].concat();
-        let response = router.respond(&world(), tenant, subject, &message, now);
+        let (response, presence) = router.respond(&world(), tenant, subject, &message, now);
         assert_eq!(response.status, status, "row {row}: {subject}");
         assert_eq!(response.body == Body::None, status == 204, "row {row}");
+        assert_eq!(presence, None, "row {row}: nobody asked for an event");
     }
     assert_eq!(
         router.consumers.last_gateway("T", "many", now),

@@ -274,6 +274,12 @@ impl Client {
         let handle = transfer.handle.0 as usize;
         let link = self.links.get_mut(handle)?;
         let more = transfer.more;
+        if transfer.aborted {
+            link.partial = None;
+            link.delivery_count = link.delivery_count.wrapping_add(1);
+            link.credit = link.credit.saturating_sub(1);
+            return None;
+        }
         let (first, mut message) = link
             .partial
             .take()
