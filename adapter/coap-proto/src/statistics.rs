@@ -1,73 +1,88 @@
 //! What the message layer did, as plain counters.
 
-/// Counters since the endpoint was made; they only grow.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Statistics {
+macro_rules! counters {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// Counters since the endpoint was made; they only grow.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Statistics {
+            $($(#[$doc])+ pub $name: u64,)+
+        }
+
+        impl Statistics {
+            /// Each counter with its name, for a metrics page.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
     /// Datagrams handed in.
-    pub datagrams: u64,
+    datagrams,
     /// Requests handed to the caller.
-    pub requests: u64,
+    requests,
     /// Datagrams that break the message format.
-    pub malformed: u64,
+    malformed,
     /// Well-formed messages nobody waits for: responses, stray acknowledgements and resets, empty non-confirmables.
-    pub ignored: u64,
+    ignored,
     /// Pings answered.
-    pub pings: u64,
+    pings,
     /// Resets sent, those that answer pings not counted.
-    pub rejected: u64,
+    rejected,
     /// Requests refused for a critical option, answered 4.02 or dropped if non-confirmable.
-    pub bad_options: u64,
+    bad_options,
     /// Requests for a proxy, answered 5.05.
-    pub proxy_requests: u64,
+    proxy_requests,
     /// Blocks of uploads acknowledged with 2.31, the last ones not counted.
-    pub continued: u64,
+    continued,
     /// Requests put together from blocks; one that came as a single block counts, too.
-    pub reassembled: u64,
+    reassembled,
     /// Requests whose body is, becomes or is announced too large, answered 4.13.
-    pub too_large: u64,
+    too_large,
     /// Blocks out of order and blocks of answers no longer kept, answered 4.08.
-    pub incomplete: u64,
+    incomplete,
     /// Later blocks of answers sent.
-    pub blocks_served: u64,
+    blocks_served,
     /// Transfers forgotten because nothing happened for long.
-    pub expired_transfers: u64,
+    expired_transfers,
     /// Transfers forgotten before their time to make room.
-    pub evicted_transfers: u64,
+    evicted_transfers,
     /// Requests seen before, whether or not something could be repeated.
-    pub duplicates: u64,
+    duplicates,
     /// Answers or acknowledgements repeated for duplicates.
-    pub repeated: u64,
+    repeated,
     /// New requests ignored because everything remembered is still unanswered.
-    pub overloaded: u64,
+    overloaded,
     /// Answered requests forgotten before their time to make room.
-    pub forgotten_early: u64,
+    forgotten_early,
     /// Empty acknowledgements sent ahead of an answer.
-    pub acknowledgements: u64,
+    acknowledgements,
     /// Responses sent in an acknowledgement.
-    pub piggy_backed: u64,
+    piggy_backed,
     /// Responses sent as their own confirmable message.
-    pub separate: u64,
+    separate,
     /// Responses sent as non-confirmable message.
-    pub non_confirmable: u64,
+    non_confirmable,
     /// Responses not sent because the client asked so (RFC 7967).
-    pub suppressed: u64,
+    suppressed,
     /// Responses for exchanges that are over or unknown.
-    pub late_responses: u64,
+    late_responses,
     /// Responses that cannot be written as a message, sent as 5.00.
-    pub invalid_responses: u64,
+    invalid_responses,
     /// Responses dropped because all message ids for the peer are in use.
-    pub out_of_message_ids: u64,
+    out_of_message_ids,
     /// Separate responses sent again.
-    pub retransmissions: u64,
+    retransmissions,
     /// Separate responses that arrived.
-    pub confirmed: u64,
+    confirmed,
     /// Separate responses never acknowledged.
-    pub gave_up: u64,
+    gave_up,
     /// Separate responses the peer reset.
-    pub reset_by_peer: u64,
+    reset_by_peer,
     /// Requests dropped because the caller never answered.
-    pub abandoned: u64,
+    abandoned,
 }
 
 /// Adds one.

@@ -1,0 +1,268 @@
+//! What is counted, under the names that dashboards for Hono know (spec: metrics-health §1, §2), and what the protocols count
+//! by themselves.
+//!
+//! ```text
+//! Upload, Command ──> Metrics (by tenant) ──┐
+//! deliveries ───────>    forget_tenant      ├─> render ─> /prometheus
+//! Statistics of the cores ─> snapshots ─────┘
+//! ```
+//!
+//! Nothing here is global; each adapter has its own numbers. Label values are bounded: there is no device among them, and beyond
+//! a number of tenants further ones share the label `UNKNOWN`.
+
+mod labels;
+mod distribution;
+mod series;
+mod cores;
+mod page;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{Ipv4Addr, UdpSocket},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use prometheus::{Registry, TextEncoder, core::Collector, core::Desc, proto::MetricFamily};
+
+pub use self::labels::{Direction, Disposition, Link, Qos, Status, Transport, Ttd, UploadKind};
+use self::{cores::Cores, page::Page, series::Series};
+
+/// All meters of an adapter. Clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    meters: Arc<Meters>,
+    registry: Registry,
+}
+
+/// A telemetry message or event that has been answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Upload<'a> {
+    /// Telemetry or event.
+    pub kind: UploadKind,
+    /// Whose device sent it; may be empty if that is not known.
+    pub tenant: &'a str,
+    /// What became of it.
+    pub status: Status,
+    /// Whether it was confirmable.
+    pub qos: Qos,
+    /// What became of waiting for a command.
+    pub ttd: Ttd,
+    /// The payload's size in bytes as [`crate::tenant::data_volume::payload_size`] counts it.
+    pub payload: u64,
+    /// From the request to the response.
+    pub duration: Duration,
+}
+
+/// A command or command response that has been dealt with.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<'a> {
+    /// Whence and whether an answer is wanted.
+    pub direction: Direction,
+    /// Whose device it is for or from; may be empty if that is not known.
+    pub tenant: &'a str,
+    /// What became of it.
+    pub status: Status,
+    /// The payload's size in bytes as [`crate::tenant::data_volume::payload_size`] counts it.
+    pub payload: u64,
+    /// From its arrival at the adapter to its end.
+    pub duration: Duration,
+}
+
+impl Metrics {
+    /// Meters of the adapter on `host`; [`host_name`] tells which that is.
+    #[must_use]
+    pub fn new(host: &str) -> Self {
+        let meters = Arc::new(Meters::new(host));
+        let registry = Registry::new();
+        if let Err(error) = registry.register(Box::new(Shared(Arc::clone(&meters)))) {
+            tracing::error!(%error, "there will be no metrics");
+        }
+        Self { meters, registry }
+    }
+
+    /// Counts a telemetry message or event.
+    pub fn upload(&self, upload: &Upload<'_>) {
+        let now = Instant::now();
+        self.meters
+            .record(upload.tenant, |series| series.upload(upload, now));
+    }
+
+    /// Counts a command or command response.
+    pub fn command(&self, command: &Command<'_>) {
+        let now = Instant::now();
+        self.meters
+            .record(command.tenant, |series| series.command(command, now));
+    }
+
+    /// Counts what became of a message that was sent by AMQP, or of the attempt.
+    pub fn sent(
+        &self,
+        link: Link,
+        tenant: &str,
+        result: Result<&downstream::Outcome, &downstream::SendError>,
+        duration: Duration,
+    ) {
+        use downstream::SendError;
+
+        let disposition = match result {
+            Ok(outcome) => Disposition::of(outcome),
+            Err(SendError::NoCredit) => {
+                return self.meters.record(tenant, |series| series.no_credit(link));
+            }
+            Err(SendError::TimedOut) => {
+                return self.meters.record(tenant, |series| series.timed_out(link));
+            }
+            Err(SendError::LinkLost) => Disposition::Aborted,
+            Err(_) => return,
+        };
+        self.meters.record(tenant, |series| {
+            series.delivery(link, disposition, duration, Instant::now());
+        });
+    }
+
+    /// Takes what the DTLS server counted since its start, and what it holds now; the last word counts.
+    pub fn observe_dtls(&self, statistics: &dtls_server::Statistics, gauges: dtls_server::Gauges) {
+        self.meters.cores().dtls = Some((*statistics, gauges));
+    }
+
+    /// Takes what the message layer of a port counted since its start; the last word counts.
+    pub fn observe_coap(&self, transport: Transport, statistics: &coap_proto::Statistics) {
+        self.meters.cores().coap.insert(transport, *statistics);
+    }
+
+    /// Drops everything that was counted for a tenant, as is done with tenants that are idle for long
+    /// (spec: metrics-health §2, `tenantIdleTimeout`).
+    pub fn forget_tenant(&self, tenant: &str) {
+        self.meters.tenants_mut().remove(label(tenant));
+    }
+
+    /// The page that Prometheus scrapes, in its text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut page = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut page) {
+            tracing::error!(%error, "the page of metrics is not complete");
+        }
+        page
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// What metrics name as `host`: `HOSTNAME` of the environment, else the address by which this machine reaches others, else
+/// `localhost` (spec: metrics-health §1).
+#[must_use]
+pub fn host_name(environment: Option<String>) -> String {
+    let set = environment.filter(|name| !name.is_empty());
+    set.or_else(own_address)
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// Nothing is sent: to connect a UDP socket only chooses an address.
+fn own_address() -> Option<String> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((DOCUMENTATION, DISCARD)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then(|| address.to_string())
+}
+
+struct Meters {
+    host: String,
+    tenants: RwLock<HashMap<String, Arc<Mutex<Series>>>>,
+    cores: Mutex<Cores>,
+}
+
+impl Meters {
+    fn new(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            tenants: RwLock::default(),
+            cores: Mutex::default(),
+        }
+    }
+
+    fn record(&self, tenant: &str, record: impl FnOnce(&mut Series)) {
+        let series = self.series(label(tenant));
+        record(&mut series.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn series(&self, tenant: &str) -> Arc<Mutex<Series>> {
+        let known = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(series) = known.get(tenant) {
+            return Arc::clone(series);
+        }
+        let is_full = known.len() >= MAX_TENANTS;
+        drop(known);
+        let label = if is_full { UNKNOWN } else { tenant };
+        let mut tenants = self.tenants_mut();
+        Arc::clone(tenants.entry(label.to_owned()).or_default())
+    }
+
+    fn tenants_mut(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Arc<Mutex<Series>>>> {
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cores(&self) -> MutexGuard<'_, Cores> {
+        self.cores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn page(&self, now: Instant) -> Page {
+        let mut page = Page::new(&[
+            ("component_name", crate::tenant::ADAPTER),
+            ("component_type", "adapter"),
+            ("host", &self.host),
+        ]);
+        // Connections that are not authenticated are not counted by this adapter (spec: metrics-health §2).
+        page.gauge(
+            UNAUTHENTICATED,
+            "Connections without authentication.",
+            &[],
+            0.0,
+        );
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        for (tenant, series) in tenants.iter() {
+            let mut series = series.lock().unwrap_or_else(PoisonError::into_inner);
+            series.write(&mut page, tenant, now);
+        }
+        drop(tenants);
+        self.cores().write(&mut page);
+        page
+    }
+}
+
+/// Hands the meters to the registry. They describe themselves when they are collected: which there are is not known before.
+struct Shared(Arc<Meters>);
+
+impl Collector for Shared {
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.0.page(Instant::now()).into_families()
+    }
+}
+
+/// The label of a tenant.
+fn label(tenant: &str) -> &str {
+    if tenant.is_empty() { UNKNOWN } else { tenant }
+}
+
+const UNKNOWN: &str = "UNKNOWN";
+
+const UNAUTHENTICATED: &str = "hono_connections_unauthenticated";
+
+/// So many tenants have labels of their own, lest devices without credentials fill the memory with names of no tenants.
+const MAX_TENANTS: usize = 10_000;
+
+/// TEST-NET-1 (RFC 5737), which is no host's.
+const DOCUMENTATION: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const DISCARD: u16 = 9;
