@@ -25,10 +25,15 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             return;
         };
         let asked = entry.asked.take();
-        if entry.no_response.suppresses(response.code) {
-            count(&mut self.statistics.suppressed);
-            return self.answer_nothing(exchange, way);
-        }
+        let way = match (entry.no_response.suppresses(response.code), way) {
+            (false, way) => way,
+            // As the reference has it: what stands in for the acknowledgement is sent all the same, as a message of its own.
+            (true, Way::PiggyBacked) => Way::Separate,
+            (true, Way::Separate | Way::NonConfirmable) => {
+                count(&mut self.statistics.suppressed);
+                return self.answer_nothing(exchange, way);
+            }
+        };
         if !response.is_valid() {
             count(&mut self.statistics.invalid_responses);
             response = Response::new(Code::INTERNAL_SERVER_ERROR);

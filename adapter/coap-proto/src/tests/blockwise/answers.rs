@@ -302,6 +302,7 @@ fn an_answer_beyond_the_numbers_of_blocks_or_the_bytes_kept_is_an_internal_error
 fn nothing_is_kept_for_a_client_that_wants_no_response() {
     let mut server = Server::new();
     let (exchange, _) = whole(&mut server, &with_option(con(1), option::NO_RESPONSE, &[2]));
+    server.acknowledge(exchange);
     server.respond(exchange, command(1500));
     assert_eq!(server.endpoint.transfers(), 0);
 }

@@ -221,8 +221,6 @@ fn a_client_that_wants_no_response_is_told_to_continue() {
     assert_eq!(first.code, Code::CONTINUE);
     let last = quiet(upload(2, block(1, 0, 16), b"x"));
     let (exchange, _) = whole(&mut server, &last);
-    assert_eq!(
-        server.respond(exchange, changed()),
-        [Message::empty(Type::Acknowledgement, last.id)]
-    );
+    assert_eq!(server.acknowledge(exchange).len(), 1);
+    assert_eq!(server.respond(exchange, changed()), []);
 }
