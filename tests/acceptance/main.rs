@@ -1,1 +1,15 @@
-//! What the adapter promises, proved from outside.
+//! What the adapter promises its users, each promise in a module, over real sockets against the sandbox.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod scene;
+mod outcomes;
+mod refusals;
+mod strangers;
+mod gateways;
+mod outage;
+mod floods;
+mod garbage;

@@ -3,3 +3,5 @@
 //! Nothing here decides what the adapter should do: that stands in the recordings and in the tests.
 
 pub mod golden;
+pub mod outcome;
+pub mod stand;

@@ -1,0 +1,99 @@
+//! The usual cast: an adapter in its sandbox, devices that talk to it, an application that listens.
+
+use std::time::Duration;
+
+use acceptance::stand::Stand;
+use sandbox::{
+    device::{CoapRequest, CoapResponse, Device},
+    northbound::{Application, Behaviour},
+    world::World,
+};
+
+/// How long anything may take that should come at once.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// How long to watch that nothing comes.
+pub(crate) const A_WHILE: Duration = Duration::from_millis(300);
+
+/// Two tenants that may use the adapter, two that may not.
+const WORLD: &str = "
+tenants:
+  T:
+    devices:
+      d: { credentials: [{ type: psk, auth-id: sensor, key: k }] }
+      off: { enabled: false, credentials: [{ type: psk, auth-id: off, key: k }] }
+      gw: { credentials: [{ type: psk, auth-id: gw, key: k }] }
+      behind: { via: [gw] }
+      disabled-key: { credentials: [{ type: psk, auth-id: disabled, key: k, enabled: false }] }
+  OTHER:
+    devices:
+      d: { credentials: [{ type: psk, auth-id: sensor, key: other }] }
+  OFF:
+    enabled: false
+    devices:
+      d: { credentials: [{ type: psk, auth-id: sensor, key: k }] }
+  NO-COAP:
+    adapters: [{ type: hono-http, enabled: true }]
+    devices:
+      d: { credentials: [{ type: psk, auth-id: sensor, key: k }] }
+";
+
+pub(crate) fn world() -> World {
+    World::from_yaml("scene", WORLD).unwrap()
+}
+
+pub(crate) async fn stand() -> Stand {
+    Stand::start(world(), &[]).await.unwrap()
+}
+
+/// Listens to the telemetry and the events of a tenant.
+pub(crate) async fn application(stand: &Stand, tenant: &str, behaviour: Behaviour) -> Application {
+    Application::attach(stand.amqp(), tenant, &[], behaviour)
+        .await
+        .unwrap()
+}
+
+/// A device of tenant `T` in a DTLS session.
+pub(crate) async fn device(stand: &Stand, auth_id: &str) -> Device {
+    session(stand, &format!("{auth_id}@T")).await
+}
+
+/// A DTLS session under any identity with the usual key.
+pub(crate) async fn session(stand: &Stand, identity: &str) -> Device {
+    Device::connect(stand.coaps(), identity, b"k", SOON)
+        .await
+        .unwrap()
+}
+
+/// Code and text of an answer.
+pub(crate) fn told(response: &CoapResponse) -> (String, String) {
+    (
+        response.code(),
+        String::from_utf8_lossy(&response.payload).into_owned(),
+    )
+}
+
+/// The values of an option.
+pub(crate) fn values(response: &CoapResponse, number: u16) -> Vec<&[u8]> {
+    let matching = response.options.iter().filter(|(it, _)| *it == number);
+    matching.map(|(_, value)| value.as_slice()).collect()
+}
+
+/// Telemetry that is served as ever.
+pub(crate) async fn is_served(device: &mut Device, application: &mut Application, body: &str) {
+    let response = device
+        .request(&CoapRequest::post("t").body(0, body), SOON)
+        .await
+        .unwrap();
+    assert_eq!(told(&response), ("2.04".to_owned(), String::new()));
+    assert_eq!(
+        application.receive(SOON).await.unwrap().payload,
+        body.as_bytes()
+    );
+}
+
+/// RFC 7252 §5.10.
+pub(crate) const CONTENT_FORMAT: u16 = 12;
+/// RFC 7252 §5.10.5.
+pub(crate) const MAX_AGE: u16 = 14;
+/// The option with the adapter's time (spec: coap-adapter §3).
+pub(crate) const TIME: u16 = 65_000;

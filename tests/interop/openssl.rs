@@ -1,0 +1,108 @@
+//! `openssl s_client` as a device: it shakes hands with each suite, and what it sends arrives.
+
+use std::{fmt::Write, time::Duration};
+
+use acceptance::stand::Stand;
+use libtest_mimic::Trial;
+use sandbox::{
+    device::CoapRequest,
+    northbound::{Application, Behaviour},
+    world::World,
+};
+use tokio::{process::Command, time::Instant};
+
+use crate::{Outcome, Runner, process::Program, proton::SOON, tool::Tool};
+
+pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
+    for suite in SUITES {
+        let name = format!("telemetry_under_{}", suite.to_lowercase().replace('-', "_"));
+        trials.push(runner.trial(Tool::Openssl, &name, move || telemetry(suite)));
+    }
+    trials.push(runner.trial(
+        Tool::Openssl,
+        "no_suite_in_common_is_a_handshake_failure",
+        refused,
+    ));
+}
+
+/// OpenSSL's names of the suites with a plain pre-shared key (spec: coap-adapter §9).
+const SUITES: [&str; 6] = [
+    "PSK-AES128-CCM8",
+    "PSK-AES128-CCM",
+    "PSK-AES128-GCM-SHA256",
+    "PSK-AES256-CCM8",
+    "PSK-AES256-CCM",
+    "PSK-AES256-GCM-SHA384",
+];
+
+async fn telemetry(suite: &str) -> Outcome {
+    let stand = Stand::start(World::default(), &[])
+        .await
+        .map_err(|error| error.to_string())?;
+    let application =
+        Application::attach(stand.amqp(), "DEFAULT_TENANT", &[], Behaviour::Accept).await;
+    let mut application = application.map_err(|error| error.to_string())?;
+    let mut client = client(&stand, suite)?;
+    wait_for(&mut client, &format!("Cipher is {suite}")).await?;
+    client
+        .write(&CoapRequest::post("t").body(50, suite).encode(7, b"tok"))
+        .await?;
+    let message = application.receive(SOON).await.ok_or("nothing arrived")?;
+    if message.payload != suite.as_bytes() {
+        return Err(format!("another message arrived: {}", message.sections));
+    }
+    client.kill().await;
+    application.detach().await;
+    stand.stop().await;
+    Ok(())
+}
+
+async fn refused() -> Outcome {
+    let stand = Stand::start(World::default(), &[])
+        .await
+        .map_err(|error| error.to_string())?;
+    let told = client(&stand, "PSK-AES128-CBC-SHA256")?.rest(SOON).await?;
+    if !told.contains("handshake failure") {
+        return Err(format!(
+            "the client does not tell of a handshake failure:\n{told}"
+        ));
+    }
+    stand.stop().await;
+    Ok(())
+}
+
+fn client(stand: &Stand, suite: &str) -> Result<Program, String> {
+    let mut key = String::new();
+    for byte in b"hono-secret" {
+        write!(key, "{byte:02x}").map_err(|error| error.to_string())?;
+    }
+    let mut command = Command::new(Tool::Openssl.program());
+    command.args([
+        "s_client",
+        "-dtls1_2",
+        "-connect",
+        &stand.coaps().to_string(),
+        "-cipher",
+        suite,
+    ]);
+    command.args(["-psk_identity", "sensor1@DEFAULT_TENANT", "-psk", &key]);
+    Program::start(command)
+}
+
+async fn wait_for(client: &mut Program, wanted: &str) -> Outcome {
+    let (deadline, mut told) = (Instant::now() + SOON, String::new());
+    while let Some(line) = client
+        .line(deadline.saturating_duration_since(Instant::now()))
+        .await
+    {
+        if line.contains(wanted) {
+            return Ok(());
+        }
+        told += &line;
+        told.push('\n');
+    }
+    Err(format!(
+        "`{wanted}` is not in what the client tells within {:?}:\n{told}",
+        Duration::from_secs(10)
+    ))
+}

@@ -1,0 +1,134 @@
+//! The programs of others, where they are and how to get them.
+
+use std::{env, fmt, fs, path::PathBuf, process::Stdio, time::Duration};
+
+/// A program, or a family of them, that tests need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// libcoap's client over OpenSSL.
+    LibcoapOpenssl,
+    /// libcoap's client over GnuTLS.
+    LibcoapGnutls,
+    /// libcoap's client without DTLS.
+    LibcoapPlain,
+    /// `openssl s_client`.
+    Openssl,
+    /// qpid-proton for Python.
+    Proton,
+    /// ActiveMQ Artemis, and qpid-proton to look into its queues.
+    Artemis,
+}
+
+impl Tool {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::LibcoapOpenssl,
+        Self::LibcoapGnutls,
+        Self::LibcoapPlain,
+        Self::Openssl,
+        Self::Proton,
+        Self::Artemis,
+    ];
+
+    /// What to start.
+    pub(crate) fn program(self) -> PathBuf {
+        match self {
+            Self::LibcoapOpenssl => "coap-client-openssl".into(),
+            Self::LibcoapGnutls => "coap-client-gnutls".into(),
+            Self::LibcoapPlain => "coap-client-notls".into(),
+            Self::Openssl => "openssl".into(),
+            Self::Proton => place("INTEROP_VENV", "venv").join("bin/python"),
+            Self::Artemis => artemis().unwrap_or_default().join("bin/artemis"),
+        }
+    }
+
+    /// Whether it can be started.
+    pub(crate) fn is_there(self) -> bool {
+        match self {
+            Self::LibcoapOpenssl | Self::LibcoapGnutls | Self::LibcoapPlain | Self::Openssl => {
+                starts(self.program(), &["--version"])
+            }
+            Self::Proton => starts(self.program(), &["-c", "import proton"]),
+            Self::Artemis => {
+                self.program().exists()
+                    && starts("java".into(), &["-version"])
+                    && Self::Proton.is_there()
+            }
+        }
+    }
+
+    /// What a person would do to have it.
+    pub(crate) const fn how_to_get(self) -> &'static str {
+        match self {
+            Self::LibcoapOpenssl | Self::LibcoapGnutls | Self::LibcoapPlain => {
+                "apt-get install libcoap3-bin, or cargo xtask interop"
+            }
+            Self::Openssl => "apt-get install openssl, or cargo xtask interop",
+            Self::Proton => {
+                "pip install python-qpid-proton into the venv that INTEROP_VENV names, or cargo xtask interop"
+            }
+            Self::Artemis => {
+                "unpack Apache Artemis and let INTEROP_ARTEMIS name its folder, or cargo xtask interop"
+            }
+        }
+    }
+
+    /// How long a test with it may take.
+    pub(crate) const fn patience(self) -> Duration {
+        match self {
+            Self::Artemis => Duration::from_secs(240),
+            _ => Duration::from_secs(60),
+        }
+    }
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::LibcoapOpenssl => "libcoap on OpenSSL",
+            Self::LibcoapGnutls => "libcoap on GnuTLS",
+            Self::LibcoapPlain => "libcoap without DTLS",
+            Self::Openssl => "openssl",
+            Self::Proton => "qpid-proton",
+            Self::Artemis => "ActiveMQ Artemis",
+        })
+    }
+}
+
+/// The folder that a variable names, else the one in which `cargo xtask interop` installs.
+fn place(variable: &str, name: &str) -> PathBuf {
+    env::var_os(variable).map_or_else(|| installed().join(name), PathBuf::from)
+}
+
+fn artemis() -> Option<PathBuf> {
+    if let Some(named) = env::var_os("INTEROP_ARTEMIS") {
+        return Some(named.into());
+    }
+    let mut found: Vec<PathBuf> = fs::read_dir(installed())
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    found.retain(|path| path.join("bin/artemis").exists());
+    found.sort();
+    found.pop()
+}
+
+/// `interop` in cargo's target folder, in which this program lies, two folders deeper.
+fn installed() -> PathBuf {
+    let program = env::current_exe().unwrap_or_default();
+    program
+        .ancestors()
+        .nth(3)
+        .map(|target| target.join("interop"))
+        .unwrap_or_default()
+}
+
+fn starts(program: PathBuf, words: &[&str]) -> bool {
+    let mut trial = std::process::Command::new(program);
+    trial
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    trial.status().is_ok()
+}
