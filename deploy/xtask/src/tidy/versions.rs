@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::step::{self, cargo};
 
 /// Packages of which there are several versions, and why that must be.
-const EXCEPTIONS: [(&str, &str); 3] = [
+const EXCEPTIONS: [(&str, &str); 4] = [
     (
         "coap-message",
         "coap-lite implements the traits of two versions",
@@ -18,8 +18,11 @@ const EXCEPTIONS: [(&str, &str); 3] = [
         "getrandom",
         "ring has not yet moved to the one that uuid and proptest have",
     ),
-    ("syn", "macros run while building and are in no program"),
+    ("syn", MACROS),
+    ("synstructure", MACROS),
 ];
+
+const MACROS: &str = "macros run while building and are in no program";
 
 pub(super) fn faults() -> Result<Vec<String>> {
     let words =
