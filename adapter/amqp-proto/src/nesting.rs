@@ -24,7 +24,8 @@ pub(crate) fn performative_length(body: &[u8]) -> Option<usize> {
     Some(before.saturating_add(length)).filter(|length| *length <= body.len())
 }
 
-/// Whether decoding these bytes goes no deeper than it has to for anything sensible. They may still be malformed.
+/// Whether decoding these bytes goes no deeper than it has to for anything sensible, and meets no list, map or array that is
+/// too small for its own count, which the decoder does not survive. They may still be malformed.
 pub(crate) fn is_shallow(mut bytes: &[u8]) -> bool {
     // How many bytes are left over of each open list, map or array once it ends, from the outermost to the innermost.
     let mut open: Vec<usize> = Vec::new();
@@ -69,27 +70,61 @@ pub(crate) fn is_shallow(mut bytes: &[u8]) -> bool {
         let Some((size, content)) = rest.split_at_checked(size_bytes) else {
             return true;
         };
-        let size = size
-            .iter()
-            .fold(0, |size, byte| size << 8 | usize::from(*byte));
+        let size = number(size);
         if !compound {
             bytes = content.get(size..).unwrap_or_default();
             continue;
         }
+        if size < size_bytes {
+            return false;
+        }
         open.push(content.len().saturating_sub(size));
         bytes = content.get(size_bytes..).unwrap_or_default();
         if matches!(code >> 4, 0xe | 0xf) {
-            // The elements of an array have one constructor in common; only plain ones are taken.
-            if bytes
-                .first()
-                .is_some_and(|element| *element == DESCRIBED || element >> 4 >= 0xc)
-            {
+            let Some(after) = after_array(content, size_bytes, size) else {
                 return false;
-            }
-            bytes = content.get(size..).unwrap_or_default();
+            };
+            bytes = after;
         }
     }
     true
+}
+
+/// What the decoder reads after an array, which starts with its count. None if the elements are no plain ones, which have their
+/// constructor in common, or are not as long as the array says.
+fn after_array(content: &[u8], count_bytes: usize, size: usize) -> Option<&[u8]> {
+    let (array, after) = content.split_at_checked(size)?;
+    let (count, elements) = array.split_at_checked(count_bytes)?;
+    let count = number(count);
+    if count == 0 {
+        // The decoder does not read a constructor that nothing follows.
+        return content.get(count_bytes..);
+    }
+    let (constructor, mut elements) = elements.split_first()?;
+    let width: usize = match constructor >> 4 {
+        0x4 => 0,
+        0x5 => 1,
+        0x6 => 2,
+        0x7 => 4,
+        0x8 => 8,
+        0x9 => 16,
+        0xa | 0xb => {
+            let size_bytes = if constructor >> 4 == 0xa { 1 } else { 4 };
+            for _ in 0..count {
+                let (size, rest) = elements.split_at_checked(size_bytes)?;
+                elements = rest.get(number(size)..)?;
+            }
+            return elements.is_empty().then_some(after);
+        }
+        _ => return None,
+    };
+    (width.checked_mul(count) == Some(elements.len())).then_some(after)
+}
+
+fn number(bytes: &[u8]) -> usize {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
 const DESCRIBED: u8 = 0x00;
@@ -113,9 +148,41 @@ mod tests {
         assert!(is_shallow(&[0xe0, 0x05, 0x02, 0xa3, 0x01, b'a', 0x00]));
         assert!(is_shallow(&nested(
             1000,
-            &[0x00, 0x53, 0x75, 0xc0, 0x03, 0x01, 0xc0, 0x00]
+            &[0x00, 0x53, 0x75, 0xc0, 0x04, 0x01, 0xc0, 0x01, 0x00]
         )));
         assert!(is_shallow(&[0xa0, 0xff]) && is_shallow(&[0xb0]) && is_shallow(&[]));
+    }
+
+    /// The decoder takes the count's length off the size of a list, map or array: with too small a size it panicked on the
+    /// subtraction. It reads as many elements of an array as there are said to be, so that what follows them inside the array
+    /// escaped this look.
+    #[test]
+    fn compounds_too_small_for_their_count_and_arrays_of_another_length_are_seen() {
+        for bytes in [
+            [0xc0, 0x00, 0x00].as_slice(),
+            &[0xc1, 0x00, 0x00],
+            &[0xd0, 0, 0, 0, 3, 0, 0, 0, 0],
+            &[0xd1, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[0xe0, 0x01, 0x01, 0x50],
+            &[0xf0, 0, 0, 0, 4, 0, 0, 0, 1, 0x50],
+            &[0xe0, 0x06, 0x01, 0x50, 0x07, 0xc0, 0x00, 0x00],
+            &[0xe0, 0x05, 0x01, 0xa1, 0x00, 0xc0, 0x00],
+            &[0xe0, 0x04, 0x00, 0xc0, 0x00, 0x00],
+            &[0xe0, 0x40, 0x01, 0x50, 0x07],
+            &[0xe0, 0x03, 0x01, 0xc0, 0x00],
+        ] {
+            assert!(!is_shallow(bytes), "{bytes:x?}");
+        }
+        for bytes in [
+            [0xc0, 0x01, 0x00].as_slice(),
+            &[0xd1, 0, 0, 0, 4, 0, 0, 0, 0],
+            &[0xe0, 0x03, 0x01, 0x50, 0x07],
+            &[0xe0, 0x02, 0x01, 0x41],
+            &[0xe0, 0x05, 0x02, 0xa3, 0x00, 0x01, b'a'],
+            &[0xf0, 0, 0, 0, 9, 0, 0, 0, 1, 0xb1, 0, 0, 0, 0],
+        ] {
+            assert!(is_shallow(bytes), "{bytes:x?}");
+        }
     }
 
     #[test]
