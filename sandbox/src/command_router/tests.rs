@@ -481,3 +481,31 @@ fn every_request_to_the_router_gets_its_status() {
     );
     assert_eq!(router.consumers.last_gateway("T", "one", now), Some("gw-1"));
 }
+
+#[test]
+fn no_change_of_a_byte_and_no_cut_of_a_command_is_too_much() {
+    let now = Instant::now();
+    let mut router = CommandRouter::default();
+    router
+        .consumers
+        .register("T", "gw-1", "a", None, now)
+        .unwrap();
+    let whole = to("one");
+    let world = world();
+    let mut forwarded = 0;
+    for place in 0..whole.len() {
+        router.route(&world, "T", &whole[..place], now);
+        for byte in [
+            0x00, 0x01, 0x40, 0x45, 0x53, 0x7f, 0x80, 0xa1, 0xc0, 0xd0, 0xff,
+        ] {
+            let mut changed = whole.clone();
+            changed[place] = byte;
+            router.respond(&world, "T", "set-last-known-gw", &changed, now);
+            if let Decision::Forward { message, .. } = router.route(&world, "T", &changed, now) {
+                assert!(Sections::decode(&message).is_ok(), "byte {place} as {byte}");
+                forwarded += 1;
+            }
+        }
+    }
+    assert!(forwarded > 0);
+}

@@ -1,12 +1,14 @@
 //! What a newcomer sees: where everything listens, lines to paste, a short play with a device and an application, and from then
 //! on every message as it arrives north of the adapter, while a person may type commands.
 
+mod cast;
 mod commands;
+mod paste;
 mod stage;
 
 use std::{
     io::{self, IsTerminal, Write},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -18,6 +20,7 @@ use tokio::{
 
 pub use self::commands::typed_lines;
 use self::{
+    cast::Cast,
     commands::{Commander, MAX_UNDER_WAY, own_response_address, wait_and_answer},
     stage::{APPLICATION, Line, Millis, Mood, Prompt, Stage},
 };
@@ -26,7 +29,7 @@ use crate::{
     device::{CoapRequest, CoapResponse, Device},
     northbound::{Application, ApplicationConfig, Behaviour},
     shown::shown,
-    world::{self, Credentials, Key, World},
+    world::World,
 };
 
 /// What the scene tells of and plays with. Everything must be up already.
@@ -220,47 +223,6 @@ async fn watch(config: &SceneConfig) -> Result<Application, Error> {
     .await
 }
 
-/// Who plays.
-struct Cast {
-    tenant: String,
-    device: String,
-    auth_id: String,
-    key: Vec<u8>,
-}
-
-impl Cast {
-    fn of(world: &World) -> Option<Self> {
-        let mut enabled = world
-            .tenants
-            .iter()
-            .filter(|(_, tenant)| tenant.members.get("enabled") != Some(&false.into()));
-        enabled.find_map(|(tenant, known)| {
-            // A device rather than a gateway, if there is one.
-            let is_gateway =
-                |id: &String| known.devices.values().any(|device| device.via.contains(id));
-            let mut devices: Vec<_> = known
-                .devices
-                .iter()
-                .filter(|(_, device)| !device.disabled)
-                .collect();
-            devices.sort_by_key(|(id, device)| is_gateway(id) || !device.member_of.is_empty());
-            devices.into_iter().find_map(|(id, device)| {
-                let (credentials, key) = key_of(device)?;
-                Some(Self {
-                    tenant: tenant.clone(),
-                    device: id.clone(),
-                    auth_id: credentials.auth_id.clone(),
-                    key: key.expose().to_vec(),
-                })
-            })
-        })
-    }
-
-    fn identity(&self) -> String {
-        format!("{}@{}", self.auth_id, self.tenant)
-    }
-}
-
 /// The device's part: a handshake, a measurement, an event, and a command.
 async fn perform(config: &SceneConfig, cast: Option<&Cast>, lines: mpsc::Sender<Line>) {
     let (Some(cast), true) = (cast, config.play) else {
@@ -392,95 +354,6 @@ impl Voice {
     fn line(&self, text: String, mood: Mood) -> Line {
         let who = self.who.clone();
         Line { who, text, mood }
-    }
-}
-
-fn lines_to_paste(config: &SceneConfig, cast: Option<&Cast>) -> Vec<String> {
-    let mut lines = Vec::new();
-    let client = "coap-client-openssl -m";
-    if let Some(cast) = cast
-        && let Some(key) = pasteable(&cast.key)
-    {
-        let identity = cast.identity();
-        let coaps = host(config.coaps);
-        for (path, body) in [
-            ("telemetry", r#"{"temp": 22}"#),
-            ("event", r#"{"alarm": "fire"}"#),
-        ] {
-            lines.push(format!(
-                "{client} post -u {identity} -k {key} -t json -e '{body}' 'coaps://{coaps}/{path}'"
-            ));
-        }
-        lines.push(format!(
-            "{client} post -u {identity} -k {key} 'coaps://{coaps}/event?hono-ttd=30&empty'"
-        ));
-        if let Some((gateway, key, device)) = gateway(&config.world, &cast.tenant) {
-            let identity = format!("{gateway}@{}", cast.tenant);
-            lines.push(format!("{client} put -u {identity} -k {key} -t json -e '{{\"temp\": 3}}' 'coaps://{}/telemetry/{}/{device}'", host(config.coaps), cast.tenant));
-        }
-    }
-    if let (Some(coap), Some((tenant, device))) = (config.coap, any_device(&config.world, cast)) {
-        lines.push(format!("coap-client -m put -t json -e '{{\"temp\": 23}}' 'coap://{}/telemetry/{tenant}/{device}'", host(coap)));
-    }
-    lines
-}
-
-/// A gateway's auth-id and key, and a device that it may speak for.
-fn gateway(world: &World, tenant: &str) -> Option<(String, String, String)> {
-    let tenant = world.tenants.get(tenant)?;
-    tenant
-        .devices
-        .iter()
-        .filter(|(_, device)| !device.disabled)
-        .find_map(|(id, device)| {
-            device.via.iter().find_map(|via| {
-                let (credentials, key) = key_of(tenant.devices.get(via)?)?;
-                Some((
-                    credentials.auth_id.clone(),
-                    pasteable(key.expose())?,
-                    id.clone(),
-                ))
-            })
-        })
-}
-
-/// The first enabled credentials with a pre-shared key.
-fn key_of(device: &world::Device) -> Option<(&Credentials, Key)> {
-    device
-        .credentials
-        .iter()
-        .filter(|credentials| !credentials.disabled && credentials.kind == "psk")
-        .find_map(|credentials| Some((credentials, credentials.key()?)))
-}
-
-fn any_device<'a>(world: &'a World, cast: Option<&'a Cast>) -> Option<(&'a str, &'a str)> {
-    match cast {
-        Some(cast) => Some((&cast.tenant, &cast.device)),
-        None => world.tenants.iter().find_map(|(tenant, known)| {
-            known
-                .devices
-                .keys()
-                .next()
-                .map(|device| (tenant.as_str(), device.as_str()))
-        }),
-    }
-}
-
-/// A key that can stand in a command line without quotes.
-fn pasteable(key: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(key).ok()?;
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.=+@%".contains(letter);
-    (!text.is_empty() && text.chars().all(fits)).then(|| text.to_owned())
-}
-
-/// The host and port to write into a URI; nobody can send to "any address".
-fn host(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
-        IpAddr::V6(ip) if ip.is_unspecified() => {
-            SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), address.port())
-        }
-        _ => address,
     }
 }
 

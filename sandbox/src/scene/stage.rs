@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Cast, SceneConfig, commands::HELP, lines_to_paste};
+use super::{SceneConfig, cast::Cast, commands::HELP, paste::lines_to_paste};
 use crate::{Error, northbound::Received, shown::clean};
 
 /// Somewhere to write the scene.

@@ -9,7 +9,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{SceneConfig, Voice, lines_to_paste, play, show, shown, wait_and_answer};
+use super::{SceneConfig, Voice, paste::lines_to_paste, play, show, shown, wait_and_answer};
 use crate::{
     Sandbox, SandboxConfig,
     device::Device,
