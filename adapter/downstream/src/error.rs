@@ -117,3 +117,31 @@ pub enum SendError {
     #[error("the connection is congested")]
     Congested,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::LinkError;
+
+    /// The table of spec: amqp-messages §4.
+    #[test]
+    fn each_condition_of_a_refused_attach_has_its_status() {
+        for (condition, status) in [
+            (None, 503),
+            (Some("amqp:resource-limit-exceeded"), 403),
+            (Some("amqp:unauthorized-access"), 403),
+            (Some("amqp:internal-error"), 500),
+            (Some("hono:bad-request"), 400),
+            (Some("amqp:not-found"), 404),
+            (Some("anything:else"), 404),
+        ] {
+            let refused = LinkError::Refused {
+                condition: condition.map(str::to_owned),
+                description: None,
+            };
+            assert_eq!(refused.status(), status, "{condition:?}");
+        }
+        assert_eq!(LinkError::MaxMessageSize { limit: 1 }.status(), 412);
+        assert_eq!(LinkError::NotConnected.status(), 503);
+        assert_eq!(LinkError::TimedOut.status(), 503);
+    }
+}

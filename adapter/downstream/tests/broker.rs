@@ -49,7 +49,14 @@ fn event(address: &str, number: u32) -> Message {
             ..Properties::default()
         },
         // Some of them larger than a frame.
-        ..Message::data(vec![0; if number % 100 == 0 { 300_000 } else { 100 }])
+        ..Message::data(vec![
+            0;
+            if number.is_multiple_of(100) {
+                300_000
+            } else {
+                100
+            }
+        ])
     }
 }
 

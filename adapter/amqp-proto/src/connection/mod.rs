@@ -122,13 +122,13 @@ impl Connection {
     pub fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) {
         self.heard = now;
         if self.inbox.is_empty() {
-            let used = self.take_frames(now, bytes);
+            let used = self.take_frames(bytes);
             self.inbox
                 .extend_from_slice(bytes.get(used..).unwrap_or_default());
         } else {
             self.inbox.extend_from_slice(bytes);
             let inbox = std::mem::take(&mut self.inbox);
-            let used = self.take_frames(now, &inbox);
+            let used = self.take_frames(&inbox);
             self.inbox = inbox;
             self.inbox.drain(..used);
         }
@@ -242,10 +242,10 @@ impl Connection {
     }
 
     /// Takes what is whole of these bytes; tells how many that were.
-    fn take_frames(&mut self, now: Instant, bytes: &[u8]) -> usize {
+    fn take_frames(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while self.state != State::Closed {
-            match self.take_one(now, rest) {
+            match self.take_one(rest) {
                 Ok(Some(left)) => rest = left,
                 Ok(None) => return bytes.len().saturating_sub(rest.len()),
                 Err(error) => self.break_off(&error),
@@ -254,11 +254,7 @@ impl Connection {
         bytes.len()
     }
 
-    fn take_one<'a>(
-        &mut self,
-        now: Instant,
-        bytes: &'a [u8],
-    ) -> Result<Option<&'a [u8]>, DecodeError> {
+    fn take_one<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<&'a [u8]>, DecodeError> {
         if matches!(self.state, State::AwaitSaslHeader | State::AwaitHeader) {
             let Some((header, rest)) = bytes.split_first_chunk() else {
                 return Ok(None);
@@ -277,7 +273,7 @@ impl Connection {
         match self.state {
             State::AwaitMechanisms => self.on_mechanisms(frame::sasl_body(whole)?)?,
             State::AwaitSaslOutcome => self.on_sasl_outcome(frame::sasl_body(whole)?)?,
-            _ => self.on_frame(now, Frame::decode(whole)?),
+            _ => self.on_frame(Frame::decode(whole)?),
         }
         Ok(Some(rest))
     }
@@ -315,7 +311,7 @@ impl Connection {
         self.state = State::AwaitHeader;
     }
 
-    fn on_frame(&mut self, now: Instant, frame: Frame) {
+    fn on_frame(&mut self, frame: Frame) {
         let Some(performative) = frame.performative else {
             return;
         };
@@ -327,7 +323,7 @@ impl Connection {
             (State::AwaitOpen, Performative::Open(open)) => self.on_open(&open),
             (State::AwaitBegin, Performative::Begin(begin)) => self.on_begin(frame.channel, &begin),
             (State::Open, performative) if frame.channel == self.session.remote_channel => {
-                self.on_performative(now, performative, frame.payload);
+                self.on_performative(performative, frame.payload);
             }
             // What was under way when we said close.
             (State::AwaitClose, _) => {}
@@ -365,10 +361,10 @@ impl Connection {
         self.events.push_back(Event::Opened);
     }
 
-    fn on_performative(&mut self, now: Instant, performative: Performative, payload: Vec<u8>) {
+    fn on_performative(&mut self, performative: Performative, payload: Vec<u8>) {
         match performative {
             Performative::Attach(attach) => self.on_attach(attach),
-            Performative::Flow(flow) => self.on_flow(now, &flow),
+            Performative::Flow(flow) => self.on_flow(&flow),
             Performative::Transfer(transfer) => self.on_transfer(&transfer, payload),
             Performative::Disposition(disposition) => self.on_disposition(disposition),
             Performative::Detach(detach) => self.on_detach(&detach),

@@ -229,7 +229,7 @@ impl Connection {
         self.count_frame();
     }
 
-    pub(super) fn on_flow(&mut self, _now: Instant, flow: &Flow) {
+    pub(super) fn on_flow(&mut self, flow: &Flow) {
         let session = &mut self.session;
         let window_end = flow
             .next_incoming_id

@@ -102,10 +102,13 @@ enum Phase {
 
 impl Connection {
     /// Starts to connect, and goes on for as long as the settings say. `role` is whom it is for (`Downstream`, `Tenant`, ...);
-    /// it becomes part of the container id. Has to be called within a tokio runtime.
+    /// it becomes part of the container id.
     ///
     /// # Errors
     /// [`ConfigError`] if a setting cannot work. A peer that is down is no error.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn start(role: &str, config: ConnectionConfig) -> Result<Self, ConfigError> {
         let connector = Connector::new(&config.host, config.port, config.tls.as_ref())?;
         let container_id = format!("{}-{role}-{}", config.name, uuid::Uuid::new_v4());

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use downstream::{Connection, Outcome, SendError, Senders, Until, send_once};
+use downstream::{Connection, LinkError, Outcome, SendError, Senders, Until, send_once};
 use sandbox::northbound::{Application, Behaviour};
 
 use super::{PATIENCE, TELEMETRY, TENANT, application, config, connect, message, sandbox, up};
@@ -181,6 +181,52 @@ async fn senders_of_one_address_share_a_link() {
     assert_eq!(senders.drop_idle(Duration::ZERO), 0);
     let outcome = senders
         .send(TELEMETRY, &message(b"1"), Until::Settled)
+        .await;
+    assert_eq!(outcome, Ok(Outcome::Accepted));
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_refused_with_a_reason_every_time() {
+    let sandbox = sandbox().await;
+    let senders = Arc::new(Senders::new(connect(sandbox.amqp_address()).await));
+    let sending: Vec<_> = (0..20_u8)
+        .map(|number| {
+            let senders = Arc::clone(&senders);
+            tokio::spawn(async move {
+                let until = Until::Settled;
+                senders.send("nowhere", &message(&[number]), until).await
+            })
+        })
+        .collect();
+    for sent in sending {
+        let refused = sent.await.unwrap();
+        assert!(
+            matches!(
+                &refused,
+                Err(SendError::Link(LinkError::Refused {
+                    condition: Some(_),
+                    ..
+                }))
+            ),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(senders.drop_idle(PATIENCE), 0);
+}
+
+/// A request that is dropped half-way leaves nothing behind that would stop the next one.
+#[tokio::test]
+async fn a_dropped_send_leaves_nothing_behind() {
+    let sandbox = sandbox().await;
+    let _application = application(&sandbox, Behaviour::Delay(Duration::from_millis(20))).await;
+    let senders = Senders::new(connect(sandbox.amqp_address()).await);
+    for patience in 0..30 {
+        let first = message(b"1");
+        let sending = senders.send(TELEMETRY, &first, Until::Settled);
+        drop(tokio::time::timeout(Duration::from_micros(patience * 200), sending).await);
+    }
+    let outcome = senders
+        .send(TELEMETRY, &message(b"2"), Until::Settled)
         .await;
     assert_eq!(outcome, Ok(Outcome::Accepted));
 }
