@@ -10,6 +10,8 @@ use crate::command::consumer::{Commands, Wait};
 use crate::command::inbox::Received;
 use crate::command::location::{self, Naming};
 use crate::command::response::{CommandResponse, Responder};
+use crate::monitoring::account::{self, Account};
+use crate::monitoring::metrics::Metrics;
 use crate::respond::{Instruction, OVER_LIMIT, Outcome, Rejection};
 use crate::route::{self, Addressing, Endpoint, Operation};
 use crate::serve::Exchange;
@@ -23,6 +25,7 @@ use crate::upload::{Uplink, Upload};
 pub struct Pipeline {
     pub(crate) tenants: Arc<TenantClient>,
     pub(crate) registrations: Arc<RegistrationClient>,
+    pub(crate) metrics: Metrics,
     pub(crate) limits: MessageLimits,
     pub(crate) commands: Arc<Commands>,
     pub(crate) uplink: Uplink,
@@ -59,13 +62,30 @@ impl Pipeline {
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
         let upload = Upload::of(endpoint, request, &query)?;
-        let (tenant, assertion) = Box::pin(self.admit(&origin, request.payload())).await?;
+        let mut account = Account::open(&self.metrics, request.payload());
+        let result = self
+            .forward(exchange, &upload, &query, &origin, &mut account)
+            .await;
+        account.close_upload(endpoint, upload.reliability, &origin.tenant, &result);
+        result
+    }
+
+    async fn forward(
+        &self,
+        exchange: &Exchange,
+        upload: &Upload<'_>,
+        query: &Query,
+        origin: &Origin,
+        account: &mut Account<'_>,
+    ) -> Result<Outcome, Rejection> {
+        let request = exchange.request();
+        let (tenant, assertion) = Box::pin(self.admit(origin, request.payload(), account)).await?;
         let ttd = tenant::effective_ttd(&tenant, query.ttd);
-        let mut wait = self.wait(&origin, ttd).await?;
+        let mut wait = self.wait(origin, ttd).await?;
         let timeout = AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy);
         let done = exchange.acknowledging(timeout, async {
             self.uplink
-                .send(&upload, &tenant, &assertion, &origin, ttd)
+                .send(upload, &tenant, &assertion, origin, ttd)
                 .await?;
             match &mut wait {
                 Some(wait) => Ok(exchange.unless_gone(wait.command()).await.flatten()),
@@ -74,31 +94,17 @@ impl Pipeline {
         });
         let received = done.await;
         if let Some(wait) = wait {
+            account.waited(received.as_ref().ok().and_then(Option::as_ref));
             wait.close().await;
         }
         let command = received?
+            .map(|received| account::watch_command(&self.metrics, received, &tenant))
             .and_then(|received| self.within_limit(received, &tenant))
-            .map(|received| instruction(received, request, &origin));
+            .map(|received| instruction(received, request, origin));
         Ok(Outcome::Changed {
             time: query.time,
             command,
         })
-    }
-
-    /// A command counts towards the tenant's data volume, too; over the limit it is refused, and the device gets none.
-    fn within_limit(&self, received: Received, tenant: &Tenant) -> Option<Received> {
-        if self.limits.check(tenant, received.command.payload.0.len()) == Verdict::Exceeded {
-            received.delivery.reject(OVER_LIMIT);
-            return None;
-        }
-        Some(received)
-    }
-
-    async fn wait(&self, origin: &Origin, ttd: Option<i32>) -> Result<Option<Wait>, Rejection> {
-        match ttd {
-            Some(ttd) => self.commands.open(origin, ttd).await.map(Some),
-            None => Ok(None),
-        }
     }
 
     async fn command_response(
@@ -110,15 +116,30 @@ impl Pipeline {
         let request = exchange.request();
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
-        let response = CommandResponse::of(request, request_id, &query, &origin.device)?;
-        let (tenant, assertion) = Box::pin(self.admit(&origin, request.payload())).await?;
-        self.responder
-            .send(&response, &tenant, &assertion, &origin)
-            .await?;
-        Ok(Outcome::Changed {
+        CommandResponse::check_reliability(request)?;
+        let mut account = Account::open(&self.metrics, request.payload());
+        let result = match CommandResponse::of(request, request_id, &query, &origin.device) {
+            Ok(response) => self.answer(&response, &origin, &mut account).await,
+            Err(malformed) => Err(malformed),
+        };
+        let result = result.map(|()| Outcome::Changed {
             time: query.time,
             command: None,
-        })
+        });
+        account.close_response(&origin.tenant, &result);
+        result
+    }
+
+    async fn answer(
+        &self,
+        response: &CommandResponse<'_>,
+        origin: &Origin,
+        account: &mut Account<'_>,
+    ) -> Result<(), Rejection> {
+        let (tenant, assertion) = Box::pin(self.admit(origin, response.payload(), account)).await?;
+        self.responder
+            .send(response, &tenant, &assertion, origin)
+            .await
     }
 
     /// Asks for the tenant and for the device's registration at once; the tenant's word comes first.
@@ -128,6 +149,7 @@ impl Pipeline {
         &self,
         origin: &Origin,
         payload: &[u8],
+        account: &mut Account<'_>,
     ) -> Result<(Arc<Tenant>, Arc<Assertion>), Rejection> {
         let (tenant, assertion) = tokio::join!(
             self.tenants.by_id(&origin.tenant),
@@ -135,6 +157,7 @@ impl Pipeline {
                 .assert(&origin.tenant, &origin.device, origin.gateway.as_deref()),
         );
         let tenant = tenant.map_err(Rejection::Tenant)?;
+        account.weigh(&tenant);
         tenant::admit(&tenant)?;
         if self.limits.check(&tenant, payload.len()) == Verdict::Exceeded {
             return Err(Rejection::MessageLimit);
@@ -142,6 +165,22 @@ impl Pipeline {
         let assertion = assertion.map_err(Rejection::Registration)?;
         self.commands.heard_of(origin, &assertion);
         Ok((tenant, assertion))
+    }
+
+    async fn wait(&self, origin: &Origin, ttd: Option<i32>) -> Result<Option<Wait>, Rejection> {
+        match ttd {
+            Some(ttd) => self.commands.open(origin, ttd).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A command counts towards the tenant's data volume, too; over the limit it is refused, and the device gets none.
+    fn within_limit(&self, received: Received, tenant: &Tenant) -> Option<Received> {
+        if self.limits.check(tenant, received.command.payload.0.len()) == Verdict::Exceeded {
+            received.delivery.reject(OVER_LIMIT);
+            return None;
+        }
+        Some(received)
     }
 }
 
@@ -151,6 +190,7 @@ fn instruction(received: Received, request: &Request, origin: &Origin) -> Box<In
         device,
         via,
         delivery,
+        ..
     } = received;
     let naming = Naming::of(request.uri_path());
     let location = location::path(naming, origin, &device, via.as_deref(), &command);

@@ -72,7 +72,9 @@ impl App {
             Some(address) => Some(starter.plain(address)?),
             None => None,
         };
-        let probes = Probes::new(readiness(&connections, &attached), starter.liveness);
+        let metrics = services.metrics.clone();
+        let probes = Probes::new(readiness(&connections, &attached), starter.liveness)
+            .with_metrics(move || metrics.render());
         let health = health::serve(&config.health, probes).await?;
         let credit = config
             .command

@@ -11,6 +11,7 @@ use super::StartError;
 use crate::command::consumer::Commands;
 use crate::command::response::Responder;
 use crate::config::Config;
+use crate::monitoring::metrics::{Metrics, host_name};
 use crate::pipeline::Pipeline;
 use crate::serve::Stop;
 use crate::tenant::usage::MessageLimits;
@@ -29,6 +30,7 @@ pub(super) struct Services {
     credentials: Connection,
     router: Connection,
     limits: MessageLimits,
+    pub(super) metrics: Metrics,
 }
 
 impl Services {
@@ -57,6 +59,7 @@ impl Services {
                 "HONO_COMMANDROUTER_HOST",
                 &config.command_router,
             )?,
+            metrics: Metrics::new(&host_name(std::env::var("HOSTNAME").ok())),
             limits: MessageLimits::start(config.resource_limits.as_ref()).map_err(|source| {
                 StartError::Connection {
                     setting: PROMETHEUS,
@@ -81,7 +84,12 @@ impl Services {
     pub(super) fn commands(&self, stop: &Stop) -> Arc<Commands> {
         let router = CommandRouterClient::new(self.router.clone());
         let instance = format!("HonoCoAPAdapter-{}", Uuid::new_v4());
-        Arc::new(Commands::new(router, instance.into(), stop.drain.clone()))
+        Arc::new(Commands::new(
+            router,
+            instance.into(),
+            self.metrics.clone(),
+            stop.drain.clone(),
+        ))
     }
 
     pub(super) fn registry(&self, config: &Config) -> Caches {
@@ -124,6 +132,7 @@ impl Services {
         Pipeline {
             tenants: Arc::clone(&registry.tenants),
             registrations: Arc::clone(&registry.registrations),
+            metrics: self.metrics.clone(),
             limits: self.limits.clone(),
             commands,
             uplink: Uplink::new(
@@ -131,8 +140,14 @@ impl Services {
                 self.event.clone(),
                 settings,
                 stamps(),
+                self.metrics.clone(),
             ),
-            responder: Responder::new(self.response.clone(), settings, stamps()),
+            responder: Responder::new(
+                self.response.clone(),
+                settings,
+                stamps(),
+                self.metrics.clone(),
+            ),
             timeout_to_ack: config.coap.timeout_to_ack,
         }
     }

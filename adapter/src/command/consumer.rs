@@ -4,14 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use downstream::{Connection, Incoming, Receiver};
+use downstream::{Connection, Incoming, Message, Receiver};
 use registry_client::{Assertion, CommandRouterClient};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::inbox::{Closed, Delivery, Inbox, Inboxes, Received};
+use super::inbox::{Closed, Delivery, Fate, Inbox, Inboxes, Received};
+use super::message::Malformed;
 use crate::authn::Origin;
+use crate::monitoring::account;
+use crate::monitoring::metrics::{Metrics, Status};
 use crate::respond::Rejection;
 
 /// The commands for all devices that wait at this adapter instance.
@@ -20,6 +23,7 @@ pub struct Commands {
     inboxes: Arc<Inboxes>,
     router: CommandRouterClient,
     instance: Arc<str>,
+    metrics: Metrics,
     /// Farewells at the router for requests that ended early.
     farewells: TaskTracker,
     /// From then on nobody waits any longer.
@@ -29,11 +33,17 @@ pub struct Commands {
 impl Commands {
     /// Commands that the router sends to the adapter instance of this id. When `drain` is cancelled, all waits end.
     #[must_use]
-    pub fn new(router: CommandRouterClient, instance: Arc<str>, drain: CancellationToken) -> Self {
+    pub fn new(
+        router: CommandRouterClient,
+        instance: Arc<str>,
+        metrics: Metrics,
+        drain: CancellationToken,
+    ) -> Self {
         Self {
             inboxes: Arc::default(),
             router,
             instance,
+            metrics,
             farewells: TaskTracker::new(),
             drain,
         }
@@ -130,14 +140,25 @@ impl Commands {
             match &incoming.message {
                 Ok(message) => {
                     let message = message.clone();
-                    self.inboxes.deliver(&message, delivery(incoming));
+                    let fate = self.inboxes.deliver(&message, delivery(incoming));
+                    self.count(&message, fate);
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a command that is no AMQP message");
-                    delivery(incoming).reject("malformed command message");
+                    delivery(incoming).reject(Malformed.to_string());
                 }
             }
         }
+    }
+
+    /// Counts what no request will count (spec: metrics-health §2).
+    fn count(&self, message: &Message, fate: Fate) {
+        let status = match fate {
+            Fate::Malformed => Status::Unprocessable,
+            Fate::Second => Status::Undeliverable,
+            Fate::HandedOver | Fate::Nobody => return,
+        };
+        account::count_command(&self.metrics, message, status);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A device's answer to a command on its way to the application (spec: coap-adapter §7; amqp-messages §5).
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use coap_proto::{Reliability, Request};
 use downstream::{Body, Connection, Header, Message, Properties, Value, send_once};
@@ -8,6 +8,7 @@ use registry_client::{Assertion, Tenant};
 
 use super::request_id::RequestId;
 use crate::authn::Origin;
+use crate::monitoring::metrics::{Link, Metrics};
 use crate::respond::Rejection;
 use crate::upload::accepted;
 use crate::upload::content_type::{OCTET_STREAM, media_type};
@@ -26,19 +27,27 @@ pub struct CommandResponse<'a> {
 }
 
 impl<'a> CommandResponse<'a> {
+    /// An answer that may get lost is none.
+    ///
+    /// # Errors
+    /// [`Rejection::NotConfirmable`].
+    pub fn check_reliability(request: &Request) -> Result<(), Rejection> {
+        match request.reliability() {
+            Reliability::Confirmable => Ok(()),
+            Reliability::NonConfirmable => Err(Rejection::NotConfirmable("command response")),
+        }
+    }
+
     /// Checks what needs no look-up; `device` is the origin, `request_id` as it stands in the path.
     ///
     /// # Errors
-    /// [`Rejection::NotConfirmable`], [`Rejection::MalformedCommandResponse`].
+    /// [`Rejection::MalformedCommandResponse`].
     pub fn of(
         request: &'a Request,
         request_id: Option<&str>,
         query: &Query,
         device: &str,
     ) -> Result<Self, Rejection> {
-        if request.reliability() == Reliability::NonConfirmable {
-            return Err(Rejection::NotConfirmable("command response"));
-        }
         let decoded = request_id.and_then(|text| RequestId::decode(text, device));
         let status = query
             .command_status
@@ -56,6 +65,12 @@ impl<'a> CommandResponse<'a> {
             content_type,
             payload: request.payload(),
         })
+    }
+
+    /// The body.
+    #[must_use]
+    pub const fn payload(&self) -> &[u8] {
+        self.payload
     }
 
     fn message(
@@ -114,16 +129,23 @@ pub struct Responder {
     connection: Connection,
     settings: Settings,
     stamps: Stamps,
+    metrics: Metrics,
 }
 
 impl Responder {
     /// Answers over this connection.
     #[must_use]
-    pub const fn new(connection: Connection, settings: Settings, stamps: Stamps) -> Self {
+    pub const fn new(
+        connection: Connection,
+        settings: Settings,
+        stamps: Stamps,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             connection,
             settings,
             stamps,
+            metrics,
         }
     }
 
@@ -140,6 +162,14 @@ impl Responder {
     ) -> Result<(), Rejection> {
         let stamp = self.stamps.next(SystemTime::now());
         let (address, message) = response.message(tenant, assertion, origin, self.settings, stamp);
-        accepted(send_once(&self.connection, &address, &message).await)
+        let (started, tenant) = (Instant::now(), &origin.tenant);
+        let sent = send_once(&self.connection, &address, &message).await;
+        self.metrics.sent(
+            Link::CommandResponse,
+            tenant,
+            sent.as_ref(),
+            started.elapsed(),
+        );
+        accepted(sent)
     }
 }

@@ -110,11 +110,18 @@ impl<T: Transport> Port<T> {
                         self.transport.expel(&revoked);
                     }
                 }
-                _ = beat.tick() => self.pulse.beat(),
+                _ = beat.tick() => self.beat(),
                 () = until(timeout) => self.endpoint.handle_timeout(Instant::now()),
             }
             self.transmit();
         }
+    }
+
+    fn beat(&self) {
+        self.pulse.beat();
+        self.transport.observe(&self.pipeline.metrics);
+        let metrics = &self.pipeline.metrics;
+        metrics.observe_coap(T::KIND, self.endpoint.statistics());
     }
 
     fn reply(&mut self, reply: Reply) {

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use dtls_server::{AssociationId, Batch, Event, Listener, UdpSocket};
 
 use crate::authn::{DeviceStore, Principal, Revoked};
+use crate::monitoring::metrics::{Metrics, Transport as Kind};
 
 /// A source of CoAP messages that also takes the answers.
 pub trait Transport: Send + 'static {
@@ -18,6 +19,12 @@ pub trait Transport: Send + 'static {
 
     /// The next thing that comes. Cancel safe.
     fn next(&mut self) -> impl Future<Output = io::Result<Arrival<Self::Peer>>> + Send;
+
+    /// Tells what was counted below CoAP.
+    fn observe(&self, metrics: &Metrics);
+
+    /// What it is below CoAP.
+    const KIND: Kind;
 
     /// Ends the sessions of devices that may not speak any more.
     fn expel(&mut self, revoked: &Revoked);
@@ -73,6 +80,12 @@ impl Transport for Listener<DeviceStore> {
                 _ => {}
             }
         }
+    }
+
+    const KIND: Kind = Kind::Dtls;
+
+    fn observe(&self, metrics: &Metrics) {
+        metrics.observe_dtls(self.statistics(), self.gauges());
     }
 
     fn expel(&mut self, revoked: &Revoked) {
@@ -133,6 +146,10 @@ impl Transport for Plain {
                 .for_each(|peer, datagram| waiting.push_back((peer, datagram.to_vec())));
         }
     }
+
+    const KIND: Kind = Kind::Udp;
+
+    fn observe(&self, _metrics: &Metrics) {}
 
     fn expel(&mut self, _revoked: &Revoked) {}
 

@@ -7,14 +7,16 @@ pub mod defaults;
 pub mod ttl;
 pub mod message;
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use coap_proto::{Reliability, Request};
 use downstream::{Connection, Outcome as Disposition, SendError, Senders, Until};
 use registry_client::{Assertion, Tenant};
 
+use self::message::{Settings, Stamps};
 use self::query::Query;
 use crate::authn::Origin;
+use crate::monitoring::metrics::{Link, Metrics};
 use crate::respond::Rejection;
 use crate::route::Endpoint;
 
@@ -61,8 +63,9 @@ impl<'a> Upload<'a> {
 pub struct Uplink {
     telemetry: Senders,
     event: Senders,
-    settings: message::Settings,
-    stamps: message::Stamps,
+    settings: Settings,
+    stamps: Stamps,
+    metrics: Metrics,
 }
 
 impl Uplink {
@@ -71,14 +74,17 @@ impl Uplink {
     pub fn new(
         telemetry: Connection,
         event: Connection,
-        settings: message::Settings,
-        stamps: message::Stamps,
+        settings: Settings,
+        stamps: Stamps,
+        metrics: Metrics,
     ) -> Self {
+        let (telemetry, event) = (Senders::new(telemetry), Senders::new(event));
         Self {
-            telemetry: Senders::new(telemetry),
-            event: Senders::new(event),
+            telemetry,
+            event,
             settings,
             stamps,
+            metrics,
         }
     }
 
@@ -105,7 +111,15 @@ impl Uplink {
             }
         };
         let address = format!("{}/{}", upload.endpoint.name(), origin.tenant);
-        accepted(senders.send(&address, &message, until).await)
+        let started = Instant::now();
+        let sent = senders.send(&address, &message, until).await;
+        let link = match upload.endpoint {
+            Endpoint::Telemetry => Link::Telemetry,
+            Endpoint::Event => Link::Event,
+        };
+        self.metrics
+            .sent(link, &origin.tenant, sent.as_ref(), started.elapsed());
+        accepted(sent)
     }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use downstream::{Message, Outcome};
 use tokio::sync::oneshot;
@@ -39,6 +40,19 @@ struct Waiting {
     hand_over: Option<oneshot::Sender<Received>>,
 }
 
+/// What became of a command when it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// A waiting request has it, and will settle it.
+    HandedOver,
+    /// It was rejected, as it cannot be understood.
+    Malformed,
+    /// It was released: the request that waits has one already, or waits no longer.
+    Second,
+    /// It was released or rejected: nobody waits for it, or it does not say for whom it is.
+    Nobody,
+}
+
 /// A command for a waiting request. Dropped, it goes back to the application, which may send it anew.
 #[derive(Debug)]
 pub struct Received {
@@ -48,6 +62,8 @@ pub struct Received {
     pub device: String,
     /// The gateway it goes through, if it does.
     pub via: Option<String>,
+    /// When it came to this adapter.
+    pub arrived: Instant,
     /// The way of its outcome.
     pub delivery: Delivery,
 }
@@ -77,6 +93,18 @@ impl Delivery {
             condition: Some("hono:bad-request".to_owned()),
             description: Some(description.into()),
         });
+    }
+
+    /// The same delivery, of whose outcome `watcher` is told first.
+    #[must_use]
+    pub fn watched(mut self, watcher: impl FnOnce(&Outcome) + Send + 'static) -> Self {
+        let settle = self.0.take();
+        Self::new(move |outcome| {
+            watcher(&outcome);
+            if let Some(settle) = settle {
+                settle(outcome);
+            }
+        })
     }
 
     fn settle(mut self, outcome: Outcome) {
@@ -123,37 +151,43 @@ impl Inboxes {
         }
     }
 
-    /// Brings a command to the request that waits for it, or says why not.
-    pub fn deliver(&self, message: &Message, delivery: Delivery) {
+    /// Brings a command to the request that waits for it, or settles it at once.
+    pub fn deliver(&self, message: &Message, delivery: Delivery) -> Fate {
         let Some(target) = Target::of(message) else {
-            return delivery.reject("invalid command target address");
+            delivery.reject("invalid command target address");
+            return Fate::Nobody;
         };
         let key = (target.tenant.as_str().into(), target.waiting().into());
         let mut state = self.state();
         let Some(waiting) = state.waiting.get_mut(&key) else {
             drop(state);
-            return delivery.release();
+            delivery.release();
+            return Fate::Nobody;
         };
-        let command = match Command::of(message, &target.tenant) {
-            Ok(command) => command,
-            Err(Malformed) => {
-                drop(state);
-                return delivery.reject(Malformed.to_string());
-            }
+        let Ok(command) = Command::of(message, &target.tenant) else {
+            drop(state);
+            delivery.reject(Malformed.to_string());
+            return Fate::Malformed;
         };
         let via = waiting.gateway.as_deref().map(str::to_owned).or(target.via);
         let hand_over = waiting.hand_over.take();
         drop(state);
+        let arrived = Instant::now();
         let received = Received {
             command,
             device: target.device,
             via,
+            arrived,
             delivery,
         };
-        match hand_over {
-            // What a request that is gone does not take is dropped, and so released.
-            Some(hand_over) => drop(hand_over.send(received)),
-            None => received.delivery.release(),
+        let Some(hand_over) = hand_over else {
+            received.delivery.release();
+            return Fate::Second;
+        };
+        // A request that is gone does not take it; dropped, it is released.
+        match hand_over.send(received) {
+            Ok(()) => Fate::HandedOver,
+            Err(_too_late) => Fate::Second,
         }
     }
 

@@ -32,7 +32,7 @@ fn message(device: &str) -> Message {
 /// Delivers a message; the receiver tells its outcome.
 fn deliver(inboxes: &Inboxes, message: &Message) -> mpsc::Receiver<Outcome> {
     let (told, outcome) = mpsc::channel();
-    inboxes.deliver(
+    let _fate = inboxes.deliver(
         message,
         Delivery::new(move |outcome| told.send(outcome).unwrap()),
     );

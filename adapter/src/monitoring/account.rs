@@ -1,0 +1,153 @@
+//! What metrics say of one request or command, put together while it is in the works (spec: metrics-health §2).
+
+use std::time::{Duration, Instant};
+
+use coap_proto::Reliability;
+use downstream::{Body, Message, Outcome as Disposition};
+use registry_client::Tenant;
+
+use super::metrics::{self, Direction, Metrics, Qos, Status, Ttd, UploadKind};
+use crate::command::inbox::Received;
+use crate::command::message::Target;
+use crate::respond::{Outcome, Rejection};
+use crate::route::Endpoint;
+use crate::tenant::data_volume::payload_size;
+
+/// A request's account, from its beginning to its answer.
+#[derive(Debug)]
+pub struct Account<'a> {
+    metrics: &'a Metrics,
+    opened: Instant,
+    bytes: usize,
+    /// Bytes rounded as the tenant wants it, once it is known.
+    payload: u64,
+    ttd: Ttd,
+}
+
+impl<'a> Account<'a> {
+    /// Opens the account of a request with this body.
+    #[must_use]
+    pub fn open(metrics: &'a Metrics, payload: &[u8]) -> Self {
+        let bytes = payload.len();
+        Self {
+            metrics,
+            opened: Instant::now(),
+            bytes,
+            payload: payload_size(bytes, 0),
+            ttd: Ttd::None,
+        }
+    }
+
+    /// Counts the body as the tenant wants it.
+    pub fn weigh(&mut self, tenant: &Tenant) {
+        self.payload = payload_size(self.bytes, tenant.minimum_message_size);
+    }
+
+    /// The request waited for a command, and one came or not.
+    pub fn waited(&mut self, received: Option<&Received>) {
+        self.ttd = if received.is_some() {
+            Ttd::Command
+        } else {
+            Ttd::Expired
+        };
+    }
+
+    /// Closes the account of telemetry or an event.
+    pub fn close_upload(
+        self,
+        endpoint: Endpoint,
+        reliability: Reliability,
+        tenant: &str,
+        result: &Result<Outcome, Rejection>,
+    ) {
+        self.metrics.upload(&metrics::Upload {
+            kind: match endpoint {
+                Endpoint::Telemetry => UploadKind::Telemetry,
+                Endpoint::Event => UploadKind::Event,
+            },
+            tenant,
+            status: status(result),
+            qos: match reliability {
+                Reliability::Confirmable => Qos::AtLeastOnce,
+                Reliability::NonConfirmable => Qos::AtMostOnce,
+            },
+            ttd: self.ttd,
+            payload: self.payload,
+            duration: self.opened.elapsed(),
+        });
+    }
+
+    /// Closes the account of a command response.
+    pub fn close_response(self, tenant: &str, result: &Result<Outcome, Rejection>) {
+        self.metrics.command(&metrics::Command {
+            direction: Direction::Response,
+            tenant,
+            status: status(result),
+            payload: self.payload,
+            duration: self.opened.elapsed(),
+        });
+    }
+}
+
+/// Counts a command that comes to no waiting request; it may be malformed, so only its message is there.
+pub fn count_command(metrics: &Metrics, message: &Message, status: Status) {
+    let bytes = match &message.body {
+        Body::Data(bytes) | Body::ValueBinary(bytes) => bytes.len(),
+        Body::ValueString(text) => text.len(),
+        Body::None | Body::Other => 0,
+    };
+    metrics.command(&metrics::Command {
+        direction: direction(message.properties.reply_to.is_some()),
+        tenant: &Target::of(message)
+            .map(|target| target.tenant)
+            .unwrap_or_default(),
+        status,
+        payload: payload_size(bytes, 0),
+        duration: Duration::ZERO,
+    });
+}
+
+/// Lets a command be counted when it is settled: it stands in a response then, or cannot be told.
+#[must_use]
+pub fn watch_command(metrics: &Metrics, mut received: Received, tenant: &Tenant) -> Received {
+    let payload = payload_size(
+        received.command.payload.0.len(),
+        tenant.minimum_message_size,
+    );
+    let (direction, arrived) = (
+        direction(received.command.request_id.is_some()),
+        received.arrived,
+    );
+    let (metrics, tenant) = (metrics.clone(), tenant.id.clone());
+    received.delivery = received.delivery.watched(move |outcome| {
+        let status = match outcome {
+            Disposition::Accepted => Status::Forwarded,
+            Disposition::Rejected { .. } => Status::Unprocessable,
+            _ => Status::Undeliverable,
+        };
+        let duration = arrived.elapsed();
+        metrics.command(&metrics::Command {
+            direction,
+            tenant: &tenant,
+            status,
+            payload,
+            duration,
+        });
+    });
+    received
+}
+
+const fn direction(wants_answer: bool) -> Direction {
+    if wants_answer {
+        Direction::Request
+    } else {
+        Direction::OneWay
+    }
+}
+
+fn status(result: &Result<Outcome, Rejection>) -> Status {
+    match result {
+        Ok(_) => Status::Forwarded,
+        Err(rejection) => Status::of(rejection.code()),
+    }
+}
