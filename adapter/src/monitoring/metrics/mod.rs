@@ -206,6 +206,15 @@ impl Meters {
         Arc::clone(tenants.entry(label.to_owned()).or_default())
     }
 
+    /// A copy, so that nobody waits while a page is written.
+    fn all_series(&self) -> Vec<(String, Arc<Mutex<Series>>)> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        let tenants = tenants.iter();
+        tenants
+            .map(|(tenant, series)| (tenant.clone(), Arc::clone(series)))
+            .collect()
+    }
+
     fn tenants_mut(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<String, Arc<Mutex<Series>>>> {
         self.tenants.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -227,12 +236,10 @@ impl Meters {
             &[],
             0.0,
         );
-        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
-        for (tenant, series) in tenants.iter() {
+        for (tenant, series) in self.all_series() {
             let mut series = series.lock().unwrap_or_else(PoisonError::into_inner);
-            series.write(&mut page, tenant, now);
+            series.write(&mut page, &tenant, now);
         }
-        drop(tenants);
         self.cores().write(&mut page);
         page
     }
