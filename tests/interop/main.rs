@@ -10,6 +10,7 @@ mod libcoap;
 mod openssl;
 mod proton;
 mod artemis;
+mod prometheus;
 
 use std::{env, future::Future, process::ExitCode, sync::Arc};
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     openssl::add(&runner, &mut trials);
     proton::add(&runner, &mut trials);
     artemis::add(&runner, &mut trials);
+    prometheus::add(&runner, &mut trials);
     let conclusion = libtest_mimic::run(&arguments, trials);
     for tool in Tool::ALL.iter().filter(|tool| !tool.is_there()) {
         println!(

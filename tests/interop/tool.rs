@@ -17,16 +17,19 @@ pub(crate) enum Tool {
     Proton,
     /// ActiveMQ Artemis, and qpid-proton to look into its queues.
     Artemis,
+    /// Prometheus.
+    Prometheus,
 }
 
 impl Tool {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::LibcoapOpenssl,
         Self::LibcoapGnutls,
         Self::LibcoapPlain,
         Self::Openssl,
         Self::Proton,
         Self::Artemis,
+        Self::Prometheus,
     ];
 
     /// What to start.
@@ -38,15 +41,18 @@ impl Tool {
             Self::Openssl => "openssl".into(),
             Self::Proton => place("INTEROP_VENV", "venv").join("bin/python"),
             Self::Artemis => artemis().unwrap_or_default().join("bin/artemis"),
+            Self::Prometheus => "prometheus".into(),
         }
     }
 
     /// Whether it can be started.
     pub(crate) fn is_there(self) -> bool {
         match self {
-            Self::LibcoapOpenssl | Self::LibcoapGnutls | Self::LibcoapPlain | Self::Openssl => {
-                starts(self.program(), &["--version"])
-            }
+            Self::LibcoapOpenssl
+            | Self::LibcoapGnutls
+            | Self::LibcoapPlain
+            | Self::Openssl
+            | Self::Prometheus => starts(self.program(), &["--version"]),
             Self::Proton => starts(self.program(), &["-c", "import proton"]),
             Self::Artemis => {
                 self.program().exists()
@@ -62,6 +68,7 @@ impl Tool {
             Self::LibcoapOpenssl | Self::LibcoapGnutls | Self::LibcoapPlain => {
                 "apt-get install libcoap3-bin, or cargo xtask interop"
             }
+            Self::Prometheus => "apt-get install prometheus, or cargo xtask interop",
             Self::Openssl => "apt-get install openssl, or cargo xtask interop",
             Self::Proton => {
                 "pip install python-qpid-proton into the venv that INTEROP_VENV names, or cargo xtask interop"
@@ -90,6 +97,7 @@ impl fmt::Display for Tool {
             Self::Openssl => "openssl",
             Self::Proton => "qpid-proton",
             Self::Artemis => "ActiveMQ Artemis",
+            Self::Prometheus => "Prometheus",
         })
     }
 }

@@ -116,7 +116,7 @@ fn succeeds(words: &[&str]) -> bool {
 }
 
 /// A Debian package, and a command that succeeds only if it is there.
-const PACKAGES: [(&str, &[&str]); 8] = [
+const PACKAGES: [(&str, &[&str]); 9] = [
     (
         "libcoap3-bin",
         &[
@@ -132,6 +132,7 @@ const PACKAGES: [(&str, &[&str]); 8] = [
     ("default-jre-headless", &["java", "-version"]),
     ("maven", &["mvn", "--version"]),
     ("tar", &["tar", "--version"]),
+    ("prometheus", &["prometheus", "--version"]),
 ];
 const PYTHON_HEADERS: &str = "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))";
 /// The version of `python-qpid-proton`.
