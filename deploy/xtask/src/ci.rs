@@ -8,24 +8,16 @@ use crate::{
 };
 
 pub(crate) fn run() -> Result<()> {
-    step::run(&mut cargo(["fmt", "--all", "--check"]))?;
-    step::run(&mut cargo([
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    cargo_step("fmt --all --check")?;
+    cargo_step("clippy --locked --workspace --all-targets -- -D warnings")?;
     tidy::run()?;
-    step::run(&mut cargo([
-        "test",
-        "--locked",
-        "--workspace",
-        "--no-fail-fast",
-    ]))?;
-    step::run(
-        cargo(["doc", "--locked", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
-    )
+    cargo_step("test --locked --workspace --no-fail-fast")?;
+    // Once each, to see that they work.
+    cargo_step("test --locked --workspace --bench upload")?;
+    let mut doc = cargo("doc --locked --workspace --no-deps".split(' '));
+    step::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn cargo_step(words: &str) -> Result<()> {
+    step::run(&mut cargo(words.split(' ')))
 }

@@ -21,15 +21,8 @@ pub(crate) fn run(further: &[&str]) -> Result<()> {
     install_packages()?;
     install_proton(&folder)?;
     install_artemis(&folder)?;
-    let mut tests = cargo([
-        "test",
-        "--locked",
-        "--package",
-        "acceptance",
-        "--test",
-        "interop",
-        "--",
-    ]);
+    // The whole workspace is named so that what `ci` built is used again.
+    let mut tests = cargo("test --locked --workspace --test interop --".split(' '));
     step::run(tests.args(further).env("INTEROP_REQUIRED", "1"))
 }
 
