@@ -25,7 +25,7 @@ pub(crate) fn performative_length(body: &[u8]) -> Option<usize> {
 }
 
 /// Whether decoding these bytes goes no deeper than it has to for anything sensible, and meets no list, map or array that is
-/// too small for its own count, which the decoder does not survive. They may still be malformed.
+/// too small for its own count and no map of an odd count, which the decoder does not survive. They may still be malformed.
 pub(crate) fn is_shallow(mut bytes: &[u8]) -> bool {
     // How many bytes are left over of each open list, map or array once it ends, from the outermost to the innermost.
     let mut open: Vec<usize> = Vec::new();
@@ -75,7 +75,11 @@ pub(crate) fn is_shallow(mut bytes: &[u8]) -> bool {
             bytes = content.get(size..).unwrap_or_default();
             continue;
         }
-        if size < size_bytes {
+        let Some(count) = content.get(..size_bytes).map(number) else {
+            return true;
+        };
+        let is_map = code & 0x0f == 1;
+        if size < size_bytes || (is_map && !count.is_multiple_of(2)) {
             return false;
         }
         open.push(content.len().saturating_sub(size));
@@ -170,6 +174,8 @@ mod tests {
             &[0xe0, 0x04, 0x00, 0xc0, 0x00, 0x00],
             &[0xe0, 0x40, 0x01, 0x50, 0x07],
             &[0xe0, 0x03, 0x01, 0xc0, 0x00],
+            &[0xc1, 0x02, 0x01, 0x40],
+            &[0xd1, 0, 0, 0, 5, 0, 0, 0, 1, 0x40],
         ] {
             assert!(!is_shallow(bytes), "{bytes:x?}");
         }
