@@ -35,6 +35,7 @@ async fn what_is_not_known_passes_and_what_is_learnt_counts() {
 async fn the_request_is_the_reference_s() {
     let server = Server::start(Mode::Consumed("0")).await;
     let mut config = config(server.port);
+    config.query_timeout = Some(Duration::from_millis(500));
     config.credentials = Some(user("s:ecret"));
     let limits = MessageLimits::start(Some(&config)).unwrap();
     let check = async |config: &ResourceLimitsConfig,
@@ -90,18 +91,19 @@ async fn failures_pass_and_are_asked_about_again() {
     for failure in failures {
         let server = Server::start(failure).await;
         let mut config = config(server.port);
-        config.query_timeout = Some(Duration::from_millis(200));
+        if matches!(failure, Mode::Silent | Mode::SilentInBody) {
+            config.query_timeout = Some(Duration::from_millis(200));
+        }
         let limits = MessageLimits::start(Some(&config)).unwrap();
         let tenant = tenant("T", 10, 0);
         for query in 1..=2 {
             assert_eq!(limits.check(&tenant, 11), Verdict::Passes, "{failure:?}");
             settle(&limits).await;
-            assert_eq!(server.queries(), query, "{failure:?}");
+            within(|| server.queries() == query).await;
         }
         server.change(Mode::Consumed("0"));
-        assert_eq!(limits.check(&tenant, 11), Verdict::Passes, "{failure:?}");
-        settle(&limits).await;
-        assert_eq!(limits.check(&tenant, 11), Verdict::Exceeded, "{failure:?}");
+        // On a busy machine the short time-out may strike again.
+        within(|| limits.check(&tenant, 11) == Verdict::Exceeded).await;
         assert_eq!(limits.check(&tenant, 10), Verdict::Passes, "{failure:?}");
     }
 }
@@ -251,7 +253,7 @@ async fn passwords_are_not_printed() {
     );
 }
 
-/// Prometheus on a local port, with the reference's defaults.
+/// Prometheus on a local port, with the reference's defaults, but for time-outs that no busy machine reaches.
 fn config(port: u16) -> ResourceLimitsConfig {
     ResourceLimitsConfig {
         host: "127.0.0.1".to_owned(),
@@ -259,8 +261,8 @@ fn config(port: u16) -> ResourceLimitsConfig {
         cache_max_size: 1000,
         cache_timeout: Duration::from_secs(60),
         cache_refresh_divisor: 2,
-        connect_timeout: Duration::from_secs(1),
-        query_timeout: Some(Duration::from_millis(500)),
+        connect_timeout: Duration::from_secs(30),
+        query_timeout: Some(Duration::from_secs(30)),
         credentials: None,
         tls: None,
     }
