@@ -7,13 +7,14 @@ use dtls_proto::codec::alert::{Alert, AlertLevel};
 use dtls_proto::codec::handshake::read_fragments;
 use dtls_proto::codec::record::{ContentType, RecordHeader, put_plain_record, split_first};
 use dtls_proto::crypto::random;
-use dtls_proto::flight::{Backoff, CHANGE_CIPHER_SPEC};
+use dtls_proto::flight::{Backoff, CHANGE_CIPHER_SPEC, Packer, Part};
 use dtls_proto::protection::{Protection, SealError};
 use dtls_proto::{AlertDescription, CipherSuite};
 use thiserror::Error;
 
 use crate::config::Config;
 use crate::handshake::{Established, Handshake, Progress, Sent};
+use crate::resumption::Resumption;
 
 /// A DTLS client; it speaks as soon as it is made.
 #[derive(Debug)]
@@ -94,8 +95,19 @@ enum State {
         protection: Box<Protection>,
         max_plaintext: usize,
         connection_ids: bool,
+        resumption: Box<Resumption>,
+        /// What the server may still wait for.
+        last_flight: Option<LastFlight>,
     },
     Closed,
+}
+
+/// Our ChangeCipherSpec and Finished in a resumption, where we have the last word.
+#[derive(Debug)]
+struct LastFlight {
+    finished: Vec<u8>,
+    /// Our next record sequence number in epoch 0.
+    sequence: u64,
 }
 
 impl Client {
@@ -228,6 +240,15 @@ impl Client {
         matches!(self.state, State::Established { .. })
     }
 
+    /// What this session can be resumed from, once it is established; of use only if the server gave an id or a ticket.
+    #[must_use]
+    pub fn resumption(&self) -> Option<Resumption> {
+        match &self.state {
+            State::Established { resumption, .. } => Some((**resumption).clone()),
+            State::Handshaking { .. } | State::Closed => None,
+        }
+    }
+
     /// Whether client and server agreed on connection ids (RFC 9146).
     #[must_use]
     pub fn uses_connection_ids(&self) -> bool {
@@ -293,6 +314,8 @@ impl Client {
                             .push_back(Event::ApplicationData(opened.plaintext.to_vec()));
                     }
                     (ContentType::ALERT, Ok(alert)) => self.handle_alert(alert),
+                    // The server's Finished again.
+                    (ContentType::HANDSHAKE, _) => self.send_last_flight(),
                     _ => self.drop_one(),
                 }
             }
@@ -335,13 +358,42 @@ impl Client {
             protection: Box::new(established.protection),
             max_plaintext: established.max_plaintext,
             connection_ids: established.connection_ids,
+            resumption: Box::new(established.resumption),
+            last_flight: established.finished.map(|finished| LastFlight {
+                finished,
+                sequence: established.sequence,
+            }),
         };
+        self.send_last_flight();
         self.events.push_back(Event::Established {
             suite: established.suite,
         });
         for mut record in established.early {
             self.handle_sealed(now, record.header, &mut record.fragment);
         }
+    }
+
+    /// Sends the flight with which a resumption ends, for the first time or because the server has not got it.
+    fn send_last_flight(&mut self) {
+        let State::Established {
+            protection,
+            last_flight: Some(flight),
+            max_plaintext,
+            ..
+        } = &mut self.state
+        else {
+            return;
+        };
+        let mut packer = Packer::new(usize::MAX, *max_plaintext, &mut flight.sequence);
+        for part in [
+            Part::ChangeCipherSpec,
+            Part::Protected(flight.finished.clone()),
+        ] {
+            if packer.pack(&part, Some(&mut **protection)).is_err() {
+                return;
+            }
+        }
+        self.transmits.extend(packer.datagrams());
     }
 
     /// Sends the current flight for the `next`th time again, or gives up.

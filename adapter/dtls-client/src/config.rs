@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::resumption::Resumption;
 use dtls_proto::codec::extension::MaxFragmentLength;
 use dtls_proto::crypto::KeyExchange;
 use dtls_proto::flight::Backoff;
@@ -20,6 +21,10 @@ pub struct Config {
     pub certificate: Option<Arc<Identity>>,
     /// The only certificate (DER) the server may prove itself with; `None`: whatever it shows is believed, if it has the key.
     pub server_certificate: Option<Vec<u8>>,
+    /// A session to have back, if the server likes.
+    pub resume: Option<Resumption>,
+    /// Whether to ask for a ticket (RFC 5077).
+    pub tickets: Tickets,
     /// What the client does wrong on purpose.
     pub mischief: Mischief,
     /// The suites to offer, the favourite first.
@@ -52,6 +57,15 @@ pub enum MasterSecretKind {
     Plain,
 }
 
+/// Whether the client wants to be given a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tickets {
+    /// It does.
+    Wanted,
+    /// It doesn't.
+    NotWanted,
+}
+
 /// What a hostile client may try, for tests of servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mischief {
@@ -75,6 +89,8 @@ impl Config {
             key: Psk::from(key),
             certificate: None,
             server_certificate: None,
+            resume: None,
+            tickets: Tickets::NotWanted,
             mischief: Mischief::None,
             suites: vec![
                 CipherSuite::PskAes128Ccm8,

@@ -27,11 +27,13 @@
     clippy::wildcard_enum_match_arm
 )]
 
+mod resumption;
 mod config;
 mod handshake;
 mod client;
 
 pub use client::{Client, CloseReason, Event, RandomnessUnavailable, SendError};
-pub use config::{Config, MasterSecretKind, Mischief};
+pub use config::{Config, MasterSecretKind, Mischief, Tickets};
 pub use dtls_proto::codec::record::ContentType;
 pub use dtls_proto::{AlertDescription, CipherSuite, Group, Identity, IdentityError, Psk};
+pub use resumption::Resumption;

@@ -7,6 +7,7 @@ use crate::connection_ids::ConnectionIds;
 use crate::crypto::{CipherSuite, Group};
 use crate::flight::Backoff;
 use crate::identity::Identity;
+use crate::resumption::Resumption;
 
 /// Limits, times and suites of a server; [`Config::default`] behaves as Hono's adapter does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Config {
     pub identity: Option<Arc<Identity>>,
     /// The ids by which our associations are known to clients that offer connection ids (RFC 9146); `None`: they are not used.
     pub connection_ids: Option<ConnectionIds>,
+    /// Whether and how sessions may be resumed.
+    pub resumption: Resumption,
     /// How many associations there may be, established or not.
     pub max_associations: usize,
     /// How many of these may be handshakes that have not ended.
@@ -60,6 +63,7 @@ impl Default for Config {
             identity: None,
             // The reference has them off.
             connection_ids: None,
+            resumption: Resumption::default(),
             max_associations: 100_000,
             max_handshakes: 10_000,
             // Hono lets a connection be evicted when it was idle for 30 minutes.

@@ -19,11 +19,13 @@ use crate::codec::key_exchange::{
     PskClientKeyExchange, PskServerKeyExchange, decode_client_point, encode_client_point,
 };
 use crate::codec::record::{put_plain_record, split_first};
+use crate::codec::ticket::NewSessionTicket;
 use crate::config::Config;
 use crate::connection_ids::ConnectionIds;
 use crate::crypto::{has_signed, is_certificate};
 use crate::identity::Identity;
 use crate::reassembly::{Limits, Reassembler};
+use crate::resumption::{Resumable, TicketKeys};
 use crate::server::Server;
 
 /// The records of a datagram.
@@ -78,6 +80,9 @@ pub fn messages(bytes: &[u8]) {
     if let Ok(signed) = DigitallySigned::decode(bytes) {
         assert_eq!(signed.encode(), bytes);
     }
+    if let Ok(ticket) = NewSessionTicket::decode(bytes) {
+        assert_eq!(ticket.encode(), bytes);
+    }
     if let Ok(alert) = Alert::decode(bytes) {
         assert_eq!(alert.encode(), bytes);
     }
@@ -100,6 +105,17 @@ pub fn certificates(bytes: &[u8]) {
     while let Ok((_, content)) = element(&mut reader) {
         let mut inner = Reader::new(content);
         while element(&mut inner).is_ok() {}
+    }
+}
+
+/// A ticket, and what would be in one.
+pub fn tickets(bytes: &[u8]) {
+    let keys = TicketKeys::new([1; 32], Some([2; 32]));
+    assert!(keys.open(bytes).is_none());
+    if let Ok(resumable) = Resumable::decode(bytes) {
+        let mut encoded = Vec::new();
+        resumable.encode(&mut encoded);
+        assert_eq!(encoded, bytes);
     }
 }
 

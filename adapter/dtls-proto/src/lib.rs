@@ -23,7 +23,8 @@
 //! - an unknown identity, a wrong key and a look-up that never ends all look the same on the wire: silence;
 //! - a new handshake from the address of a live association replaces it only when the new one is established;
 //! - a client with a connection id (RFC 9146) may change its address: the newest authentic record tells where it is;
-//! - no renegotiation, no compression, no resumption, no cipher that isn't AEAD.
+//! - a session is resumed only after its credentials were asked for anew ([`Resumption`], off by default);
+//! - no renegotiation, no compression, no cipher that isn't AEAD.
 //!
 //! The modules [`codec`], [`crypto`], [`protection`], [`reassembly`], [`inbox`] and [`flight`] are public for the client that demonstrations
 //! and tests use (`dtls-client`) and for tests that build hostile records. A shell round the server needs only the names that
@@ -47,6 +48,7 @@ pub mod inbox;
 pub mod flight;
 mod identity;
 mod connection_ids;
+mod resumption;
 mod cookie;
 mod server;
 mod timer;
@@ -62,5 +64,6 @@ pub use connection_ids::{ConnectionIds, Route, UnusableLength};
 pub use crypto::{CipherSuite, Group, Psk};
 pub use event::{AssociationId, CloseReason, Event, SendError, Transmit, Verdict};
 pub use identity::{Identity, IdentityError};
+pub use resumption::{Resumption, TicketKeys};
 pub use server::Server;
 pub use statistics::Statistics;

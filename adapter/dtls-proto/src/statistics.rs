@@ -61,6 +61,12 @@ counters! {
     handshakes_over_limit,
     /// Handshakes begun, with a good cookie.
     handshakes_started,
+    /// Handshakes that began as the resumption of a session.
+    resumptions_started,
+    /// Sessions resumed.
+    resumptions_established,
+    /// Resumptions that became full handshakes, as the credentials are gone or the key is another.
+    resumptions_refused,
     /// Handshakes that ended with an established association.
     handshakes_established,
     /// Handshakes forgotten because they were not finished in time.

@@ -11,7 +11,7 @@ use dtls_proto::protection::Protection;
 use dtls_proto::{AlertDescription, Identity};
 
 use crate::config::{MasterSecretKind, Mischief};
-use crate::handshake::{Chosen, Context, Secrets, Sent, ServerPoint, State, Step};
+use crate::handshake::{Chosen, Context, Order, Secrets, Sent, ServerPoint, State, Step, Ticket};
 
 /// Our half of an agreement, as the server must see it, and the secret.
 pub(super) struct Agreed {
@@ -98,6 +98,13 @@ impl Context {
             protection: Protection::new(Side::Client, keys)
                 .with_connection_ids(chosen.connection_ids),
             transcript: chosen.transcript,
+            order: Order::ClientFirst,
+            session_id: chosen.session_id,
+            ticket: if chosen.ticket {
+                Ticket::Promised
+            } else {
+                Ticket::None
+            },
         };
         Step::Next(State::AwaitChangeCipherSpec(secrets), Sent::Flight)
     }

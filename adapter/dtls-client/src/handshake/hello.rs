@@ -15,7 +15,7 @@ use dtls_proto::protection::IdPair;
 use dtls_proto::reassembly::Message;
 use dtls_proto::{AlertDescription, CipherSuite};
 
-use crate::config::MasterSecretKind;
+use crate::config::{MasterSecretKind, Tickets};
 use crate::handshake::{Chosen, Context};
 
 impl Context {
@@ -47,6 +47,7 @@ impl Context {
         HelloExtensions {
             supported_groups: Some(groups.as_slice())
                 .filter(|groups| on_a_curve && !groups.is_empty()),
+            session_ticket: self.ticket(),
             connection_id: self.config.connection_id.as_deref(),
             signature_algorithms: certified.then_some(schemes.as_slice()),
             client_certificate_types: None,
@@ -58,10 +59,11 @@ impl Context {
             renegotiation_info: None,
         }
         .encode_offer(&mut extensions);
+        let session_id = self.session_id().to_vec();
         let body = ClientHello {
             version: ProtocolVersion::DTLS_1_2,
             random: self.random,
-            session_id: &[],
+            session_id: &session_id,
             cookie,
             cipher_suites: &cipher_suites,
             compression_methods: &[NULL_COMPRESSION],
@@ -70,6 +72,23 @@ impl Context {
         .encode();
         self.hello = self.next_message(HandshakeType::CLIENT_HELLO, &body);
         self.flight = vec![Part::Plain(self.hello.clone())];
+    }
+
+    /// By what we want a session back. With a ticket any id will do: the server repeats it if it takes the ticket (RFC 5077 §3.4).
+    fn session_id(&self) -> &[u8] {
+        match &self.config.resume {
+            Some(resume) if resume.session_id.is_empty() => &self.random,
+            Some(resume) => &resume.session_id,
+            None => &[],
+        }
+    }
+
+    /// The ticket to come back with; empty if we would like to have one.
+    fn ticket(&self) -> Option<&[u8]> {
+        match &self.config.resume {
+            Some(resume) if !resume.ticket.is_empty() => Some(&resume.ticket),
+            _ => (self.config.tickets == Tickets::Wanted).then_some(&[]),
+        }
     }
 
     /// What the ServerHello chose, if it is something we offered.
@@ -101,7 +120,18 @@ impl Context {
         let mut transcript = Transcript::with_messages(suite.hash());
         transcript.add(&self.hello);
         transcript.add(&received.encode());
+        let resumed = self
+            .config
+            .resume
+            .clone()
+            .filter(|_| !hello.session_id.is_empty() && hello.session_id == self.session_id());
+        if resumed.as_ref().is_some_and(|resume| resume.suite != suite) {
+            return Err(AlertDescription::ILLEGAL_PARAMETER);
+        }
         Ok(Chosen {
+            resumed,
+            session_id: hello.session_id.to_vec(),
+            ticket: extensions.session_ticket.is_some(),
             transcript,
             connection_ids,
             suite,

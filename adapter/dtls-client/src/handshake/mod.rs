@@ -30,6 +30,7 @@ use dtls_proto::codec::handshake::{Fragment, HandshakeType, message, read_fragme
 use dtls_proto::codec::hello::{HelloVerifyRequest, Random};
 use dtls_proto::codec::key_exchange::{PskServerKeyExchange, ServerEcdhParams};
 use dtls_proto::codec::record::{MAX_PLAINTEXT, RecordHeader};
+use dtls_proto::codec::ticket::NewSessionTicket;
 use dtls_proto::crypto::{KeyExchange, MasterSecret, Side, Transcript, has_signed};
 use dtls_proto::flight::{Packer, Part};
 use dtls_proto::inbox::{Inbox, SealedRecord};
@@ -39,6 +40,7 @@ use dtls_proto::{AlertDescription, CipherSuite, Group};
 
 use crate::config::{Config, MasterSecretKind};
 use crate::handshake::answer::agree;
+use crate::resumption::Resumption;
 
 /// A handshake under way.
 #[derive(Debug)]
@@ -73,6 +75,12 @@ pub(crate) struct Established {
     pub(crate) max_plaintext: usize,
     /// Whether both sides agreed on connection ids.
     pub(crate) connection_ids: bool,
+    /// What the client may come back with.
+    pub(crate) resumption: Resumption,
+    /// Our Finished, if the server waits for it: to be sent, and again when the server asks.
+    pub(crate) finished: Option<Vec<u8>>,
+    /// Our next record sequence number in epoch 0.
+    pub(crate) sequence: u64,
     /// Records that came before the server's Finished.
     pub(crate) early: Vec<SealedRecord>,
 }
@@ -100,6 +108,12 @@ struct Chosen {
     max_plaintext: usize,
     connection_ids: Option<IdPair>,
     transcript: Transcript,
+    /// The session we have back.
+    resumed: Option<Resumption>,
+    /// By which the server knows the session; empty if it keeps nothing.
+    session_id: Vec<u8>,
+    /// Whether a ticket will come.
+    ticket: bool,
 }
 
 /// The server's half of an agreement.
@@ -125,6 +139,24 @@ struct Secrets {
     master_secret: MasterSecret,
     protection: Protection,
     transcript: Transcript,
+    order: Order,
+    session_id: Vec<u8>,
+    ticket: Ticket,
+}
+
+/// Who says Finished first: we, or in a resumption the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    ClientFirst,
+    ServerFirst,
+}
+
+/// What there is of a ticket.
+#[derive(Debug)]
+enum Ticket {
+    None,
+    Promised,
+    Given(Vec<u8>),
 }
 
 enum Step {
@@ -278,7 +310,9 @@ impl Context {
             }
             HandshakeType::SERVER_HELLO => match self.choice(&received) {
                 Ok(chosen) => {
-                    let next = if chosen.suite.key_exchange() == KeyExchange::EcdheEcdsa {
+                    let next = if chosen.resumed.is_some() {
+                        self.take_back(chosen)
+                    } else if chosen.suite.key_exchange() == KeyExchange::EcdheEcdsa {
                         State::AwaitCertificate(chosen)
                     } else {
                         State::AwaitServerKeyExchange(chosen, None)
@@ -289,6 +323,33 @@ impl Context {
             },
             _ => Step::Failed(AlertDescription::UNEXPECTED_MESSAGE),
         }
+    }
+
+    /// Goes on with the keys of the session we have back; our hello is answered, so it is not sent again.
+    fn take_back(&mut self, chosen: Chosen) -> State {
+        let Some(resumed) = chosen.resumed else {
+            return State::Ended;
+        };
+        let suite = chosen.suite;
+        let keys = resumed
+            .master_secret
+            .keys(suite.aead(), &self.random, &chosen.server_random);
+        State::AwaitChangeCipherSpec(Secrets {
+            suite,
+            max_plaintext: chosen.max_plaintext,
+            connection_ids: chosen.connection_ids.is_some(),
+            master_secret: resumed.master_secret,
+            protection: Protection::new(Side::Client, keys)
+                .with_connection_ids(chosen.connection_ids),
+            transcript: chosen.transcript,
+            order: Order::ServerFirst,
+            session_id: chosen.session_id,
+            ticket: if resumed.ticket.is_empty() {
+                Ticket::None
+            } else {
+                Ticket::Given(resumed.ticket)
+            },
+        })
     }
 
     fn await_certificate(&mut self, mut chosen: Chosen) -> Step {
@@ -416,7 +477,20 @@ impl Context {
         }
     }
 
-    fn await_change_cipher_spec(&mut self, secrets: Secrets) -> Step {
+    fn await_change_cipher_spec(&mut self, mut secrets: Secrets) -> Step {
+        if matches!(secrets.ticket, Ticket::Promised) {
+            let Some(received) = self.inbox.messages.peek() else {
+                return Step::Wait(State::AwaitChangeCipherSpec(secrets));
+            };
+            let message = NewSessionTicket::decode(&received.body);
+            let (HandshakeType::NEW_SESSION_TICKET, Ok(message)) = (received.message_type, message)
+            else {
+                return Step::Failed(AlertDescription::UNEXPECTED_MESSAGE);
+            };
+            secrets.ticket = Ticket::Given(message.ticket.to_vec());
+            secrets.transcript.add(&received.encode());
+            self.inbox.messages.advance();
+        }
         if !self.inbox.change_cipher_spec {
             return Step::Wait(State::AwaitChangeCipherSpec(secrets));
         }
@@ -443,12 +517,29 @@ impl Context {
             if !right {
                 return Step::Failed(AlertDescription::DECRYPT_ERROR);
             }
+            secrets.transcript.add(&received.encode());
+            let finished = (secrets.order == Order::ServerFirst).then(|| {
+                let hash = secrets.transcript.hash();
+                let verify_data = secrets.master_secret.verify_data(Side::Client, &hash);
+                self.next_message(HandshakeType::FINISHED, &verify_data)
+            });
             let inbox = std::mem::replace(&mut self.inbox, Inbox::new(0));
             return Step::Established(Box::new(Established {
                 suite: secrets.suite,
                 protection: secrets.protection,
                 max_plaintext: secrets.max_plaintext,
                 connection_ids: secrets.connection_ids,
+                resumption: Resumption {
+                    suite: secrets.suite,
+                    master_secret: secrets.master_secret,
+                    session_id: secrets.session_id,
+                    ticket: match secrets.ticket {
+                        Ticket::Given(ticket) => ticket,
+                        Ticket::None | Ticket::Promised => Vec::new(),
+                    },
+                },
+                finished,
+                sequence: self.sequence,
                 early: inbox.into_sealed().into(),
             }));
         }

@@ -23,6 +23,8 @@ impl ExtensionType {
     pub const SERVER_CERTIFICATE_TYPE: Self = Self(20);
     /// The master secret is bound to the whole handshake (RFC 7627).
     pub const EXTENDED_MASTER_SECRET: Self = Self(23);
+    /// What the client came back with; empty if it would like to have one (RFC 5077 §3.2).
+    pub const SESSION_TICKET: Self = Self(35);
     /// Records are known by an id, whatever address they come from (RFC 9146 §3).
     pub const CONNECTION_ID: Self = Self(54);
     /// Secure renegotiation (RFC 5746); here: "never".
@@ -48,6 +50,8 @@ pub struct HelloExtensions<'a> {
     pub server_certificate_types: Option<&'a [u8]>,
     /// Whether the extended master secret is offered or accepted.
     pub extended_master_secret: bool,
+    /// The ticket; empty if one is wanted, or will be given.
+    pub session_ticket: Option<&'a [u8]>,
     /// The id by which the sender of this hello wants to know records; empty if it needs none in what it receives.
     pub connection_id: Option<&'a [u8]>,
     /// The content of `renegotiation_info`: empty in a first handshake.
@@ -121,6 +125,10 @@ impl<'a> HelloExtensions<'a> {
                 ExtensionType::EXTENDED_MASTER_SECRET => {
                     once(!found.extended_master_secret && content.is_empty())?;
                     found.extended_master_secret = true;
+                }
+                ExtensionType::SESSION_TICKET => {
+                    once(found.session_ticket.is_none())?;
+                    found.session_ticket = Some(content);
                 }
                 ExtensionType::CONNECTION_ID => {
                     once(found.connection_id.is_none())?;
@@ -204,6 +212,9 @@ impl<'a> HelloExtensions<'a> {
         }
         if self.extended_master_secret {
             put_extension(out, ExtensionType::EXTENDED_MASTER_SECRET, &[]);
+        }
+        if let Some(ticket) = self.session_ticket {
+            put_extension(out, ExtensionType::SESSION_TICKET, ticket);
         }
         if let Some(id) = self.connection_id {
             let mut content = Vec::new();

@@ -13,6 +13,8 @@ impl HandshakeType {
     pub const SERVER_HELLO: Self = Self(2);
     /// The server's demand for a cookie.
     pub const HELLO_VERIFY_REQUEST: Self = Self(3);
+    /// What the client may come back with (RFC 5077 §3.3).
+    pub const NEW_SESSION_TICKET: Self = Self(4);
     /// The sender's certificate with those that vouch for it.
     pub const CERTIFICATE: Self = Self(11);
     /// The server's part of the key exchange; with a pre-shared key, a hint.

@@ -13,6 +13,7 @@ pub mod handshake;
 pub mod hello;
 pub mod key_exchange;
 pub mod record;
+pub mod ticket;
 
 use thiserror::Error;
 

@@ -19,6 +19,7 @@ pub enum Side {
 }
 
 /// The 48 bytes both sides have in common; wiped when dropped, never printed.
+#[derive(Clone)]
 pub struct MasterSecret {
     hash: HashAlgorithm,
     secret: Zeroizing<[u8; 48]>,
@@ -54,6 +55,18 @@ impl MasterSecret {
     ) -> Self {
         let seed: &[&[u8]] = &[session_hash.as_ref()];
         Self::derive(hash, premaster, b"extended master secret", seed)
+    }
+
+    /// That of a session which is resumed.
+    pub(crate) fn from_bytes(hash: HashAlgorithm, bytes: [u8; 48]) -> Self {
+        Self {
+            hash,
+            secret: Zeroizing::new(bytes),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 48] {
+        &self.secret
     }
 
     /// The record keys (RFC 5246 §6.3); AEAD suites need no MAC keys.

@@ -5,6 +5,8 @@
 //!                       │yes
 //!                  negotiable?  ─no─▶ fatal alert; nothing is kept
 //!                       │yes
+//!                  a session of ours, to have it back? then the handshake begins with that
+//!                       │
 //!                  a copy?      ─yes─▶ of a session: nothing; of a handshake: its flight once more
 //!                       │no
 //!                  room?        ─no─▶ silence
@@ -17,11 +19,13 @@ use std::time::Instant;
 
 use crate::codec::ProtocolVersion;
 use crate::codec::alert::{Alert, AlertDescription};
+use crate::codec::extension::HelloExtensions;
 use crate::codec::handshake::{Fragment, HandshakeHeader, HandshakeType, message};
 use crate::codec::hello::{ClientHello, HelloVerifyRequest};
 use crate::codec::record::{ContentType, RecordHeader, put_plain_record};
 use crate::event::{AssociationId, CloseReason};
 use crate::protection::IdPair;
+use crate::resumption::Resumable;
 use crate::server::Server;
 use crate::server::handshake::{Handshake, Offer};
 use crate::server::negotiation::Negotiated;
@@ -55,8 +59,10 @@ impl Server {
         }
         match Negotiated::choose(&hello, &self.shared.config) {
             Ok(negotiated) => {
+                let resumable = self.session_wanted(now, &hello, &negotiated);
                 let offer = Offer {
                     hello,
+                    resumable,
                     fragment: *fragment,
                     record_sequence: header.sequence,
                 };
@@ -68,6 +74,28 @@ impl Server {
                     .transmit(peer, plain_alert(alert, header.sequence));
             }
         }
+    }
+
+    /// The session the client wants back, by its ticket or else by its id, if it may have it.
+    fn session_wanted(
+        &mut self,
+        now: Instant,
+        hello: &ClientHello<'_>,
+        negotiated: &Negotiated,
+    ) -> Option<Resumable> {
+        let config = &self.shared.config;
+        let extensions = HelloExtensions::decode(hello.extensions).ok()?;
+        let ticket = extensions
+            .session_ticket
+            .filter(|ticket| !ticket.is_empty());
+        let found = match (ticket, &config.resumption.tickets) {
+            (Some(ticket), Some(keys)) => keys.open(ticket),
+            _ => self
+                .resumable
+                .get(now, hello.session_id, &config.resumption)
+                .cloned(),
+        };
+        found.filter(|resumable| negotiated.may_resume(resumable, hello, config))
     }
 
     /// Begins a handshake, unless this hello is one we know or there is no room.

@@ -25,9 +25,9 @@ use crate::crypto::Psk;
 use crate::event::{AssociationId, CloseReason, Event, SendError, Transmit, Verdict};
 use crate::flight::CHANGE_CIPHER_SPEC;
 use crate::identity::Identity;
-use crate::inbox::SealedRecord;
 use crate::protection::{OpenError, Protection};
-use crate::server::handshake::{Handshake, Progress};
+use crate::resumption::{SessionCache, TicketKeys};
+use crate::server::handshake::{Established, Handshake, Progress};
 use crate::server::idle::IdleQueue;
 use crate::server::session::{Receipt, Session};
 use crate::server::shared::Shared;
@@ -43,6 +43,8 @@ pub struct Server {
     sessions: HashMap<AssociationId, Session>,
     /// Handshakes and sessions whose client's records carry an id.
     connection_ids: HashMap<ConnectionId, AssociationId>,
+    /// Sessions that may be resumed by their ids.
+    resumable: SessionCache,
     idle: IdleQueue,
     next_association: NonZeroU64,
     /// When the server was first told the time.
@@ -70,6 +72,7 @@ impl Server {
             handshakes: HashMap::new(),
             sessions: HashMap::new(),
             connection_ids: HashMap::new(),
+            resumable: SessionCache::default(),
             idle: IdleQueue::default(),
             next_association: NonZeroU64::MIN,
             origin: None,
@@ -207,6 +210,17 @@ impl Server {
     #[must_use]
     pub fn connection_ids(&self) -> usize {
         self.connection_ids.len()
+    }
+
+    /// How many sessions may be resumed by their ids.
+    #[must_use]
+    pub fn resumable(&self) -> usize {
+        self.resumable.len()
+    }
+
+    /// Seals tickets with other keys from now on; what is sealed with none of them is no good any more.
+    pub fn set_ticket_keys(&mut self, keys: Option<TicketKeys>) {
+        self.shared.config.resumption.tickets = keys;
     }
 
     /// How many bytes an established association takes, beside its places in the tables.
@@ -453,9 +467,7 @@ impl Server {
     fn follow(&mut self, now: Instant, association: AssociationId, progress: Progress) {
         match progress {
             Progress::Ongoing => {}
-            Progress::Established(session, early) => {
-                self.establish(now, association, *session, early);
-            }
+            Progress::Established(established) => self.establish(now, association, *established),
             Progress::Failed(protection, alert) => self.fail(association, *protection, alert),
             Progress::Refused(alert) => {
                 if let Some(handshake) = self.handshakes.get(&association) {
@@ -467,13 +479,17 @@ impl Server {
     }
 
     /// The handshake is done: its session takes the place of an older one with the same peer.
-    fn establish(
-        &mut self,
-        now: Instant,
-        association: AssociationId,
-        mut session: Session,
-        early: Vec<SealedRecord>,
-    ) {
+    fn establish(&mut self, now: Instant, association: AssociationId, established: Established) {
+        let Established {
+            mut session,
+            early,
+            resumable,
+        } = established;
+        if let Some((id, resumable)) = resumable {
+            session.set_session_id(id);
+            let config = &self.shared.config.resumption;
+            self.resumable.insert(now, id, resumable, config);
+        }
         count(&mut self.shared.statistics.handshakes_established);
         let (peer, suite) = (session.peer(), session.suite());
         self.drop_handshake(association);
@@ -563,6 +579,10 @@ impl Server {
         if let Some(session) = self.sessions.remove(&association) {
             self.idle.remove(association, &session);
             self.connection_ids.remove(&session.connection_id());
+            // After a fatal alert a session may not be resumed (RFC 5246 §7.2.2).
+            if let (CloseReason::PeerAlert(_), Some(id)) = (reason, session.session_id()) {
+                self.resumable.remove(id);
+            }
             self.detach(session.peer(), association);
             self.shared.events.push_back(Event::Closed {
                 association,

@@ -11,6 +11,7 @@ use crate::codec::hello::{
 use crate::codec::record::MAX_PLAINTEXT;
 use crate::config::Config;
 use crate::crypto::{CipherSuite, Group, KeyExchange};
+use crate::resumption::Resumable;
 
 /// What both sides will use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub(crate) struct Negotiated {
     pub(crate) extended_master_secret: bool,
     pub(crate) max_fragment_length: Option<MaxFragmentLength>,
     pub(crate) server_name: Option<String>,
+    /// Whether the client gets a ticket when it is done.
+    pub(crate) ticket: bool,
     /// The id the client wants in our records; `None` if connection ids are not used.
     pub(crate) connection_id: Option<ConnectionId>,
     /// Whether the client knows secure renegotiation, so that the answer must say so too (RFC 5746 §3.6).
@@ -110,6 +113,9 @@ impl Negotiated {
                 .server_name
                 .filter(|name| !name.is_empty())
                 .map(str::to_owned),
+            ticket: offer.session_ticket.is_some()
+                && offer.extended_master_secret
+                && config.resumption.tickets.is_some(),
             // One that is too long for us is passed over, as if it had not been offered.
             connection_id: offer
                 .connection_id
@@ -122,8 +128,28 @@ impl Negotiated {
         })
     }
 
-    /// The body of the ServerHello that tells the choice, and the id we want in the client's records.
-    pub(crate) fn server_hello(&self, random: Random, our_id: Option<&[u8]>) -> Vec<u8> {
+    /// Whether the client may have this session back: it offers the suite still, and means the same host (RFC 6066 §3). Both times
+    /// the extended master secret must be used (RFC 7627 §5.3).
+    pub(crate) fn may_resume(
+        &self,
+        resumable: &Resumable,
+        hello: &ClientHello<'_>,
+        config: &Config,
+    ) -> bool {
+        let suite = resumable.suite;
+        self.extended_master_secret
+            && self.server_name == resumable.server_name
+            && config.suites.contains(&suite)
+            && hello.suites().any(|code| code == suite.code())
+    }
+
+    /// The body of the ServerHello that tells the choice, what the session is known by, and the id we want in the client's records.
+    pub(crate) fn server_hello(
+        &self,
+        random: Random,
+        session_id: &[u8],
+        our_id: Option<&[u8]>,
+    ) -> Vec<u8> {
         let mut extensions = Vec::new();
         let certified = matches!(self.exchange, Exchange::EcdheEcdsa(_));
         let types = self.certificate_types;
@@ -135,6 +161,7 @@ impl Negotiated {
             server_name: self.server_name.as_deref(),
             max_fragment_length: self.max_fragment_length,
             supported_groups: None,
+            session_ticket: self.ticket.then_some(&[]),
             connection_id: our_id,
             ec_point_formats: self.point_formats.then_some(&[UNCOMPRESSED]),
             extended_master_secret: self.extended_master_secret,
@@ -144,7 +171,7 @@ impl Negotiated {
         ServerHello {
             version: ProtocolVersion::DTLS_1_2,
             random,
-            session_id: &[],
+            session_id,
             cipher_suite: self.suite.code(),
             compression_method: NULL_COMPRESSION,
             extensions: &extensions,

@@ -11,6 +11,7 @@ use crate::crypto::{CipherSuite, VERIFY_DATA_LENGTH};
 use crate::event::{AssociationId, CloseReason, Event, SendError};
 use crate::flight::{Packer, Part};
 use crate::protection::{OpenError, Opened, Protection, SealError};
+use crate::resumption::SessionId;
 use crate::server::negotiation::Negotiated;
 use crate::server::shared::Shared;
 use crate::statistics::count;
@@ -26,21 +27,25 @@ pub(crate) struct Session {
     /// The most plaintext a record may have.
     max_plaintext: u16,
     /// What to send again as long as the client may not have it.
-    last_flight: Option<LastFlight>,
+    last_flight: Option<Box<LastFlight>>,
+    /// By which the session may be resumed from our cache.
+    session_id: Option<Box<SessionId>>,
     /// When a record last came or went, in seconds of the server's life.
     pub(crate) last_used: u32,
     /// Under which time the session stands in the [`crate::server::idle::IdleQueue`].
     pub(crate) queued: u32,
 }
 
-/// What our ChangeCipherSpec and Finished can be made from anew.
-#[derive(Debug, Clone, Copy)]
+/// What our last flight can be made from anew.
+#[derive(Debug, Clone)]
 pub(crate) struct LastFlight {
     /// Our next record sequence number in epoch 0.
     pub(crate) sequence: u64,
     /// The number of our Finished.
     pub(crate) message_seq: u16,
     pub(crate) verify_data: [u8; VERIFY_DATA_LENGTH],
+    /// The message that carries a ticket, if the client gets one.
+    pub(crate) ticket: Option<Vec<u8>>,
 }
 
 /// What became of an authentic record.
@@ -57,7 +62,7 @@ impl Session {
         protection: Protection,
         client_random: &Random,
         negotiated: &Negotiated,
-        last_flight: LastFlight,
+        last_flight: Option<LastFlight>,
     ) -> Self {
         Self {
             peer,
@@ -65,7 +70,8 @@ impl Session {
             suite: negotiated.suite,
             hello: fingerprint(client_random),
             max_plaintext: u16::try_from(negotiated.max_plaintext()).unwrap_or(u16::MAX),
-            last_flight: Some(last_flight),
+            last_flight: last_flight.map(Box::new),
+            session_id: None,
             last_used: 0,
             queued: 0,
         }
@@ -82,6 +88,15 @@ impl Session {
     /// Whether a hello with this random began the association.
     pub(crate) fn is_from(&self, random: &Random) -> bool {
         self.hello == fingerprint(random)
+    }
+
+    /// The session may be resumed by this id.
+    pub(crate) fn set_session_id(&mut self, id: SessionId) {
+        self.session_id = Some(Box::new(id));
+    }
+
+    pub(crate) fn session_id(&self) -> Option<&SessionId> {
+        self.session_id.as_deref()
     }
 
     /// The id in the client's records; empty if there is none.
@@ -157,7 +172,7 @@ impl Session {
             .unwrap_or(());
     }
 
-    /// Sends ChangeCipherSpec and Finished, for the first time or again.
+    /// Sends the flight that ends with Finished, for the first time or again.
     pub(crate) fn send_last_flight(&mut self, shared: &mut Shared) {
         let Some(flight) = &mut self.last_flight else {
             return;
@@ -172,7 +187,9 @@ impl Session {
             usize::from(self.max_plaintext),
             &mut flight.sequence,
         );
-        for part in [Part::ChangeCipherSpec, Part::Protected(finished)] {
+        let ticket = flight.ticket.clone().map(Part::Plain);
+        let parts = [Part::ChangeCipherSpec, Part::Protected(finished)];
+        for part in ticket.into_iter().chain(parts) {
             if packer.pack(&part, Some(&mut self.protection)).is_err() {
                 return;
             }

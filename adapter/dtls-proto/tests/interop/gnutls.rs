@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use dtls_proto::{Config, Identity};
+use dtls_proto::{Config, Identity, TicketKeys};
 
 use crate::peer::Peer;
 use crate::server::{IDENTITY, KEY, RunningServer, Seen};
@@ -56,6 +56,29 @@ fn gnutls_without_a_certificate_is_refused() {
     client.wait_for("Certificate is bad");
     let statistics = server.stop();
     assert_eq!(statistics.certificates_unproved, 1, "{statistics:?}");
+}
+
+/// By session id and by ticket.
+#[test]
+fn gnutls_comes_back() {
+    for tickets in [None, Some(TicketKeys::new([7; 32], None))] {
+        let mut config = Config::default();
+        config.resumption.cached_sessions = 10;
+        config.resumption.tickets = tickets;
+        let server = RunningServer::start(config);
+        let priority = priority("PSK", "AES-128-CCM");
+        let options = ["--resume", "--pskusername", IDENTITY, "--pskkey", KEY];
+        let Some(mut client) = start(&server, &priority, &options) else {
+            return;
+        };
+        client.wait_for("This is a resumed session");
+        client.say("line");
+        client.wait_for("line");
+        server.wait_for(&Seen::Data);
+        let statistics = server.stop();
+        assert_eq!(statistics.resumptions_established, 1, "{statistics:?}");
+        assert_eq!(statistics.handshakes_established, 2, "{statistics:?}");
+    }
 }
 
 /// What GnuTLS calls one suite.

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dtls_proto::{Config, Identity};
+use dtls_proto::{Config, Identity, TicketKeys};
 
 use crate::peer::Peer;
 use crate::server::{IDENTITY, KEY, RunningServer, Seen, TIMEOUT};
@@ -101,6 +101,50 @@ fn openssl_without_a_certificate_is_refused() {
     let statistics = server.stop();
     assert_eq!(statistics.certificates_unproved, 1, "{statistics:?}");
     assert_eq!(statistics.handshakes_established, 0, "{statistics:?}");
+}
+
+#[test]
+fn openssl_comes_back_by_session_id() {
+    let mut config = config();
+    config.resumption.cached_sessions = 10;
+    comes_back(config, &["-no_ticket"], "by-id");
+}
+
+#[test]
+fn openssl_comes_back_by_ticket() {
+    let mut config = config();
+    config.resumption.tickets = Some(TicketKeys::new([7; 32], None));
+    comes_back(config, &[], "by-ticket");
+}
+
+/// Shakes hands, writes its session into a file, and comes back with that.
+fn comes_back(config: Config, options: &[&str], name: &str) {
+    let path = std::env::temp_dir().join(format!("dtls-proto-{name}-{}", std::process::id()));
+    let path = path.to_str().unwrap().to_owned();
+    let server = RunningServer::start(config);
+    for (option, told) in [
+        ("-sess_out", "New, TLSv1.2"),
+        ("-sess_in", "Reused, TLSv1.2"),
+    ] {
+        let options = [options, &[option, &path]].concat();
+        let arguments = Arguments {
+            options: &options,
+            ..Arguments::default()
+        };
+        let Some(mut client) = start_to(&arguments, &server) else {
+            return;
+        };
+        client.wait_for(told);
+        client.say("line");
+        client.wait_for("line");
+        client.say("Q");
+        server.wait_for(&Seen::Closed);
+    }
+    let statistics = server.stop();
+    assert_eq!(statistics.handshakes_established, 2, "{statistics:?}");
+    assert_eq!(statistics.resumptions_established, 1, "{statistics:?}");
+    assert_eq!(statistics.bad_records, 0, "{statistics:?}");
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
@@ -231,6 +275,10 @@ impl Default for Arguments<'_> {
 /// `openssl s_client` and the server it talks to.
 fn start(arguments: &Arguments<'_>, config: Config) -> Option<(Peer, RunningServer)> {
     let server = RunningServer::start(config);
+    Some((start_to(arguments, &server)?, server))
+}
+
+fn start_to(arguments: &Arguments<'_>, server: &RunningServer) -> Option<Peer> {
     let address = server.address.to_string();
     let mut command = Command::new("openssl");
     command
@@ -239,5 +287,5 @@ fn start(arguments: &Arguments<'_>, config: Config) -> Option<(Peer, RunningServ
         .args(["-cipher", &format!("{}:@SECLEVEL=0", arguments.cipher)])
         .args(arguments.options)
         .envs(arguments.environment.iter().copied());
-    Some((Peer::start(&mut command, "openssl")?, server))
+    Peer::start(&mut command, "openssl")
 }

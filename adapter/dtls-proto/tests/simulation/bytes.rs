@@ -49,6 +49,14 @@ fn a_broken_certificate_is_survived() {
 }
 
 #[test]
+fn any_bytes_are_tickets_or_not() {
+    arbtest(|u| {
+        fuzzing::tickets(u.arbitrary()?);
+        Ok(())
+    });
+}
+
+#[test]
 fn any_bytes_are_fragments_or_not() {
     arbtest(|u| {
         fuzzing::fragments(u.arbitrary()?);

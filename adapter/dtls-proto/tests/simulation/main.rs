@@ -9,6 +9,7 @@ mod handshakes;
 mod agreement;
 mod certificates;
 mod connection_ids;
+mod resumption;
 mod bad_network;
 mod keys;
 mod floods;

@@ -62,6 +62,11 @@ impl Network {
         }
     }
 
+    /// From now on.
+    pub(crate) fn change(&mut self, weather: Weather) {
+        self.weather = weather;
+    }
+
     pub(crate) fn next_arrival(&self) -> Option<Instant> {
         self.on_the_way.first_key_value().map(|((at, _), _)| *at)
     }

@@ -136,6 +136,18 @@ impl Pair {
             .collect()
     }
 
+    /// Of which handshake a key or a verdict was asked for last.
+    pub(crate) fn last_asked(&self) -> Option<AssociationId> {
+        self.server_events
+            .iter()
+            .rev()
+            .find_map(|event| match event {
+                Event::PskRequested { association, .. }
+                | Event::VerdictRequested { association, .. } => Some(*association),
+                _ => None,
+            })
+    }
+
     /// How often a key or a verdict was asked for.
     pub(crate) fn requests(&self) -> usize {
         self.server_events

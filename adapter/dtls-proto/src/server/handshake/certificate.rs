@@ -12,6 +12,7 @@ use crate::codec::key_exchange::decode_client_point;
 use crate::crypto::{EphemeralKey, PremasterSecret, TranscriptHash, has_signed, is_certificate};
 use crate::event::Event;
 use crate::reassembly::Message;
+use crate::resumption::Credential;
 use crate::server::handshake::context::Context;
 use crate::server::handshake::finished::AwaitChangeCipherSpec;
 use crate::server::handshake::{Progress, State, Step};
@@ -105,6 +106,9 @@ impl AwaitCertificateVerify {
         }
         context.take(&message);
         context.transcript.forget_messages();
+        if context.may_be_resumed(shared) {
+            context.credential = Some(Credential::Certificate(own.to_vec()));
+        }
         let deadline = shared.config.verdict_deadline;
         context.await_answer(now, deadline, shared);
         shared.events.push_back(Event::VerdictRequested {

@@ -10,7 +10,8 @@ use crate::event::AssociationId;
 use crate::flight::{Packer, Part};
 use crate::inbox::Inbox;
 use crate::protection::{IdPair, Protection};
-use crate::server::handshake::finished::AwaitChangeCipherSpec;
+use crate::resumption::Credential;
+use crate::server::handshake::finished::{AwaitChangeCipherSpec, Order};
 use crate::server::negotiation::Negotiated;
 use crate::server::shared::Shared;
 use crate::timer::Timer;
@@ -22,6 +23,10 @@ pub(crate) struct Context {
     pub(crate) server_random: Random,
     pub(crate) negotiated: Negotiated,
     pub(crate) connection_ids: Option<IdPair>,
+    /// By which the session may be resumed from our cache; empty if it may not.
+    pub(crate) session_id: Vec<u8>,
+    /// How the client proved itself, where its session may be resumed.
+    pub(crate) credential: Option<Credential>,
     pub(crate) transcript: Transcript,
     pub(crate) inbox: Inbox,
     /// Our next record sequence number in epoch 0.
@@ -51,7 +56,11 @@ impl Context {
     }
 
     /// Sends the flight that waits for an answer, if there is one.
-    pub(crate) fn send_flight(&mut self, shared: &mut Shared) {
+    pub(crate) fn send_flight(
+        &mut self,
+        mut protection: Option<&mut Protection>,
+        shared: &mut Shared,
+    ) {
         let Some(outgoing) = &self.outgoing else {
             return;
         };
@@ -59,7 +68,7 @@ impl Context {
         let mut packer = Packer::new(shared.config.mtu, max_fragment, &mut self.sequence);
         for part in &outgoing.parts {
             // A client that began at the end of the numbers gets no further, and is forgotten in time.
-            if packer.pack(part, None).is_err() {
+            if packer.pack(part, protection.as_deref_mut()).is_err() {
                 return;
             }
         }
@@ -85,6 +94,12 @@ impl Context {
             .set(self.association, Timer::Answer, now, deadline);
     }
 
+    /// Whether the session that comes of this may be resumed, so that the credential is to be kept. Without the extended master
+    /// secret a session can be confused with another (RFC 7627 §1).
+    pub(super) fn may_be_resumed(&self, shared: &Shared) -> bool {
+        self.negotiated.extended_master_secret && shared.config.resumption.is_enabled()
+    }
+
     /// Master secret and record keys.
     pub(super) fn secrets(
         &self,
@@ -98,11 +113,22 @@ impl Context {
         } else {
             MasterSecret::plain(suite.hash(), premaster, client, server)
         };
-        let keys = master_secret.keys(suite.aead(), client, server);
+        self.protect(master_secret, Order::ClientFirst)
+    }
+
+    /// Record keys from the master secret.
+    pub(super) fn protect(
+        &self,
+        master_secret: MasterSecret,
+        order: Order,
+    ) -> AwaitChangeCipherSpec {
+        let aead = self.negotiated.suite.aead();
+        let keys = master_secret.keys(aead, &self.client_random, &self.server_random);
         AwaitChangeCipherSpec {
             master_secret,
             protection: Protection::new(Side::Server, keys)
                 .with_connection_ids(self.connection_ids),
+            order,
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use crate::codec::alert::AlertDescription;
 use crate::codec::handshake::HandshakeType;
+use crate::codec::ticket::NewSessionTicket;
 use crate::crypto::{MasterSecret, Side};
 use crate::inbox::Inbox;
 use crate::protection::Protection;
 use crate::reassembly::{Limits, Reassembler};
+use crate::resumption::{Resumable, SessionId};
 use crate::server::handshake::context::Context;
-use crate::server::handshake::{Progress, State, Step};
+use crate::server::handshake::{Established, Progress, State, Step};
 use crate::server::session::{LastFlight, Session};
 use crate::server::shared::Shared;
 use crate::statistics::count;
@@ -16,12 +18,21 @@ use crate::statistics::count;
 pub(super) struct AwaitChangeCipherSpec {
     pub(super) master_secret: MasterSecret,
     pub(super) protection: Protection,
+    pub(super) order: Order,
+}
+
+/// Who says Finished first: the client, or in a resumption the server (RFC 5246 §7.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    ClientFirst,
+    ServerFirst,
 }
 
 /// The client must prove that it has the same key and saw the same handshake.
 pub(super) struct AwaitFinished {
     master_secret: MasterSecret,
-    protection: Protection,
+    pub(super) protection: Protection,
+    order: Order,
     messages: Reassembler,
 }
 
@@ -34,6 +45,7 @@ impl AwaitChangeCipherSpec {
         Step::Next(State::AwaitFinished(AwaitFinished {
             master_secret: self.master_secret,
             protection: self.protection,
+            order: self.order,
             // Anew, so that nothing sent in plaintext can stand in for a part of Finished.
             messages: Reassembler::new(next, Limits::default()),
         }))
@@ -72,13 +84,13 @@ impl AwaitFinished {
     }
 
     fn establish(self, context: &mut Context, shared: &mut Shared) -> Progress {
-        let verify_data = self
-            .master_secret
-            .verify_data(Side::Server, &context.transcript.hash());
-        let last_flight = LastFlight {
-            sequence: context.sequence,
-            message_seq: context.message_seq,
-            verify_data,
+        let resumable = self.resumable(context);
+        let last_flight = match self.order {
+            Order::ClientFirst => Some(self.last_flight(context, resumable.as_ref(), shared)),
+            Order::ServerFirst => {
+                count(&mut shared.statistics.resumptions_established);
+                None
+            }
         };
         let mut session = Session::new(
             context.peer,
@@ -89,6 +101,47 @@ impl AwaitFinished {
         );
         session.send_last_flight(shared);
         let inbox = std::mem::replace(&mut context.inbox, Inbox::new(0));
-        Progress::Established(Box::new(session), inbox.into_sealed().into())
+        let id = SessionId::try_from(context.session_id.as_slice()).ok();
+        Progress::Established(Box::new(Established {
+            session,
+            early: inbox.into_sealed().into(),
+            resumable: id.zip(resumable),
+        }))
+    }
+
+    /// What the session may be resumed from.
+    fn resumable(&self, context: &mut Context) -> Option<Resumable> {
+        Some(Resumable {
+            suite: context.negotiated.suite,
+            master_secret: self.master_secret.clone(),
+            server_name: context.negotiated.server_name.clone(),
+            credential: context.credential.take()?,
+        })
+    }
+
+    /// A ticket, if the client wanted one, and our Finished.
+    fn last_flight(
+        &self,
+        context: &mut Context,
+        resumable: Option<&Resumable>,
+        shared: &Shared,
+    ) -> LastFlight {
+        let ticket = context.negotiated.ticket.then(|| {
+            let keys = shared.config.resumption.tickets.as_ref();
+            // Once promised, one must be sent, empty if there is none after all (RFC 5077 §3.3).
+            let ticket = keys.zip(resumable).and_then(|(keys, from)| keys.seal(from));
+            let body = NewSessionTicket {
+                lifetime_hint: 0,
+                ticket: ticket.as_deref().unwrap_or_default(),
+            };
+            context.next_message(HandshakeType::NEW_SESSION_TICKET, &body.encode())
+        });
+        let hash = context.transcript.hash();
+        LastFlight {
+            sequence: context.sequence,
+            message_seq: context.message_seq,
+            verify_data: self.master_secret.verify_data(Side::Server, &hash),
+            ticket,
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::codec::certificate::{
 };
 use crate::codec::handshake::HandshakeType;
 use crate::codec::key_exchange::{PskServerKeyExchange, ServerEcdhParams};
-use crate::crypto::EphemeralKey;
+use crate::crypto::{EphemeralKey, random};
 use crate::flight::Part;
 use crate::identity::Identity;
 use crate::server::handshake::State;
@@ -20,7 +20,15 @@ impl Context {
     /// Makes the flight; `None` if there is no randomness to be had.
     pub(super) fn answer_hello(&mut self, shared: &Shared) -> Option<State> {
         let our_id = self.connection_ids.as_ref().map(|ids| ids.ours.as_ref());
-        let hello = self.negotiated.server_hello(self.server_random, our_id);
+        let cached = shared.config.resumption.cached_sessions > 0;
+        self.session_id = if cached && self.may_be_resumed(shared) && !self.negotiated.ticket {
+            random()?.to_vec()
+        } else {
+            Vec::new()
+        };
+        let hello = self
+            .negotiated
+            .server_hello(self.server_random, &self.session_id, our_id);
         let ephemeral = match self.negotiated.exchange.group() {
             Some(group) => Some(EphemeralKey::generate(group)?),
             None => None,

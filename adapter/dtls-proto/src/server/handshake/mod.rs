@@ -31,11 +31,24 @@
 //!   ChangeCipherSpec       ─────▶                                        AwaitFinished, and on as above
 //! ```
 //!
+//! If it brings a session of ours that it wants back (RFC 5246 §7.3):
+//!
+//! ```text
+//!   ClientHello (cookie, session or ticket)
+//!                          ─────▶  PskRequested or VerdictRequested      AwaitResumption
+//!                                  the answer is no: as if it brought none
+//!                          ◀─────  ServerHello, ChangeCipherSpec,
+//!                                  Finished                              AwaitChangeCipherSpec
+//!   ChangeCipherSpec       ─────▶                                        AwaitFinished
+//!   Finished               ─────▶                                        (a Session)
+//! ```
+//!
 //! Until the client answers, the flight with ServerHelloDone is sent again. From then on we send nothing before the client's Finished
 //! is right: with a wrong key it can't be opened, is dropped, and the handshake is forgotten in the end, just as with an unknown
 //! identity. Who shows a certificate hears why it is not taken.
 
 mod context;
+mod resumption;
 mod flight;
 mod psk;
 mod certificate;
@@ -53,12 +66,14 @@ use crate::crypto::{Psk, Transcript, random};
 use crate::event::{AssociationId, Verdict};
 use crate::inbox::{Inbox, SealedRecord};
 use crate::protection::{IdPair, Protection};
+use crate::resumption::{Resumable, SessionId};
 use crate::server::handshake::certificate::{
     AwaitCertificate, AwaitCertificateVerify, AwaitCertifiedKeyExchange, AwaitVerdict,
 };
 use crate::server::handshake::context::{Context, Outgoing};
 use crate::server::handshake::finished::{AwaitChangeCipherSpec, AwaitFinished};
 use crate::server::handshake::psk::{AwaitClientKeyExchange, AwaitPsk};
+use crate::server::handshake::resumption::AwaitResumption;
 use crate::server::negotiation::{Exchange, Negotiated};
 use crate::server::session::Session;
 use crate::server::shared::Shared;
@@ -75,16 +90,26 @@ pub(crate) struct Handshake {
 pub(crate) enum Progress {
     /// It waits for more.
     Ongoing,
-    /// It is done; these records came early and belong to the session.
-    Established(Box<Session>, Vec<SealedRecord>),
+    /// It is done.
+    Established(Box<Established>),
     /// It can't go on; the peer, which has the key, is owed an alert.
     Failed(Box<Protection>, AlertDescription),
     /// It can't go on; the peer, which has shown a certificate, is owed an alert in plaintext.
     Refused(AlertDescription),
 }
 
+/// What a finished handshake leaves.
+pub(crate) struct Established {
+    pub(crate) session: Session,
+    /// These records came early and belong to the session.
+    pub(crate) early: Vec<SealedRecord>,
+    /// What the session may be resumed from, and by which id.
+    pub(crate) resumable: Option<(SessionId, Resumable)>,
+}
+
 /// In the order of the protocol.
 enum State {
+    AwaitResumption(Box<AwaitResumption>),
     AwaitClientKeyExchange(AwaitClientKeyExchange),
     AwaitPsk(AwaitPsk),
     AwaitCertificate(AwaitCertificate),
@@ -117,16 +142,13 @@ impl Handshake {
         shared: &mut Shared,
     ) -> Option<Self> {
         let header = offer.fragment.header;
+        let hello = message(header.message_type, header.message_seq, offer.fragment.body);
         let hash = negotiated.suite.hash();
         let mut transcript = match negotiated.exchange {
             Exchange::Psk | Exchange::EcdhePsk(_) => Transcript::new(hash),
             Exchange::EcdheEcdsa(_) => Transcript::with_messages(hash),
         };
-        transcript.add(&message(
-            header.message_type,
-            header.message_seq,
-            offer.fragment.body,
-        ));
+        transcript.add(&hello);
         let mut context = Context {
             association,
             peer,
@@ -138,11 +160,23 @@ impl Handshake {
             inbox: Inbox::new(header.message_seq.saturating_add(1)),
             sequence: offer.record_sequence,
             message_seq: header.message_seq,
+            session_id: Vec::new(),
+            credential: None,
             announced: false,
             outgoing: None,
         };
-        let state = context.answer_hello(shared)?;
-        context.send_flight(shared);
+        let state = match &offer.resumable {
+            Some(resumable) => State::AwaitResumption(Box::new(AwaitResumption::enter(
+                now,
+                resumable.clone(),
+                offer.hello.session_id,
+                hello,
+                &mut context,
+                shared,
+            ))),
+            None => context.answer_hello(shared)?,
+        };
+        context.send_flight(None, shared);
         let mut handshake = Self { context, state };
         handshake.arm_retransmission(now, shared);
         count(&mut shared.statistics.handshakes_started);
@@ -219,6 +253,12 @@ impl Handshake {
         key: Option<Psk>,
         shared: &mut Shared,
     ) -> Progress {
+        if let State::AwaitResumption(state) = &self.state {
+            return match state.is_of(key.as_ref().filter(|key| key.is_usable())) {
+                Some(same) => self.decide_resumption(now, same, shared),
+                None => Progress::Ongoing,
+            };
+        }
         if !matches!(self.state, State::AwaitPsk(_)) {
             return Progress::Ongoing;
         }
@@ -227,7 +267,7 @@ impl Handshake {
         if let State::AwaitPsk(state) = std::mem::replace(&mut self.state, State::Silent) {
             match key.filter(Psk::is_usable) {
                 Some(key) => {
-                    let next = state.answer(&key, &self.context);
+                    let next = state.answer(&key, &mut self.context, shared);
                     self.state = State::AwaitChangeCipherSpec(next);
                 }
                 None => count(&mut shared.statistics.psk_unknown),
@@ -245,6 +285,13 @@ impl Handshake {
         verdict: Verdict,
         shared: &mut Shared,
     ) -> Progress {
+        if let State::AwaitResumption(state) = &self.state {
+            return if state.has_certificate() {
+                self.decide_resumption(now, verdict == Verdict::Accepted, shared)
+            } else {
+                Progress::Ongoing
+            };
+        }
         if !matches!(self.state, State::AwaitVerdict(_)) {
             return Progress::Ongoing;
         }
@@ -262,9 +309,37 @@ impl Handshake {
         }
     }
 
+    /// Resumes the session, or begins a full handshake instead.
+    fn decide_resumption(&mut self, now: Instant, granted: bool, shared: &mut Shared) -> Progress {
+        let timers = &mut shared.timers;
+        timers.stop(self.context.association, Timer::Answer);
+        let State::AwaitResumption(state) = std::mem::replace(&mut self.state, State::Silent)
+        else {
+            return Progress::Ongoing;
+        };
+        if granted {
+            let mut next = state.resume(&mut self.context);
+            self.context.send_flight(Some(&mut next.protection), shared);
+            self.state = State::AwaitChangeCipherSpec(next);
+        } else {
+            count(&mut shared.statistics.resumptions_refused);
+            if let Some(state) = self.context.answer_hello(shared) {
+                self.context.send_flight(None, shared);
+                self.state = state;
+            }
+        }
+        self.arm_retransmission(now, shared);
+        self.advance(now, shared)
+    }
+
     /// The caller did not answer in time.
     pub(crate) fn do_without_answer(&mut self, now: Instant, shared: &mut Shared) -> Progress {
-        if matches!(self.state, State::AwaitVerdict(_)) {
+        let verdict = if let State::AwaitResumption(state) = &self.state {
+            state.has_certificate()
+        } else {
+            matches!(self.state, State::AwaitVerdict(_))
+        };
+        if verdict {
             count(&mut shared.statistics.verdict_deadlines);
             self.provide_verdict(now, Verdict::Refused, shared)
         } else {
@@ -285,7 +360,19 @@ impl Handshake {
     pub(crate) fn repeat_flight(&mut self, shared: &mut Shared) {
         if self.context.outgoing.is_some() {
             count(&mut shared.statistics.retransmissions);
-            self.context.send_flight(shared);
+            let protection = match &mut self.state {
+                State::AwaitChangeCipherSpec(state) => Some(&mut state.protection),
+                State::AwaitFinished(state) => Some(&mut state.protection),
+                State::AwaitResumption(_)
+                | State::AwaitClientKeyExchange(_)
+                | State::AwaitPsk(_)
+                | State::AwaitCertificate(_)
+                | State::AwaitCertifiedKeyExchange(_)
+                | State::AwaitCertificateVerify(_)
+                | State::AwaitVerdict(_)
+                | State::Silent => None,
+            };
+            self.context.send_flight(protection, shared);
         }
     }
 
@@ -304,6 +391,7 @@ impl Handshake {
         loop {
             let context = &mut self.context;
             let step = match std::mem::replace(&mut self.state, State::Silent) {
+                State::AwaitResumption(state) => Step::Wait(State::AwaitResumption(state)),
                 State::AwaitClientKeyExchange(state) => state.step(now, context, shared),
                 State::AwaitPsk(state) => Step::Wait(State::AwaitPsk(state)),
                 State::AwaitCertificate(state) => state.step(now, context, shared),
@@ -345,6 +433,8 @@ impl Handshake {
 
 /// The ClientHello that begins a handshake, with what surrounds it.
 pub(crate) struct Offer<'a> {
+    /// The session the client wants back, if it may have it.
+    pub(crate) resumable: Option<Resumable>,
     pub(crate) hello: ClientHello<'a>,
     pub(crate) fragment: Fragment<'a>,
     /// Our first record has the same number as the client's (RFC 6347 §4.2.1).

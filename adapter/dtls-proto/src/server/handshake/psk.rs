@@ -6,6 +6,7 @@ use crate::codec::handshake::HandshakeType;
 use crate::codec::key_exchange::PskClientKeyExchange;
 use crate::crypto::{EphemeralKey, PremasterSecret, Psk, SharedSecret, TranscriptHash};
 use crate::event::Event;
+use crate::resumption::Credential;
 use crate::server::MAX_PSK_IDENTITY;
 use crate::server::handshake::context::Context;
 use crate::server::handshake::finished::AwaitChangeCipherSpec;
@@ -25,6 +26,7 @@ pub(super) struct AwaitPsk {
     session_hash: TranscriptHash,
     /// What was agreed on, if the suite has an agreement.
     shared_secret: Option<SharedSecret>,
+    identity: Vec<u8>,
 }
 
 impl AwaitClientKeyExchange {
@@ -71,12 +73,21 @@ impl AwaitClientKeyExchange {
         Step::Next(State::AwaitPsk(AwaitPsk {
             session_hash: context.transcript.hash(),
             shared_secret,
+            identity: exchange.identity.to_vec(),
         }))
     }
 }
 
 impl AwaitPsk {
-    pub(super) fn answer(self, key: &Psk, context: &Context) -> AwaitChangeCipherSpec {
+    pub(super) fn answer(
+        self,
+        key: &Psk,
+        context: &mut Context,
+        shared: &Shared,
+    ) -> AwaitChangeCipherSpec {
+        if context.may_be_resumed(shared) {
+            context.credential = Some(Credential::psk(self.identity, key));
+        }
         let premaster = match &self.shared_secret {
             Some(shared) => PremasterSecret::ecdhe_psk(shared, key),
             None => PremasterSecret::psk(key),

@@ -62,6 +62,33 @@ fn scandium_goes_on_through_a_nat_that_forgets_it() {
     }
 }
 
+#[test]
+fn scandium_comes_back_with_a_key_and_with_a_certificate() {
+    for (suite, credentials) in [
+        (CipherSuite::PskAes128Ccm8, "-"),
+        (CipherSuite::EcdheEcdsaAes128Ccm8, PEM),
+    ] {
+        let mut config = config(ConnectionIds::new(6, 0, 0).ok());
+        config.resumption.cached_sessions = 10;
+        let server = RunningServer::start(config);
+        let port = server.address.port();
+        let Some(mut client) = start(port, suite, "4", credentials) else {
+            return;
+        };
+        for (number, line) in ["first", "second", "third"].into_iter().enumerate() {
+            if number > 0 {
+                client.say("RESUME");
+                client.wait_for("will resume");
+            }
+            client.say(line);
+            client.wait_for(&format!("< {line}"));
+        }
+        let statistics = server.stop();
+        assert_eq!(statistics.handshakes_established, 3, "{statistics:?}");
+        assert_eq!(statistics.resumptions_established, 2, "{statistics:?}");
+    }
+}
+
 /// Only the client wants an id in what it receives.
 #[test]
 fn scandium_gets_an_id_from_a_server_that_wants_none() {
