@@ -18,7 +18,7 @@ mod name;
 pub use certificate::{AnchorName, Certificate, CertificateError, TrustAnchor};
 pub use dtls_proto::{
     AlertDescription, AssociationId, CipherSuite, CloseReason, Config, ConnectionIds, Group,
-    Identity, IdentityError, Psk, Route, Statistics, UnusableLength,
+    Identity, IdentityError, Psk, Resumption, Route, Statistics, TicketKeys, UnusableLength,
 };
 pub use listener::{Event, Gauges, KeyStore, Listener};
 pub use name::DistinguishedName;

@@ -12,7 +12,7 @@ use std::{
 
 use dtls_proto::{
     AssociationId, CipherSuite, CloseReason, Config, Event as CoreEvent, Identity, Psk, Server,
-    Statistics, Verdict,
+    Statistics, TicketKeys, Verdict,
 };
 use tokio::{
     sync::Semaphore,
@@ -29,7 +29,8 @@ pub trait KeyStore: Send + Sync + 'static {
 
     /// The key of a PSK identity (RFC 4279 §5.1) and the principal it stands for; `None` leaves the peer without an answer.
     ///
-    /// May take its time: it runs in a task of its own and is dropped when the handshake's deadline has passed.
+    /// May take its time: it runs in a task of its own and is dropped when the handshake's deadline has passed. Where sessions may be
+    /// resumed ([`dtls_proto::Resumption`]) it is asked again before one is, and the key must still be the same.
     fn key(&self, identity: Vec<u8>)
     -> impl Future<Output = Option<(Psk, Self::Principal)>> + Send;
 
@@ -203,6 +204,11 @@ impl<K: KeyStore> Listener<K> {
     /// Proves itself to clients with another identity from now on, for instance a renewed certificate.
     pub fn set_identity(&mut self, identity: Option<Arc<Identity>>) {
         self.server.set_identity(identity);
+    }
+
+    /// Seals tickets with other keys from now on (RFC 5077); see [`dtls_proto::TicketKeys`] for how long old ones stay good.
+    pub fn set_ticket_keys(&mut self, keys: Option<TicketKeys>) {
+        self.server.set_ticket_keys(keys);
     }
 
     /// What happened so far on this port, by reason.
