@@ -41,8 +41,9 @@ fn main() -> ExitCode {
     prometheus::add(&runner, &mut trials);
     let conclusion = libtest_mimic::run(&arguments, trials);
     for tool in Tool::ALL.iter().filter(|tool| !tool.is_there()) {
+        let fate = if runner.required { "FAILED" } else { "SKIPPED" };
         println!(
-            "interop: SKIPPED all tests with {tool}: {}",
+            "interop: {fate} all tests with {tool}, it is not there: {}",
             tool.how_to_get()
         );
     }

@@ -1,6 +1,11 @@
 //! The programs of others, where they are and how to get them.
 
-use std::{env, fmt, fs, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    env, fmt, fs,
+    path::PathBuf,
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
+};
 
 /// A program, or a family of them, that tests need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +58,9 @@ impl Tool {
             | Self::LibcoapPlain
             | Self::Openssl
             | Self::Prometheus => starts(self.program(), &["--version"]),
-            Self::Proton => starts(self.program(), &["-c", "import proton"]),
+            Self::Proton => {
+                run(self.program(), &["-c", "import proton"]).is_some_and(|end| end.success())
+            }
             Self::Artemis => {
                 self.program().exists()
                     && starts("java".into(), &["-version"])
@@ -131,12 +138,17 @@ fn installed() -> PathBuf {
         .unwrap_or_default()
 }
 
+/// Whether it is there; libcoap's clients do not know any word that would make them succeed.
 fn starts(program: PathBuf, words: &[&str]) -> bool {
-    let mut trial = std::process::Command::new(program);
+    run(program, words).is_some()
+}
+
+fn run(program: PathBuf, words: &[&str]) -> Option<ExitStatus> {
+    let mut trial = Command::new(program);
+    trial.args(words);
     trial
-        .args(words)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    trial.status().is_ok()
+    trial.status().ok()
 }
