@@ -523,6 +523,6 @@ const ENDPOINTS: [&str; 5] = [
     "command_internal",
     "notification",
 ];
-const MESSAGE_CREDIT: u32 = 1000;
+const MESSAGE_CREDIT: u32 = 250;
 /// As the reference's registry (spec: registry-apis A.1).
 pub(super) const REQUEST_CREDIT: u32 = 100;
