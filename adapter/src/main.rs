@@ -34,6 +34,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
     let result = match command {
         Command::Run(options) => runtime.block_on(cli::run::execute(&options)),
         Command::Sandbox(options) => runtime.block_on(cli::sandbox::execute(options)),
+        Command::Send(options) => runtime.block_on(cli::send::execute(options)),
         Command::CheckConfig(_) => Ok(()),
     };
     runtime.shutdown_background();

@@ -377,3 +377,36 @@ fn probe(port: u16, path: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     answer
 }
+
+/// `send` is a business application in one line: its exit code tells whether a device got the command.
+#[test]
+fn a_command_that_no_device_waits_for_is_told_as_released() {
+    let arguments = [
+        "sandbox",
+        "--coaps",
+        "0",
+        "--coap",
+        "0",
+        "--amqp",
+        "0",
+        "--health",
+        "0",
+        "--no-play",
+    ];
+    let mut sandbox = Running::start(coap_adapter(&arguments).stdout(Stdio::piped()));
+    let seen = sandbox.lines_until("Now you");
+    let mut words = seen.lines().map(str::split_whitespace).map(Vec::from_iter);
+    let line = words.find(|words| words.first() == Some(&"AMQP")).unwrap();
+    let amqp = line[1];
+    let (code, _, told) = output(&mut coap_adapter(&[
+        "send", "--amqp", amqp, "4711", "setLight",
+    ]));
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("released"), "{told}");
+    let nobody = coap_adapter(&["send", "--amqp", amqp, "--tenant", "nowhere", "4711", "x"])
+        .output()
+        .unwrap();
+    assert_eq!(nobody.status.code(), Some(1));
+    let (code, _, told) = output(&mut coap_adapter(&["send", "--amqp", "here", "4711", "x"]));
+    assert_eq!(code, 64, "{told}");
+}

@@ -3,12 +3,14 @@
 pub(crate) mod run;
 pub(crate) mod sandbox;
 pub(crate) mod check_config;
+pub(crate) mod send;
 mod logging;
 mod signals;
 
 use std::{
     ffi::OsString,
-    io::{self, Write},
+    fmt,
+    io::{self, ErrorKind, Write},
     net::IpAddr,
     path::PathBuf,
     process::ExitCode,
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Sandbox(SandboxOptions),
     /// Show the configuration with the origin of each value, and every mistake in it.
     CheckConfig(ConfigOptions),
+    /// Send a command to a device by AMQP, as an application does, and show what becomes of it.
+    Send(SendOptions),
 }
 
 #[derive(Debug, Args)]
@@ -40,6 +44,39 @@ pub(crate) struct ConfigOptions {
     /// YAML file with settings; environment variables such as `HONO_COAP_PORT` outdo it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct SendOptions {
+    /// Where the AMQP 1.0 network is.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5672")]
+    pub(crate) amqp: String,
+    /// The tenant of a device that is named without one.
+    #[arg(long, value_name = "TENANT", default_value = "DEFAULT_TENANT")]
+    pub(crate) tenant: String,
+    /// No response is wanted.
+    #[arg(long)]
+    pub(crate) one_way: bool,
+    /// The device.
+    #[arg(value_name = "[TENANT/]DEVICE")]
+    pub(crate) device: String,
+    /// The command's name.
+    pub(crate) name: String,
+    /// What the command carries; several words are joined by spaces.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) body: Vec<String>,
+}
+
+/// What the body says is nobody's business but the device's.
+impl fmt::Debug for SendOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SendOptions")
+            .field("amqp", &self.amqp)
+            .field("device", &self.device)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -100,6 +137,9 @@ pub(crate) enum Error {
     /// The adapter does not reach the sandbox.
     #[error("the adapter did not become ready within {0:?}")]
     NotReady(std::time::Duration),
+    /// What was asked for was tried, and did not work.
+    #[error("{0}")]
+    Failed(String),
     /// A file or the output does not work.
     #[error("{0}")]
     Io(String, #[source] io::Error),
@@ -138,6 +178,16 @@ pub(crate) fn tell(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 
+/// Writes to standard output; whoever does not listen any more is no error.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::Io("cannot write".to_owned(), error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The error and what caused it, each once.
 fn chain(error: &Error) -> String {
     let mut text = error.to_string();
@@ -152,7 +202,7 @@ fn chain(error: &Error) -> String {
     text
 }
 
-fn listed<T: std::fmt::Display>(problems: &[T]) -> String {
+fn listed<T: fmt::Display>(problems: &[T]) -> String {
     let lines: Vec<_> = problems
         .iter()
         .map(|problem| format!("error: {problem}"))

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind, IsTerminal, Write},
+    io::{self, ErrorKind, IsTerminal},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     time::Duration,
@@ -22,7 +22,7 @@ use sandbox::{
 };
 use tokio::{sync::mpsc, time};
 
-use super::{Error, SandboxOptions, logging, signals::Signals};
+use super::{Error, SandboxOptions, logging, print, signals::Signals};
 
 pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
     if options.print_world {
@@ -185,15 +185,6 @@ fn busy(address: SocketAddr, what: &str, flag: &str) -> Error {
     Error::PortBusy(format!(
         "{address} ({what}) is in use: choose another with {flag} PORT"
     ))
-}
-
-fn print(text: &str) -> Result<(), Error> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Error::Io("cannot write".to_owned(), error))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// How long the adapter may take to connect to the sandbox.

@@ -1,0 +1,48 @@
+//! `send`: a command to a device by AMQP, as a business application sends it, and what became of it.
+
+use std::net::SocketAddr;
+
+use sandbox::northbound::{SendLineError, send_command_line};
+
+use super::{Error, SendOptions, print};
+
+pub(crate) async fn execute(options: SendOptions) -> Result<(), Error> {
+    let peer = resolve(&options.amqp).await?;
+    let report = send_command_line(peer, &line(&options), &options.tenant)
+        .await
+        .map_err(|error| match error {
+            SendLineError::Line(told) => Error::Wrong(told.to_string()),
+            SendLineError::Network(source) => Error::Sandbox(source),
+            other => Error::Failed(other.to_string()),
+        })?;
+    if report.is_success() {
+        print(&format!("{report}\n"))
+    } else {
+        Err(Error::Failed(report.to_string()))
+    }
+}
+
+/// The command as `sandbox` takes it from its prompt.
+fn line(options: &SendOptions) -> String {
+    let words = [options.device.as_str(), options.name.as_str()]
+        .into_iter()
+        .chain(options.body.iter().map(String::as_str));
+    let line = words.collect::<Vec<_>>().join(" ");
+    if options.one_way {
+        format!("--one-way {line}")
+    } else {
+        line
+    }
+}
+
+/// The first address of a host; a port must be told.
+async fn resolve(amqp: &str) -> Result<SocketAddr, Error> {
+    let mut found = tokio::net::lookup_host(amqp).await.map_err(|error| {
+        Error::Wrong(format!(
+            "--amqp is `{amqp}`, but should be like `127.0.0.1:5672`: {error}"
+        ))
+    })?;
+    found
+        .next()
+        .ok_or_else(|| Error::Failed(format!("`{amqp}` has no address")))
+}
