@@ -9,6 +9,7 @@ mod scene;
 mod outcomes;
 mod refusals;
 mod strangers;
+mod waiting;
 mod gateways;
 mod outage;
 mod floods;
