@@ -93,3 +93,110 @@ pub const ADAPTER: &str = "hono-coap";
 
 /// Seconds a device may wait if the tenant does not say.
 const DEFAULT_MAX_TTD: i32 = 60;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn tenant(members: Value) -> Tenant {
+        let mut tenant = json!({"tenant-id": "T"});
+        tenant
+            .as_object_mut()
+            .unwrap()
+            .extend(members.as_object().unwrap().clone());
+        Tenant::from_json(tenant.to_string().as_bytes()).unwrap()
+    }
+
+    /// A tenant with these extensions in its entry for this adapter.
+    fn extended(ext: &Value) -> Tenant {
+        tenant(json!({"adapters": [{"type": ADAPTER, "enabled": true, "ext": ext}]}))
+    }
+
+    #[test]
+    fn only_tenants_that_enable_the_adapter_are_served() {
+        let entry = |entry: Value| json!({"adapters": [entry]});
+        let rows = [
+            (json!({}), Ok(())),
+            (json!({"enabled": false}), Err(Rejection::TenantDisabled)),
+            (entry(json!({"type": ADAPTER, "enabled": true})), Ok(())),
+            (
+                entry(json!({"type": ADAPTER, "enabled": false})),
+                Err(Rejection::AdapterDisabled),
+            ),
+            (
+                entry(json!({"type": ADAPTER})),
+                Err(Rejection::AdapterDisabled),
+            ),
+            (
+                entry(json!({"type": "hono-http", "enabled": true})),
+                Err(Rejection::AdapterDisabled),
+            ),
+        ];
+        for (members, expected) in rows {
+            assert_eq!(admit(&tenant(members.clone())), expected, "{members}");
+        }
+    }
+
+    #[test]
+    fn a_device_waits_as_long_as_it_asks_and_its_tenant_allows() {
+        let rows = [
+            (json!({}), Some(5), Some(5)),
+            (json!({}), Some(60), Some(60)),
+            (json!({}), Some(i32::MAX), Some(60)),
+            (json!({}), Some(0), None),
+            (json!({}), Some(-1), None),
+            (json!({}), None, None),
+            (json!({"max-ttd": 3}), Some(5), Some(3)),
+            (json!({"max-ttd": 3}), Some(2), Some(2)),
+            (json!({"max-ttd": 100}), Some(90), Some(90)),
+            (json!({"max-ttd": 0}), Some(5), None),
+            (json!({"max-ttd": -1}), Some(90), Some(60)),
+            (json!({"max-ttd": "3"}), Some(90), Some(60)),
+        ];
+        for (ext, asked, expected) in rows {
+            let found = effective_ttd(&extended(&ext), asked);
+            assert_eq!(found, expected, "{ext} {asked:?}");
+        }
+        assert_eq!(effective_ttd(&tenant(json!({})), Some(90)), Some(60));
+    }
+
+    #[test]
+    fn the_tenant_and_the_device_say_when_a_request_is_acknowledged() {
+        use Piggy::{Asked, Unasked};
+        let after = |millis| AckTimeout::After(Duration::from_millis(millis));
+        let triggered = json!({"timeoutToAck": 0, "deviceTriggeredTimeoutToAck": 700});
+        let rows = [
+            (500, json!({}), Unasked, after(500)),
+            (500, json!({}), Asked, after(500)),
+            (0, json!({}), Unasked, after(0)),
+            (-1, json!({}), Unasked, AckTimeout::Never),
+            (500, json!({"timeoutToAck": 20}), Asked, after(20)),
+            (500, json!({"timeoutToAck": 0}), Unasked, after(0)),
+            (500, json!({"timeoutToAck": 0}), Asked, after(500)),
+            (500, json!({"timeoutToAck": -1}), Asked, AckTimeout::Never),
+            (500, json!({"timeoutToAck": "20"}), Unasked, after(500)),
+            (500, triggered.clone(), Asked, after(700)),
+            (500, triggered.clone(), Unasked, after(0)),
+            (0, triggered.clone(), Asked, after(0)),
+            (-1, triggered, Asked, after(0)),
+            (
+                500,
+                json!({"timeoutToAck": 0, "deviceTriggeredTimeoutToAck": "x"}),
+                Asked,
+                after(500),
+            ),
+            (
+                500,
+                json!({"timeoutToAck": 20, "deviceTriggeredTimeoutToAck": 700}),
+                Asked,
+                after(20),
+            ),
+        ];
+        for (configured, ext, piggy, expected) in rows {
+            let found = AckTimeout::of(configured, &extended(&ext), piggy);
+            assert_eq!(found, expected, "{configured} {ext} {piggy:?}");
+        }
+    }
+}

@@ -141,7 +141,7 @@ mod tests {
                 "{given}"
             );
         }
-        for given in ["hono-time", "hono-time=x"] {
+        for given in ["hono-time", "hono-time=x", "hono-time=x=y"] {
             assert_eq!(query(&[given], None).time, TimeRequest::Wanted, "{given}");
         }
         for value in [&[][..], &[0xff; 9]] {
