@@ -6,6 +6,7 @@
 )]
 
 mod scene;
+mod coverage;
 mod outcomes;
 mod refusals;
 mod strangers;

@@ -1,6 +1,6 @@
 //! The usual cast: an adapter in its sandbox, devices that talk to it, an application that listens.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use acceptance::stand::Stand;
 use sandbox::{
@@ -43,6 +43,11 @@ pub(crate) fn world() -> World {
 
 pub(crate) async fn stand() -> Stand {
     Stand::start(world(), &[]).await.unwrap()
+}
+
+/// The folder with all packages.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 /// Listens to the telemetry and the events of a tenant.

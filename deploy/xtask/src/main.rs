@@ -1,10 +1,11 @@
-//! Build helper: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask interop`.
+//! Build helper: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask coverage`, `cargo xtask interop`.
 //!
 //! Everything that proves the workspace right can be run from here; `.ci/run` does no more than call it.
 #![expect(clippy::print_stdout, reason = "a build helper talks to people")]
 
 mod ci;
 mod tidy;
+mod coverage;
 mod interop;
 mod step;
 
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     let done = match *words {
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
+        ["coverage"] => coverage::run(),
         ["interop", ref further @ ..] => interop::run(further),
         _ => {
             println!("{USAGE}");
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
 const USAGE: &str = "\
 cargo xtask ci       format, lints, tidy, tests and documentation; what must be green before a change lands
 cargo xtask tidy     dependencies that must not be, duplicate versions, licences, machine paths
+cargo xtask coverage the lines of the specification, what proves each, and the gaps
 cargo xtask interop  install independent clients, consumers and a broker, then test against them;
                      further words go to the test runner";
 /// A command was used wrongly (`sysexits.h`).

@@ -1,0 +1,34 @@
+//! Prints which test proves which line of the specification, and the lines that none proves; that the tests exist is checked by
+//! the acceptance tests.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+pub(crate) fn run() -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/coverage");
+    let (mut rows, mut gaps) = (0, Vec::new());
+    for name in SPECIFICATIONS {
+        let table = folder.join(name).with_extension("tsv");
+        let text = fs::read_to_string(&table).with_context(|| format!("no {}", table.display()))?;
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let columns: Vec<&str> = line.splitn(3, '\t').collect();
+            let [section, claim, proofs] = *columns.as_slice() else {
+                anyhow::bail!("{name}: a row has three columns: {line}");
+            };
+            rows += 1;
+            println!("{name} {section}: {claim}\n    {proofs}");
+            if let Some(why) = proofs.strip_prefix("gap: ") {
+                gaps.push(format!("{name} {section}: {claim}\n    {why}"));
+            }
+        }
+    }
+    println!("\n{rows} lines, {} gaps", gaps.len());
+    for gap in gaps {
+        println!("{gap}");
+    }
+    Ok(())
+}
+
+/// In the order in which they are printed.
+const SPECIFICATIONS: [&str; 3] = ["coap-adapter", "command-routing", "resource-limits"];

@@ -1,0 +1,85 @@
+//! The tables that say which test proves which line of the specification name only what exists.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::scene::workspace;
+
+const SPECIFICATIONS: [&str; 3] = ["coap-adapter", "command-routing", "resource-limits"];
+
+#[test]
+fn every_proof_that_a_table_names_exists() {
+    let functions = functions();
+    let cases = workspace().join("tests/vectors/golden/cases");
+    let mut wrong = Vec::new();
+    for name in SPECIFICATIONS {
+        let table = workspace().join(format!("tests/coverage/{name}.tsv"));
+        for line in fs::read_to_string(&table).unwrap().lines() {
+            if line.starts_with('#') {
+                continue;
+            }
+            let row: Vec<&str> = line.split('\t').collect();
+            let [section, claim, proofs] = *row.as_slice() else {
+                wrong.push(format!("{name}: a row has three columns: {line}"));
+                continue;
+            };
+            let exists = |proof: &str| match proof.strip_prefix("golden:") {
+                Some(case) => cases.join(format!("{case}.json")).is_file(),
+                None => functions.contains(proof),
+            };
+            match proofs.strip_prefix("gap: ") {
+                Some("") | None if proofs.trim().is_empty() => {
+                    wrong.push(format!("{name} §{section}: nothing proves `{claim}`"));
+                }
+                Some(_) => {}
+                None => wrong.extend(
+                    proofs
+                        .split(' ')
+                        .filter(|proof| !exists(proof))
+                        .map(|proof| format!("{name} §{section}: there is no {proof}")),
+                ),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The names of all test functions of the workspace.
+fn functions() -> HashSet<String> {
+    let mut names = HashSet::new();
+    let mut folders: Vec<PathBuf> = ["adapter", "registry-client", "sandbox", "tests"]
+        .map(|folder| workspace().join(folder))
+        .into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                names.extend(tests_of(&path));
+            }
+        }
+    }
+    names
+}
+
+/// A test's name stands behind the first `fn` after its attribute.
+fn tests_of(source: &Path) -> Vec<String> {
+    let text = fs::read_to_string(source).unwrap();
+    let mut names = Vec::new();
+    let mut is_test = false;
+    for line in text.lines().map(str::trim_start) {
+        is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+        let function = line.strip_prefix("async ").unwrap_or(line);
+        if let Some(rest) = function.strip_prefix("fn ") {
+            if is_test {
+                names.extend(rest.split('(').next().map(str::to_owned));
+            }
+            is_test = false;
+        }
+    }
+    names
+}
