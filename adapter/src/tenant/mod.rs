@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    fn tenant(members: Value) -> Tenant {
+    fn tenant(members: &Value) -> Tenant {
         let mut tenant = json!({"tenant-id": "T"});
         tenant
             .as_object_mut()
@@ -111,7 +111,7 @@ mod tests {
 
     /// A tenant with these extensions in its entry for this adapter.
     fn extended(ext: &Value) -> Tenant {
-        tenant(json!({"adapters": [{"type": ADAPTER, "enabled": true, "ext": ext}]}))
+        tenant(&json!({"adapters": [{"type": ADAPTER, "enabled": true, "ext": ext}]}))
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
             ),
         ];
         for (members, expected) in rows {
-            assert_eq!(admit(&tenant(members.clone())), expected, "{members}");
+            assert_eq!(admit(&tenant(&members)), expected, "{members}");
         }
     }
 
@@ -159,7 +159,7 @@ mod tests {
             let found = effective_ttd(&extended(&ext), asked);
             assert_eq!(found, expected, "{ext} {asked:?}");
         }
-        assert_eq!(effective_ttd(&tenant(json!({})), Some(90)), Some(60));
+        assert_eq!(effective_ttd(&tenant(&json!({})), Some(90)), Some(60));
     }
 
     #[test]
