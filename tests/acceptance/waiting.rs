@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-const DEFAULT_DEVICES: usize = 500;
+const DEFAULT_DEVICES: usize = 300;
 /// As many share a socket, and so a peer; the adapter remembers 64 messages of one.
 const DEVICES_EACH: usize = 25;
 /// Of a hundred datagrams, each way.
