@@ -109,7 +109,7 @@ fn succeeds(words: &[&str]) -> bool {
 }
 
 /// A Debian package, and a command that succeeds only if it is there.
-const PACKAGES: [(&str, &[&str]); 9] = [
+const PACKAGES: [(&str, &[&str]); 10] = [
     (
         "libcoap3-bin",
         &[
@@ -122,7 +122,8 @@ const PACKAGES: [(&str, &[&str]); 9] = [
     ("python3-venv", &["python3", "-c", "import ensurepip, venv"]),
     ("python3-dev", &["python3", "-c", PYTHON_HEADERS]),
     ("build-essential", &["cc", "--version"]),
-    ("default-jre-headless", &["java", "-version"]),
+    ("gnutls-bin", &["gnutls-cli", "--version"]),
+    ("default-jdk-headless", &["javac", "-version"]),
     ("maven", &["mvn", "--version"]),
     ("tar", &["tar", "--version"]),
     ("prometheus", &["prometheus", "--version"]),
