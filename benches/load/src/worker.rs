@@ -1,0 +1,359 @@
+//! A thread that is the network of many devices: their sockets, their timers, and what is lost on the way.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, ErrorKind},
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Barrier},
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Token, net::UdpSocket};
+
+use crate::{
+    coap,
+    device::{Device, Event, Job},
+    histogram::Histogram,
+    progress::Progress,
+    random::Random,
+    scenario::{Operation, Scenario},
+};
+
+/// What a worker is to do.
+pub(crate) struct Order {
+    pub(crate) scenario: Arc<Scenario>,
+    pub(crate) server: SocketAddr,
+    pub(crate) seed: u64,
+    /// Numbers of its devices.
+    pub(crate) devices: std::ops::Range<u32>,
+    /// Its part of all requests, a second.
+    pub(crate) rate: f64,
+    /// Passed when every device of every worker has its session.
+    pub(crate) ready: Arc<Barrier>,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// What its devices saw.
+pub(crate) struct Tally {
+    pub(crate) intended: u64,
+    pub(crate) latencies: Histogram,
+    /// By code; handshakes are not in it.
+    pub(crate) codes: BTreeMap<u8, u64>,
+    pub(crate) established: u64,
+    pub(crate) gave_up: u64,
+    pub(crate) repeated: u64,
+    /// Device and sequence number of what was answered 2.04.
+    pub(crate) acknowledged: Vec<(u32, u32)>,
+    /// By second since the start: what went well, what did not, and how long it took.
+    pub(crate) seconds: Vec<Second>,
+    /// From the start to the last answer.
+    pub(crate) lasted: Duration,
+    /// How long all its sessions took, before the start.
+    pub(crate) set_up: Duration,
+}
+
+pub(crate) struct Second {
+    pub(crate) good: u64,
+    pub(crate) bad: u64,
+    pub(crate) latencies: Histogram,
+}
+
+struct Seat {
+    device: Device,
+    socket: UdpSocket,
+    timer: Option<Instant>,
+    loss: Random,
+    sent: u32,
+}
+
+struct Worker {
+    order: Order,
+    poll: Poll,
+    seats: Vec<Seat>,
+    timers: BTreeSet<(Instant, usize)>,
+    ready: usize,
+    outstanding: u64,
+    start: Instant,
+    tally: Tally,
+    buffer: Vec<u8>,
+}
+
+/// Opens the sockets and the sessions, waits for the others, and plays.
+pub(crate) fn run(order: Order) -> io::Result<Tally> {
+    let barrier = Arc::clone(&order.ready);
+    let prepared = Worker::new(order).and_then(|mut worker| {
+        worker.set_up()?;
+        Ok(worker)
+    });
+    // The others must not wait for one that failed.
+    barrier.wait();
+    let mut worker = prepared?;
+    worker.play()?;
+    worker.tally.repeated = worker.seats.iter().map(|seat| seat.device.repeated()).sum();
+    Ok(worker.tally)
+}
+
+impl Worker {
+    fn new(order: Order) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut seats = Vec::new();
+        for (place, number) in order.devices.clone().enumerate() {
+            let mut socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+            socket.connect(order.server)?;
+            poll.registry()
+                .register(&mut socket, Token(place), Interest::READABLE)?;
+            let stream = u64::from(number) * 2;
+            seats.push(Seat {
+                device: Device::new(
+                    number,
+                    Arc::clone(&order.scenario),
+                    Random::new(order.seed, stream + 1),
+                ),
+                socket,
+                timer: None,
+                loss: Random::new(order.seed, stream + 2),
+                sent: 0,
+            });
+        }
+        Ok(Self {
+            order,
+            poll,
+            seats,
+            timers: BTreeSet::new(),
+            ready: 0,
+            outstanding: 0,
+            start: Instant::now(),
+            tally: Tally::new(),
+            buffer: vec![0; 65_535],
+        })
+    }
+
+    /// Gives every device its session, a few at a time.
+    fn set_up(&mut self) -> io::Result<()> {
+        let scenario = &self.order.scenario;
+        if !scenario.secure || scenario.operation == Operation::Handshake {
+            return Ok(());
+        }
+        let (started, mut begun) = (Instant::now(), 0);
+        while self.ready < self.seats.len() {
+            if started.elapsed() > SET_UP_WITHIN {
+                let text = format!("only {} of {} sessions", self.ready, self.seats.len());
+                return Err(io::Error::new(ErrorKind::TimedOut, text));
+            }
+            while begun < self.seats.len() && begun - self.ready < HANDSHAKES_AT_A_TIME {
+                let now = Instant::now();
+                self.with(now, begun, |device| device.connect(now));
+                begun += 1;
+            }
+            self.wait(Instant::now() + Duration::from_millis(100))?;
+        }
+        self.tally.set_up = started.elapsed();
+        Ok(())
+    }
+
+    fn play(&mut self) -> io::Result<()> {
+        self.start = Instant::now();
+        let scenario = Arc::clone(&self.order.scenario);
+        let mut arrivals = Random::new(self.order.seed ^ u64::from(self.order.devices.start), 0);
+        let end = self.start + scenario.duration;
+        let mut next = self.start + arrivals.gap(self.order.rate);
+        while next < end {
+            let now = Instant::now();
+            while next <= now && next < end {
+                let place = arrivals.below(self.seats.len());
+                self.begin(now, place, next);
+                next += arrivals.gap(self.order.rate);
+            }
+            self.wait(next.min(end))?;
+        }
+        let ttd = Duration::from_secs(scenario.ttd.unwrap_or(0).into());
+        let last = end + ttd + scenario.patience;
+        while self.outstanding > 0 && Instant::now() < last {
+            self.wait(last)?;
+        }
+        self.tally.gave_up += self.outstanding;
+        Ok(())
+    }
+
+    fn begin(&mut self, now: Instant, place: usize, intended: Instant) {
+        let Some(seat) = self.seats.get_mut(place) else {
+            return;
+        };
+        let job = Job {
+            sequence: seat.sent,
+            intended,
+        };
+        seat.sent += 1;
+        self.outstanding += 1;
+        self.tally.intended += 1;
+        self.with(now, place, |device| device.take(now, job));
+    }
+
+    /// Waits for datagrams and timers, at most until `until`.
+    fn wait(&mut self, until: Instant) -> io::Result<()> {
+        let first = self.timers.first().map_or(until, |(when, _)| *when);
+        let timeout = until.min(first).saturating_duration_since(Instant::now());
+        let mut events = Events::with_capacity(1024);
+        match self.poll.poll(&mut events, Some(timeout)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        for event in &events {
+            self.receive(event.token().0);
+        }
+        let now = Instant::now();
+        while let Some((when, place)) = self.timers.first().copied()
+            && when <= now
+        {
+            self.with(now, place, |device| device.handle_timeout(now));
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, place: usize) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let loss = self.order.scenario.loss;
+        while let Some(seat) = self.seats.get_mut(place) {
+            match seat.socket.recv(&mut buffer) {
+                Ok(length) if loss == 0.0 || seat.loss.fraction() >= loss => {
+                    let (now, datagram) = (Instant::now(), buffer.get_mut(..length));
+                    let datagram = datagram.unwrap_or_default();
+                    self.with(now, place, |device| device.handle_datagram(now, datagram));
+                }
+                // Lost on the way, or word that nobody listens: requests are sent again.
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                Err(_) => break,
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    /// Lets a device do something, then sends what it sends and notes what it tells.
+    fn with(&mut self, now: Instant, place: usize, act: impl FnOnce(&mut Device)) {
+        let loss = self.order.scenario.loss;
+        let Some(seat) = self.seats.get_mut(place) else {
+            return;
+        };
+        act(&mut seat.device);
+        while let Some(datagram) = seat.device.poll_transmit() {
+            if loss == 0.0 || seat.loss.fraction() >= loss {
+                // What the kernel does not take is lost, as it may be in any network.
+                drop(seat.socket.send(&datagram));
+            }
+        }
+        let timer = seat.device.poll_timeout();
+        if timer != seat.timer {
+            if let Some(before) = std::mem::replace(&mut seat.timer, timer) {
+                self.timers.remove(&(before, place));
+            }
+            self.timers.extend(timer.map(|when| (when, place)));
+        }
+        while let Some(event) = self
+            .seats
+            .get_mut(place)
+            .and_then(|seat| seat.device.poll_event())
+        {
+            self.note(now, place, &event);
+        }
+    }
+
+    fn note(&mut self, now: Instant, place: usize, event: &Event) {
+        let (job, good) = match *event {
+            Event::Ready => {
+                self.ready += 1;
+                return self.order.progress.established();
+            }
+            Event::Established(job) => {
+                self.tally.established += 1;
+                (job, true)
+            }
+            Event::Answered(job, code) => {
+                *self.tally.codes.entry(code).or_default() += 1;
+                if code == coap::CHANGED {
+                    let number = self.order.devices.start + u32::try_from(place).unwrap_or(0);
+                    self.tally.acknowledged.push((number, job.sequence));
+                }
+                (job, code == coap::CHANGED)
+            }
+            Event::GaveUp(_) => {
+                self.tally.gave_up += 1;
+                self.tally.second(now - self.start).bad += 1;
+                self.outstanding -= 1;
+                return self.order.progress.bad();
+            }
+        };
+        self.outstanding -= 1;
+        let latency = now.saturating_duration_since(job.intended);
+        self.tally.latencies.record(latency);
+        self.tally.lasted = now - self.start;
+        let second = self.tally.second(now - self.start);
+        second.latencies.record(latency);
+        if good {
+            second.good += 1;
+            self.order.progress.good();
+        } else {
+            second.bad += 1;
+            self.order.progress.bad();
+        }
+    }
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            intended: 0,
+            latencies: Histogram::new(),
+            codes: BTreeMap::new(),
+            established: 0,
+            gave_up: 0,
+            repeated: 0,
+            acknowledged: Vec::new(),
+            seconds: Vec::new(),
+            lasted: Duration::ZERO,
+            set_up: Duration::ZERO,
+        }
+    }
+
+    fn second(&mut self, since: Duration) -> &mut Second {
+        let place = usize::try_from(since.as_secs()).unwrap_or(0);
+        if self.seconds.len() <= place {
+            self.seconds.resize_with(place + 1, Second::new);
+        }
+        &mut self.seconds[place]
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.intended += other.intended;
+        self.latencies.add(&other.latencies);
+        for (code, count) in other.codes {
+            *self.codes.entry(code).or_default() += count;
+        }
+        self.established += other.established;
+        self.gave_up += other.gave_up;
+        self.repeated += other.repeated;
+        self.acknowledged.extend(other.acknowledged);
+        let length = self.seconds.len().max(other.seconds.len());
+        self.seconds.resize_with(length, Second::new);
+        for (second, more) in self.seconds.iter_mut().zip(other.seconds) {
+            second.good += more.good;
+            second.bad += more.bad;
+            second.latencies.add(&more.latencies);
+        }
+        self.lasted = self.lasted.max(other.lasted);
+        self.set_up = self.set_up.max(other.set_up);
+    }
+}
+
+impl Second {
+    fn new() -> Self {
+        Self {
+            good: 0,
+            bad: 0,
+            latencies: Histogram::new(),
+        }
+    }
+}
+
+const HANDSHAKES_AT_A_TIME: usize = 64;
+const SET_UP_WITHIN: Duration = Duration::from_secs(120);
