@@ -27,8 +27,17 @@ impl Random {
     }
 
     /// One of `0..count`; `count` is not 0.
-    pub(crate) fn below(&mut self, count: usize) -> usize {
+    fn below(&mut self, count: usize) -> usize {
         usize::try_from(self.next() % count.max(1) as u64).unwrap_or(0)
+    }
+
+    /// `0..count` in any order (Fisher and Yates).
+    pub(crate) fn shuffled(&mut self, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        for place in (1..count).rev() {
+            order.swap(place, self.below(place + 1));
+        }
+        order
     }
 
     /// The time to the next arrival of a Poisson process.
@@ -48,6 +57,10 @@ mod tests {
             (Random::new(1, 0), Random::new(1, 0), Random::new(1, 1));
         assert_eq!(one.next(), same.next());
         assert_ne!(one.next(), other.next());
+        let mut order = other.shuffled(100);
+        assert!(!order.is_sorted());
+        order.sort_unstable();
+        assert!(order.into_iter().eq(0..100));
         let total: f64 = (0..100_000).map(|_| one.gap(50.0).as_secs_f64()).sum();
         assert!((1_900.0..2_100.0).contains(&total), "{total}");
     }

@@ -155,13 +155,17 @@ impl Worker {
         self.start = Instant::now();
         let scenario = Arc::clone(&self.order.scenario);
         let mut arrivals = Random::new(self.order.seed ^ u64::from(self.order.devices.start), 0);
+        let order = arrivals.shuffled(self.seats.len());
+        let mut turns = order.into_iter().cycle();
         let end = self.start + scenario.duration;
         let mut next = self.start + arrivals.gap(self.order.rate);
         while next < end {
             let now = Instant::now();
             while next <= now && next < end {
-                let place = arrivals.below(self.seats.len());
-                self.begin(now, place, next);
+                // All in turn, so that each has done its part before one does more.
+                if let Some(place) = turns.next() {
+                    self.begin(now, place, next);
+                }
                 next += arrivals.gap(self.order.rate);
             }
             self.wait(next.min(end))?;
