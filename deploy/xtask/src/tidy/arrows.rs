@@ -57,7 +57,7 @@ const RULES: [Rule; 4] = [
         why: "the sandbox is the adapter's surroundings, not its user",
     },
     Rule {
-        from: &[EVERYBODY, "-adapter", "-acceptance", "-benches"],
+        from: &[EVERYBODY, "-adapter", "-acceptance", "-benches", "-load"],
         to: &["sandbox"],
         reach: Reach::Shipped,
         why: "only the command line starts a sandbox",
