@@ -11,6 +11,7 @@ mod certificates;
 mod connection_ids;
 mod resumption;
 mod bad_network;
+mod seeds;
 mod keys;
 mod floods;
 mod limits;
