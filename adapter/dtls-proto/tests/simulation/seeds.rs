@@ -1,5 +1,6 @@
-//! Very many seeds: every key exchange over every kind of bad network. A seed decides everything, so one that fails is enough to see
-//! the failure again: `DTLS_SEED=<seed> cargo test -p dtls-proto --test simulation seeds`.
+//! Very many seeds: every key exchange over every kind of bad network. A seed decides the case and the weather, so one that fails is
+//! where to look: `DTLS_SEED=<seed> cargo test -p dtls-proto --test simulation seeds` runs it 200 times. Keys are random all the same,
+//! and a signature may be a byte longer, so with certificates not each of these takes the very same way.
 //!
 //! `DTLS_SEEDS` is how many there are; without it 1,000.
 
@@ -111,30 +112,31 @@ fn exchange(pair: &mut Pair, case: &Case) {
 #[test]
 fn thousands_of_handshakes_end_well_or_leave_nothing() {
     let setting = |name| std::env::var(name).ok()?.parse::<u64>().ok();
-    let seeds = match setting("DTLS_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..setting("DTLS_SEEDS").unwrap_or(1_000),
+    let seeds: Vec<u64> = match setting("DTLS_SEED") {
+        Some(seed) => vec![seed; 200],
+        None => (0..setting("DTLS_SEEDS").unwrap_or(1_000)).collect(),
     };
-    let threads = u64::try_from(available_parallelism().map_or(1, usize::from)).unwrap();
-    let established: u64 = scope(|scope| {
-        let work = |offset| {
-            let seeds = seeds.clone().skip(usize::try_from(offset).unwrap());
-            let mut established = 0;
-            for seed in seeds.step_by(usize::try_from(threads).unwrap()) {
-                match catch_unwind(|| run(seed)) {
-                    Ok(done) => established += u64::from(done),
-                    Err(_) => panic!("seed {seed} failed: {:?}", Case::of(seed)),
-                }
-            }
-            established
-        };
-        let threads: Vec<_> = (0..threads)
-            .map(|offset| scope.spawn(move || work(offset)))
+    let share = seeds
+        .len()
+        .div_ceil(available_parallelism().map_or(1, usize::from));
+    let work = |seeds: &[u64]| -> usize {
+        seeds
+            .iter()
+            .filter(|seed| {
+                let done = catch_unwind(|| run(**seed));
+                done.unwrap_or_else(|_| panic!("seed {seed} failed: {:?}", Case::of(**seed)))
+            })
+            .count()
+    };
+    let established: usize = scope(|scope| {
+        let threads: Vec<_> = seeds
+            .chunks(share.max(1))
+            .map(|seeds| scope.spawn(move || work(seeds)))
             .collect();
         threads.into_iter().map(|done| done.join().unwrap()).sum()
     });
-    let count = seeds.end - seeds.start;
+    let count = seeds.len();
     eprintln!("{established} of {count} handshakes were established");
     // Half of all datagrams lost is the worst there is; most get through.
-    assert!(count < 100 || established > count / 2);
+    assert!(count < 1_000 || established > count / 2);
 }
