@@ -38,6 +38,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
+pub use self::amqp_peer::CredentialsHold;
 pub use self::error::Error;
 use self::{
     amqp_peer::Peer,
@@ -125,6 +126,12 @@ impl Sandbox {
     #[must_use]
     pub fn world(&self) -> SharedWorld {
         self.world.clone()
+    }
+
+    /// Makes the registry slow: questions for the credentials with this auth-id, of whatever tenant, are not answered before the hold
+    /// is dropped.
+    pub fn hold_credentials(&self, auth_id: impl Into<String>) -> CredentialsHold {
+        self.peer.hold_credentials(auth_id.into())
     }
 
     /// Closes all connections, tells the clients so, and frees the port.

@@ -10,6 +10,7 @@ mod coverage;
 mod outcomes;
 mod refusals;
 mod strangers;
+mod slow_registry;
 mod waiting;
 mod gateways;
 mod outage;

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::router::Router;
+use super::{holds::CredentialsHold, router::Router};
 use crate::{
     amqp::{frame, outbox::Outbox},
     world::SharedWorld,
@@ -28,6 +28,7 @@ use crate::{
 /// A listening peer. Dropping it closes everything.
 pub(crate) struct Peer {
     address: SocketAddr,
+    router: Arc<Mutex<Router>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -50,9 +51,15 @@ impl Peer {
             due,
             stop.clone(),
         ));
-        tasks.spawn(accept(listener, router, stop.clone(), tasks.clone()));
+        tasks.spawn(accept(
+            listener,
+            Arc::clone(&router),
+            stop.clone(),
+            tasks.clone(),
+        ));
         Ok(Self {
             address,
+            router,
             stop,
             tasks,
         })
@@ -60,6 +67,11 @@ impl Peer {
 
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Keeps back what the registry would answer about these credentials.
+    pub(crate) fn hold_credentials(&self, auth_id: String) -> CredentialsHold {
+        CredentialsHold::new(Arc::clone(&self.router), auth_id)
     }
 
     /// Closes all connections and the port.
@@ -238,7 +250,7 @@ impl Drop for Connected<'_> {
     }
 }
 
-fn lock(router: &Mutex<Router>) -> MutexGuard<'_, Router> {
+pub(super) fn lock(router: &Mutex<Router>) -> MutexGuard<'_, Router> {
     router.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -16,10 +16,12 @@
 mod commands;
 mod connection;
 mod deliveries;
+mod holds;
 mod links;
 mod notifications;
 mod requests;
 mod router;
 
 pub(crate) use self::connection::Peer;
+pub use self::holds::CredentialsHold;
 pub(crate) use self::links::PRIORITY;

@@ -106,7 +106,9 @@ impl Router {
                 .get(link)
                 .is_some_and(|link| link.connection == connection)
         });
-        if let Some(link) = link {
+        if let Some(link) = link
+            && let Some(response) = self.holds.keep(service, &sections.body(), link, response)
+        {
             self.push_own(link, response);
         }
         DeliveryState::Accepted(Accepted {})

@@ -18,6 +18,7 @@ use super::{
     commands::Deadlines,
     connection::IDLE_TIMEOUT,
     deliveries::Delivery,
+    holds::Holds,
     links::{Address, Link},
 };
 use crate::{
@@ -41,6 +42,8 @@ pub(super) struct Router {
     pub(super) waiting_bytes: usize,
     pub(super) commands: CommandRouter,
     pub(super) deadlines: Deadlines,
+    /// Answers of the registry that are kept back.
+    pub(super) holds: Holds,
     last_id: u64,
 }
 
@@ -81,6 +84,7 @@ impl Router {
             waiting_bytes: 0,
             commands: CommandRouter::default(),
             deadlines: Deadlines::default(),
+            holds: Holds::default(),
             last_id: 0,
         }
     }
