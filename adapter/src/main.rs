@@ -27,15 +27,17 @@ fn main() -> ExitCode {
 }
 
 fn execute(command: Command) -> anyhow::Result<()> {
-    if let Command::CheckConfig(options) = &command {
-        return Ok(cli::check_config::execute(options)?);
+    match &command {
+        Command::CheckConfig(options) => return Ok(cli::check_config::execute(options)?),
+        Command::ConfigSchema => return Ok(cli::config_schema::execute()?),
+        _ => {}
     }
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
     let result = match command {
         Command::Run(options) => runtime.block_on(cli::run::execute(&options)),
         Command::Sandbox(options) => runtime.block_on(cli::sandbox::execute(options)),
         Command::Send(options) => runtime.block_on(cli::send::execute(options)),
-        Command::CheckConfig(_) => Ok(()),
+        Command::CheckConfig(_) | Command::ConfigSchema => Ok(()),
     };
     runtime.shutdown_background();
     Ok(result?)

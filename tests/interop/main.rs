@@ -11,6 +11,7 @@ mod openssl;
 mod proton;
 mod artemis;
 mod prometheus;
+mod schema;
 
 use std::{env, future::Future, process::ExitCode, sync::Arc};
 
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     proton::add(&runner, &mut trials);
     artemis::add(&runner, &mut trials);
     prometheus::add(&runner, &mut trials);
+    schema::add(&runner, &mut trials);
     let conclusion = libtest_mimic::run(&arguments, trials);
     for tool in Tool::ALL.iter().filter(|tool| !tool.is_there()) {
         let fate = if runner.required { "FAILED" } else { "SKIPPED" };

@@ -24,10 +24,12 @@ pub(crate) enum Tool {
     Artemis,
     /// Prometheus.
     Prometheus,
+    /// `jsonschema` for Python.
+    JsonSchema,
 }
 
 impl Tool {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::LibcoapOpenssl,
         Self::LibcoapGnutls,
         Self::LibcoapPlain,
@@ -35,6 +37,7 @@ impl Tool {
         Self::Proton,
         Self::Artemis,
         Self::Prometheus,
+        Self::JsonSchema,
     ];
 
     /// What to start.
@@ -47,6 +50,7 @@ impl Tool {
             Self::Proton => place("INTEROP_VENV", "venv").join("bin/python"),
             Self::Artemis => artemis().unwrap_or_default().join("bin/artemis"),
             Self::Prometheus => "prometheus".into(),
+            Self::JsonSchema => "python3".into(),
         }
     }
 
@@ -61,6 +65,8 @@ impl Tool {
             Self::Proton => {
                 run(self.program(), &["-c", "import proton"]).is_some_and(|end| end.success())
             }
+            Self::JsonSchema => run(self.program(), &["-c", "import jsonschema, yaml"])
+                .is_some_and(|end| end.success()),
             Self::Artemis => {
                 self.program().exists()
                     && starts("java".into(), &["-version"])
@@ -77,6 +83,9 @@ impl Tool {
             }
             Self::Prometheus => "apt-get install prometheus, or cargo xtask interop",
             Self::Openssl => "apt-get install openssl, or cargo xtask interop",
+            Self::JsonSchema => {
+                "apt-get install python3-jsonschema python3-yaml, or cargo xtask interop"
+            }
             Self::Proton => {
                 "pip install python-qpid-proton into the venv that INTEROP_VENV names, or cargo xtask interop"
             }
@@ -105,6 +114,7 @@ impl fmt::Display for Tool {
             Self::Proton => "qpid-proton",
             Self::Artemis => "ActiveMQ Artemis",
             Self::Prometheus => "Prometheus",
+            Self::JsonSchema => "jsonschema for Python",
         })
     }
 }

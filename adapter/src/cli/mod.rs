@@ -3,6 +3,7 @@
 pub(crate) mod run;
 pub(crate) mod sandbox;
 pub(crate) mod check_config;
+pub(crate) mod config_schema;
 pub(crate) mod send;
 mod logging;
 mod signals;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Sandbox(SandboxOptions),
     /// Show the configuration with the origin of each value, and every mistake in it.
     CheckConfig(ConfigOptions),
+    /// Print the JSON Schema of the configuration file.
+    ConfigSchema,
     /// Send a command to a device by AMQP, as an application does, and show what becomes of it.
     Send(SendOptions),
 }

@@ -109,11 +109,11 @@ pub(super) fn meaningless_names() -> impl Iterator<Item = String> {
         .filter(|name| !name.ends_with('*'))
 }
 
-fn every_meaningless() -> impl Iterator<Item = (String, &'static str)> {
-    let clients = GROUPS
-        .iter()
-        .map(|group| group.prefix)
-        .filter(|prefix| prefix.starts_with("hono.") && *prefix != coap::PREFIX);
+/// Every setting without meaning and why; a star stands for anything.
+pub(super) fn every_meaningless() -> impl Iterator<Item = (String, &'static str)> {
+    let clients = GROUPS.iter().map(|group| group.prefix).filter(|prefix| {
+        prefix.starts_with("hono.") && ![coap::PREFIX, "hono.app"].contains(prefix)
+    });
     let of_clients = clients.flat_map(|prefix| {
         MEANINGLESS_OF_CLIENTS
             .iter()

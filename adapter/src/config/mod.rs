@@ -27,6 +27,7 @@ mod tls;
 mod limits;
 mod service;
 mod effective;
+mod schema;
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -40,6 +41,7 @@ pub use self::{
     kind::Kind,
     limits::ResourceLimitsConfig,
     origin::{Origin, Problem},
+    schema::schema,
     service::{HealthConfig, Level, LogConfig, METRICS_PATH, TracingConfig},
     setting::Setting,
 };

@@ -240,7 +240,7 @@ const HEALTH: &str = "quarkus.smallrye-health";
 const LOG: &str = "quarkus.log";
 const CATEGORY: &str = "quarkus.log.category.";
 
-const LEVELS: &[&str] = &[
+pub(super) const LEVELS: &[&str] = &[
     "OFF", "FATAL", "SEVERE", "ERROR", "WARN", "WARNING", "INFO", "CONFIG", "DEBUG", "FINE",
     "FINER", "FINEST", "TRACE", "ALL",
 ];

@@ -109,7 +109,7 @@ fn succeeds(words: &[&str]) -> bool {
 }
 
 /// A Debian package, and a command that succeeds only if it is there.
-const PACKAGES: [(&str, &[&str]); 10] = [
+const PACKAGES: [(&str, &[&str]); 12] = [
     (
         "libcoap3-bin",
         &[
@@ -127,6 +127,11 @@ const PACKAGES: [(&str, &[&str]); 10] = [
     ("maven", &["mvn", "--version"]),
     ("tar", &["tar", "--version"]),
     ("prometheus", &["prometheus", "--version"]),
+    (
+        "python3-jsonschema",
+        &["python3", "-c", "import jsonschema"],
+    ),
+    ("python3-yaml", &["python3", "-c", "import yaml"]),
 ];
 const PYTHON_HEADERS: &str = "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))";
 /// The version of `python-qpid-proton`.

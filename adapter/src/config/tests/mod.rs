@@ -1,6 +1,7 @@
 //! The configuration, from text to fields.
 
 mod broken;
+mod schema;
 mod variables;
 
 use std::{
