@@ -26,6 +26,8 @@ mod amqp;
 mod amqp_peer;
 mod command_router;
 mod registry;
+mod fault;
+pub mod services;
 pub mod management;
 pub mod northbound;
 pub mod device;
@@ -43,6 +45,7 @@ pub use self::error::Error;
 use self::{
     amqp_peer::Peer,
     management::{Management, ManagementConfig},
+    services::Services,
     world::{SharedWorld, World},
 };
 
@@ -83,6 +86,7 @@ pub struct Sandbox {
     peer: Peer,
     management: Option<Management>,
     world: SharedWorld,
+    services: Services,
 }
 
 impl Sandbox {
@@ -92,7 +96,8 @@ impl Sandbox {
     /// [`Error::PortBusy`] if somebody else has the port, [`Error::Listen`] if the address cannot be listened on.
     pub async fn start(config: SandboxConfig) -> Result<Self, Error> {
         let world = SharedWorld::new(config.world);
-        let peer = Peer::start(config.amqp, world.clone())
+        let services = Services::default();
+        let peer = Peer::start(config.amqp, world.clone(), services.clone())
             .await
             .map_err(|source| cannot_listen(config.amqp, source))?;
         let management = match config.management {
@@ -107,6 +112,7 @@ impl Sandbox {
             peer,
             management,
             world,
+            services,
         })
     }
 
@@ -132,6 +138,12 @@ impl Sandbox {
     /// is dropped.
     pub fn hold_credentials(&self, auth_id: impl Into<String>) -> CredentialsHold {
         self.peer.hold_credentials(auth_id.into())
+    }
+
+    /// The handle by which the registry and the command router are watched and disturbed.
+    #[must_use]
+    pub fn services(&self) -> Services {
+        self.services.clone()
     }
 
     /// Closes all connections, tells the clients so, and frees the port.

@@ -30,6 +30,16 @@ impl Service {
         }
     }
 
+    /// The target address of its request links.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Tenant => self.name().to_owned(),
+            Self::Registration { tenant } | Self::Credentials { tenant } => {
+                format!("{}/{tenant}", self.name())
+            }
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::Tenant => "tenant",

@@ -5,7 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fe2o3_amqp::{
     Connection, Receiver, Session, connection::ConnectionHandle, link::delivery::Delivery,
@@ -24,6 +24,7 @@ use sandbox::{
         Application, ApplicationConfig, Behaviour, Body, Message, Outcome, command,
         recorded_outcome,
     },
+    services::{Fault, Operation},
     world::{Device, Tenant, World},
 };
 use tokio::{net::TcpStream, time::timeout};
@@ -637,4 +638,56 @@ async fn an_adapter_may_have_the_router_tell_when_a_device_comes_and_goes() {
             "application/vnd.eclipse-hono-empty-notification"
         );
     }
+}
+
+#[tokio::test]
+async fn what_is_to_go_wrong_goes_wrong_until_it_is_mended() {
+    let (sandbox, application) = sandbox().await;
+    let mut adapter = Adapter::of(&sandbox, "a-1", CreditMode::default()).await;
+    let (services, register) = (sandbox.services(), "register-command-consumer");
+    let mut asked = services.asked();
+
+    // Refused, nothing is registered.
+    services.fail(Operation::RegisterConsumer, Fault::Status(503));
+    assert_eq!(adapter.ask(register, "4711").await, 503);
+    let sent = send(&application, command(TENANT, "4711", "go")).await;
+    assert_eq!(sent.unwrap().unwrap(), Some(Outcome::Released));
+
+    // Answered twice: the second answer is there without a second request.
+    services.fail(Operation::RegisterConsumer, Fault::Twice);
+    adapter.waits_for("4711").await;
+    let again = adapter.replies.recv::<Data>();
+    timeout(SOON, again).await.unwrap().unwrap();
+
+    // Answered late, but done at once, and never before its time.
+    let late = Duration::from_millis(400);
+    services.fail(Operation::UnregisterConsumer, Fault::Late(late));
+    let begun = Instant::now();
+    assert_eq!(
+        adapter.ask("unregister-command-consumer", "4711").await,
+        204
+    );
+    assert!(begun.elapsed() >= late);
+
+    services.recover(Operation::RegisterConsumer);
+    adapter.waits_for("4711").await;
+    assert!(
+        timeout(A_WHILE, adapter.replies.recv::<Data>())
+            .await
+            .is_err()
+    );
+
+    let mut seen = Vec::new();
+    while let Ok(request) = asked.try_recv() {
+        assert_eq!(request.address, format!("cmd_router/{TENANT}"));
+        assert_eq!(request.text("device_id"), Some("4711"));
+        seen.push((request.operation, request.status));
+    }
+    let expected = [
+        (Operation::RegisterConsumer, 503),
+        (Operation::RegisterConsumer, 204),
+        (Operation::UnregisterConsumer, 204),
+        (Operation::RegisterConsumer, 204),
+    ];
+    assert_eq!(seen, expected);
 }

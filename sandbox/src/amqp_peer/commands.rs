@@ -39,9 +39,14 @@ impl Deadlines {
         Arc::clone(&self.changed)
     }
 
+    /// There is something to do earlier than before.
+    pub(super) fn hasten(&self) {
+        self.changed.notify_one();
+    }
+
     fn push(&mut self, deadline: Instant, delivery: u64) {
         if self.queue.is_empty() {
-            self.changed.notify_one();
+            self.hasten();
         }
         self.queue.push_back((deadline, delivery));
     }
@@ -154,8 +159,15 @@ impl Router {
         self.publish(&format!("event/{tenant}"), bytes);
     }
 
+    /// Does what is due. Tells when there is something to do next.
+    pub(super) fn keep_time(&mut self, now: Instant) -> Option<Instant> {
+        let answer = self.send_late_answers(now);
+        let command = self.release_late_commands(now);
+        answer.into_iter().chain(command).min()
+    }
+
     /// Releases the commands whose time is over. Tells when the next one's is.
-    pub(super) fn release_late_commands(&mut self, now: Instant) -> Option<Instant> {
+    fn release_late_commands(&mut self, now: Instant) -> Option<Instant> {
         while let Some((deadline, id)) = self.deadlines.queue.front().copied() {
             if deadline > now {
                 return Some(deadline);

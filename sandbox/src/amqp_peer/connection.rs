@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{holds::CredentialsHold, router::Router};
 use crate::{
     amqp::{frame, outbox::Outbox},
+    services::Services,
     world::SharedWorld,
 };
 
@@ -34,11 +35,15 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) async fn start(address: SocketAddr, world: SharedWorld) -> Result<Self, Error> {
+    pub(crate) async fn start(
+        address: SocketAddr,
+        world: SharedWorld,
+        services: Services,
+    ) -> Result<Self, Error> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let router = Arc::new(Mutex::new(Router::new(world.clone())));
+        let router = Arc::new(Mutex::new(Router::new(world.clone(), services)));
         let listening = Arc::downgrade(&router);
         world.listen(move |change| {
             if let Some(router) = listening.upgrade() {
@@ -46,11 +51,7 @@ impl Peer {
             }
         });
         let due = lock(&router).deadlines.changed();
-        tasks.spawn(release_late_commands(
-            Arc::clone(&router),
-            due,
-            stop.clone(),
-        ));
+        tasks.spawn(keep_time(Arc::clone(&router), due, stop.clone()));
         tasks.spawn(accept(
             listener,
             Arc::clone(&router),
@@ -130,22 +131,19 @@ async fn accept(
     }
 }
 
-/// Releases each command that no adapter settles in time.
-async fn release_late_commands(
-    router: Arc<Mutex<Router>>,
-    changed: Arc<Notify>,
-    stop: CancellationToken,
-) {
+/// Releases each command that no adapter settles in time, and sends each answer that is late.
+async fn keep_time(router: Arc<Mutex<Router>>, changed: Arc<Notify>, stop: CancellationToken) {
     loop {
-        let next = lock(&router).release_late_commands(Instant::now());
+        let next = lock(&router).keep_time(Instant::now());
         let wait = async {
             match next {
                 Some(next) => sleep_until(next.into()).await,
-                None => changed.notified().await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = stop.cancelled() => return,
+            () = changed.notified() => {}
             () = wait => {}
         }
     }

@@ -3,10 +3,8 @@
 use std::time::Instant;
 
 use fe2o3_amqp_types::{
-    messaging::{
-        Accepted, ApplicationProperties, Data, DeliveryState, MessageId, Properties, Rejected,
-    },
-    primitives::{Binary, SimpleValue, Symbol},
+    messaging::{Accepted, ApplicationProperties, DeliveryState, MessageId, Properties, Rejected},
+    primitives::{SimpleValue, Symbol},
 };
 use serde_amqp::Value;
 use time::OffsetDateTime;
@@ -18,10 +16,11 @@ use super::{
 use crate::{
     amqp::{
         error,
-        frame::encode,
         sections::{CORRELATION_ID, MESSAGE_ID, REPLY_TO, SUBJECT, Sections},
     },
+    fault::{Answer, STATUS},
     registry::{self, Body, Request, Response},
+    services::{Asked, Fault, Operation},
 };
 
 /// Which API a link leads to.
@@ -40,6 +39,38 @@ impl Service {
                 Some(Self::CommandRouter { tenant })
             }
             _ => registry::Service::at(address).map(Self::Registry),
+        }
+    }
+
+    /// The target address of its request links.
+    fn address(&self) -> String {
+        match self {
+            Self::Registry(service) => service.address(),
+            Self::CommandRouter { tenant } => format!("cmd_router/{tenant}"),
+        }
+    }
+
+    /// What is asked for by a request with this subject, if there is such a thing.
+    fn operation(&self, subject: &str) -> Option<Operation> {
+        match (self, subject) {
+            (Self::Registry(registry::Service::Tenant), _) => Some(Operation::Tenant),
+            (Self::Registry(registry::Service::Registration { .. }), _) => {
+                Some(Operation::Assertion)
+            }
+            (Self::Registry(registry::Service::Credentials { .. }), _) => {
+                Some(Operation::Credentials)
+            }
+            (Self::CommandRouter { .. }, "register-command-consumer") => {
+                Some(Operation::RegisterConsumer)
+            }
+            (Self::CommandRouter { .. }, "unregister-command-consumer") => {
+                Some(Operation::UnregisterConsumer)
+            }
+            (Self::CommandRouter { .. }, "set-last-known-gw") => Some(Operation::LastKnownGateway),
+            (Self::CommandRouter { .. }, "enable-command-routing") => {
+                Some(Operation::EnableRouting)
+            }
+            (Self::CommandRouter { .. }, _) => None,
         }
     }
 
@@ -72,7 +103,69 @@ impl Router {
         else {
             return rejected();
         };
-        let response = match service {
+        let operation = service.operation(subject);
+        let fault = operation.and_then(|operation| self.services.fault(operation));
+        if let Some(Fault::Settled(outcome)) = fault {
+            return outcome.into_state();
+        }
+        let response = match fault {
+            Some(Fault::Status(status)) => refusal(status, service, &sections),
+            _ => self.serve(service, subject, &sections, message),
+        };
+        tracing::debug!(?service, subject, status = response.status, "request");
+        if let Some(operation) = operation {
+            let silent = fault == Some(Fault::Silent);
+            self.services.tell(|| Asked {
+                operation,
+                address: service.address(),
+                sections: sections.to_json(),
+                body: sections.body(),
+                status: if silent { 0 } else { response.status },
+            });
+        }
+        let answer = answer(&response, correlation, self.next_id());
+        match fault {
+            None => {
+                let body = sections.body();
+                if let Some(link) = self.reply_link_of(connection, reply_to)
+                    && let Some(message) = self.holds.keep(service, &body, link, answer.encode())
+                {
+                    self.push_own(link, message);
+                }
+            }
+            Some(Fault::Status(_) | Fault::Settled(_)) => {
+                self.reply(connection, reply_to, answer.encode());
+            }
+            Some(Fault::Twice) => {
+                self.reply(connection, reply_to, answer.encode());
+                self.reply(connection, reply_to, answer.encode());
+            }
+            Some(Fault::Garbage(garbage)) => {
+                self.reply(connection, reply_to, answer.spoilt(garbage));
+            }
+            Some(Fault::Late(time)) => {
+                let late = LateAnswer {
+                    connection,
+                    reply_to: reply_to.to_owned(),
+                    message: answer.encode(),
+                };
+                let due = (Instant::now() + time, self.next_id());
+                self.late.insert(due, late);
+                self.deadlines.hasten();
+            }
+            Some(Fault::Silent) => {}
+        }
+        DeliveryState::Accepted(Accepted {})
+    }
+
+    fn serve(
+        &mut self,
+        service: &Service,
+        subject: &str,
+        sections: &Sections,
+        message: &[u8],
+    ) -> Response {
+        match service {
             Service::Registry(service) => {
                 let body = sections.body();
                 let request = Request {
@@ -96,22 +189,35 @@ impl Router {
                 }
                 response
             }
-        };
-        tracing::debug!(?service, subject, status = response.status, "request");
-        let number = self.next_id();
-        let response = encode_response(&response, correlation, number);
-        // A reply link on another connection is as good as none.
-        let link = self.reply_link(reply_to).filter(|link| {
+        }
+    }
+
+    fn reply(&mut self, connection: u64, reply_to: &str, message: Vec<u8>) {
+        if let Some(link) = self.reply_link_of(connection, reply_to) {
+            self.push_own(link, message);
+        }
+    }
+
+    /// The reply link that a request named; one on another connection is as good as none.
+    fn reply_link_of(&self, connection: u64, reply_to: &str) -> Option<u64> {
+        self.reply_link(reply_to).filter(|link| {
             self.links
                 .get(link)
                 .is_some_and(|link| link.connection == connection)
-        });
-        if let Some(link) = link
-            && let Some(response) = self.holds.keep(service, &sections.body(), link, response)
-        {
-            self.push_own(link, response);
+        })
+    }
+
+    /// Sends the answers whose time has come. Tells when the next one's has.
+    pub(super) fn send_late_answers(&mut self, now: Instant) -> Option<Instant> {
+        while let Some(((due, _), _)) = self.late.first_key_value() {
+            if *due > now {
+                return Some(*due);
+            }
+            if let Some((_, late)) = self.late.pop_first() {
+                self.reply(late.connection, &late.reply_to, late.message);
+            }
         }
-        DeliveryState::Accepted(Accepted {})
+        None
     }
 
     /// Sends a message of this peer's own over a receiver's link, now or when there is credit for it.
@@ -150,7 +256,25 @@ impl Router {
     }
 }
 
-fn encode_response(response: &Response, correlation: MessageId, number: u64) -> Vec<u8> {
+/// An answer that waits until it is sent.
+pub(super) struct LateAnswer {
+    connection: u64,
+    reply_to: String,
+    message: Vec<u8>,
+}
+
+fn refusal(status: i32, service: &Service, sections: &Sections) -> Response {
+    Response {
+        status,
+        cache_control: None,
+        tenant_id: None,
+        device_id: sections.application_string("device_id").map(str::to_owned),
+        to: service.address(),
+        body: Body::Text("the sandbox was told to refuse this"),
+    }
+}
+
+fn answer(response: &Response, correlation: MessageId, number: u64) -> Answer {
     let (content_type, body) = match &response.body {
         Body::None => (None, None),
         Body::Json(json) => (Some("application/json"), Some(json.to_string())),
@@ -169,27 +293,16 @@ fn encode_response(response: &Response, correlation: MessageId, number: u64) -> 
             application.0.insert(name.to_owned(), value);
         }
     };
-    set("status", Some(SimpleValue::Int(response.status)));
-    set(
-        "cache_control",
-        response
-            .cache_control
-            .map(|text| SimpleValue::String(text.to_owned())),
-    );
-    set(
-        "tenant_id",
-        response.tenant_id.clone().map(SimpleValue::String),
-    );
-    set(
-        "device_id",
-        response.device_id.clone().map(SimpleValue::String),
-    );
-    let mut message = encode(&properties);
-    message.extend(encode(&application));
-    // Without any body section it would be no AMQP message (part 3 §3.2).
-    let body = body.unwrap_or_default().into_bytes();
-    message.extend(encode(&Data(Binary::from(body))));
-    message
+    let text = |text: &str| SimpleValue::String(text.to_owned());
+    set(STATUS, Some(SimpleValue::Int(response.status)));
+    set("cache_control", response.cache_control.map(text));
+    set("tenant_id", response.tenant_id.as_deref().map(text));
+    set("device_id", response.device_id.as_deref().map(text));
+    Answer {
+        properties,
+        application,
+        body: body.unwrap_or_default().into_bytes(),
+    }
 }
 
 fn rejected() -> DeliveryState {

@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fe2o3_amqp_types::{
@@ -20,6 +20,7 @@ use super::{
     deliveries::Delivery,
     holds::Holds,
     links::{Address, Link},
+    requests::LateAnswer,
 };
 use crate::{
     amqp::{
@@ -28,6 +29,7 @@ use crate::{
         outbox::Outbox,
     },
     command_router::CommandRouter,
+    services::Services,
     world::SharedWorld,
 };
 
@@ -44,6 +46,9 @@ pub(super) struct Router {
     pub(super) deadlines: Deadlines,
     /// Answers of the registry that are kept back.
     pub(super) holds: Holds,
+    pub(super) services: Services,
+    /// Answers that are sent when their time has come.
+    pub(super) late: BTreeMap<(Instant, u64), LateAnswer>,
     last_id: u64,
 }
 
@@ -74,7 +79,7 @@ pub(super) struct Session {
 }
 
 impl Router {
-    pub(super) fn new(world: SharedWorld) -> Self {
+    pub(super) fn new(world: SharedWorld, services: Services) -> Self {
         Self {
             world,
             connections: HashMap::new(),
@@ -85,6 +90,8 @@ impl Router {
             commands: CommandRouter::default(),
             deadlines: Deadlines::default(),
             holds: Holds::default(),
+            services,
+            late: BTreeMap::new(),
             last_id: 0,
         }
     }
