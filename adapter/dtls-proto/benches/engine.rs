@@ -8,10 +8,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use dtls_client::Client;
-use dtls_proto::{AssociationId, CipherSuite, Config, Event, Identity, Psk, Server, Verdict};
+use dtls_proto::{
+    AssociationId, CipherSuite, Config, ConnectionIds, Event, Identity, Moment, Psk, SaveKey,
+    Server, Verdict,
+};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 /// A server, and how long it has worked.
@@ -26,6 +29,7 @@ impl Engine {
     fn new() -> Self {
         let mut config = Config::default();
         config.identity = Some(identity());
+        config.connection_ids = ConnectionIds::new(8, 0, 0).ok();
         Self {
             server: Server::new(config, [7; 32]),
             now: Instant::now(),
@@ -103,6 +107,7 @@ fn main() {
         records(name, suite, 500_000 / scale);
     }
     sessions(100_000 / scale);
+    restart(100_000 / scale);
 }
 
 fn client_config(suite: CipherSuite) -> dtls_client::Config {
@@ -182,6 +187,34 @@ fn sessions(count: u32) {
         "{:<32} {bytes:>12} bytes a session of {last}",
         "session_idle_memory"
     );
+}
+
+/// How long sessions take from one server to the next: half of them with an id, all with an owner of 48 bytes.
+fn restart(count: u32) {
+    let mut engine = Engine::new();
+    let mut config = client_config(CipherSuite::PskAes128Ccm8);
+    for number in 0..count {
+        config.connection_id = (number % 2 == 0).then(Vec::new);
+        engine.shake(&config, address(number));
+    }
+    let at = Moment {
+        now: engine.now,
+        wall: SystemTime::UNIX_EPOCH,
+    };
+    let key = SaveKey::new([5; 32]);
+    let mut next = Engine::new().server;
+    let start = Instant::now();
+    let saved = engine.server.save(at, |_| Some(vec![1; 48]));
+    let file = key.seal([6; 32], saved).unwrap();
+    let (saving, length) = (start.elapsed(), file.len());
+    let start = Instant::now();
+    let loaded = next.load(at, &key.open(file).unwrap()).unwrap();
+    let loading = start.elapsed();
+    assert_eq!(loaded.sessions.len(), usize::try_from(count).unwrap());
+    for (name, time) in [("save", saving), ("load", loading)] {
+        let seconds = time.as_secs_f64();
+        println!("{name:<32} {seconds:>12.3} seconds for {count} sessions, {length} bytes");
+    }
 }
 
 fn address(number: u32) -> SocketAddr {

@@ -26,7 +26,8 @@ use crate::crypto::{has_signed, is_certificate};
 use crate::identity::Identity;
 use crate::reassembly::{Limits, Reassembler};
 use crate::resumption::{Resumable, TicketKeys};
-use crate::server::Server;
+use crate::saved::{SaveKey, SavedSessions};
+use crate::server::{Moment, Server};
 
 /// The records of a datagram.
 pub fn records(bytes: &[u8]) {
@@ -116,6 +117,38 @@ pub fn tickets(bytes: &[u8]) {
         let mut encoded = Vec::new();
         resumable.encode(&mut encoded);
         assert_eq!(encoded, bytes);
+    }
+}
+
+/// Saved sessions, sealed and as what would be sealed: whatever they say, the server that loads them lives on.
+pub fn saved_sessions(at: Moment, bytes: &[u8]) {
+    assert!(SaveKey::new([3; 32]).open(bytes.to_vec()).is_err());
+    let mut server = Server::new(Config::default(), [0; 32]);
+    let saved = SavedSessions::of(bytes);
+    let loaded = server
+        .load(at, &saved)
+        .map_or(0, |loaded| loaded.sessions.len());
+    assert_eq!(loaded, server.established());
+    let again = server.save(at, |_| Some(Vec::new()));
+    let mut other = Server::new(Config::default(), [0; 32]);
+    let loaded_again = other.load(at, &again).map(|loaded| loaded.sessions.len());
+    assert_eq!(loaded_again, Ok(loaded));
+}
+
+/// True content of saved sessions, cut off and changed at each place, as no tear could do it.
+pub fn broken_saved_sessions(at: Moment, saved: &SavedSessions) {
+    let content = saved.content();
+    saved_sessions(at, content);
+    for (length, byte) in content.iter().enumerate() {
+        let whole = content.get(..length).unwrap_or_default();
+        saved_sessions(at, whole);
+        let rest = content.get(length..).unwrap_or_default().iter().skip(1);
+        for change in [1, 0x80, 0xff] {
+            let mut changed = whole.to_vec();
+            changed.push(byte ^ change);
+            changed.extend(rest.clone());
+            saved_sessions(at, &changed);
+        }
     }
 }
 

@@ -23,6 +23,7 @@
 //! - an unknown identity, a wrong key and a look-up that never ends all look the same on the wire: silence;
 //! - a new handshake from the address of a live association replaces it only when the new one is established;
 //! - a client with a connection id (RFC 9146) may change its address: the newest authentic record tells where it is;
+//! - sessions outlive the process if the caller keeps them ([`Server::save`], [`Server::load`]), and no nonce is used twice;
 //! - a session is resumed only after its credentials were asked for anew ([`Resumption`], off by default);
 //! - no renegotiation, no compression, no cipher that isn't AEAD.
 //!
@@ -49,6 +50,7 @@ pub mod flight;
 mod identity;
 mod connection_ids;
 mod resumption;
+mod saved;
 mod cookie;
 mod server;
 mod timer;
@@ -65,5 +67,6 @@ pub use crypto::{CipherSuite, Group, Psk};
 pub use event::{AssociationId, CloseReason, Event, SendError, Transmit, Verdict};
 pub use identity::{Identity, IdentityError};
 pub use resumption::{Resumption, TicketKeys};
-pub use server::Server;
+pub use saved::{LoadError, SaveKey, SavedSessions, TooMuch};
+pub use server::{Loaded, LoadedSession, Moment, Server};
 pub use statistics::Statistics;

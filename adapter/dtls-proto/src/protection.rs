@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::codec::connection_id::ConnectionId;
 use crate::codec::record::{ContentType, HEADER_LENGTH, MAX_SEQUENCE, RecordHeader};
+use crate::codec::{Malformed, Reader, put_vector8};
 use crate::crypto::{Aead, Keys, RecordKey, Side};
 
 /// What is needed to send and receive in one epoch.
@@ -205,6 +206,40 @@ impl Protection {
         } else {
             Ok((header.content_type, plaintext))
         }
+    }
+
+    /// Appends what is needed to go on.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        for key in [&self.read, &self.write] {
+            key.put(out);
+        }
+        for number in [self.window.end, self.window.seen, self.next_sequence] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        for id in [self.our_id(), self.peers_id()] {
+            put_vector8(out, id.as_ref());
+        }
+    }
+
+    /// Reads what [`Protection::put`] wrote. Our sequence numbers go on `jump` later; past the end of the epoch nothing can be sent.
+    pub(crate) fn read(aead: Aead, jump: u64, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let read = RecordKey::read(aead, reader)?;
+        let write = RecordKey::read(aead, reader)?;
+        let mut number = || reader.array().map(u64::from_be_bytes);
+        let (end, seen, next_sequence) = (number()?, number()?, number()?);
+        let ids = IdPair {
+            ours: ConnectionId::new(reader.vector8()?).ok_or(Malformed)?,
+            peers: ConnectionId::new(reader.vector8()?).ok_or(Malformed)?,
+        };
+        let protection = Self {
+            epoch: 1,
+            read,
+            write,
+            window: ReplayWindow { end, seen },
+            next_sequence: next_sequence.saturating_add(jump),
+            connection_ids: None,
+        };
+        Ok(protection.with_connection_ids(Some(ids)))
     }
 
     /// Goes on with this sequence number; for tests of the end of an epoch.

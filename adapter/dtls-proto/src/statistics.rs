@@ -49,6 +49,8 @@ counters! {
     unexpected_messages,
     /// ClientHellos in several fragments; they can't be put together without keeping state.
     fragmented_hellos,
+    /// ClientHellos that came when the server was about to end.
+    hellos_after_closing,
     /// HelloVerifyRequests sent.
     cookies_sent,
     /// ClientHellos with a cookie that isn't ours, or isn't any more.

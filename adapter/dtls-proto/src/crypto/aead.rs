@@ -10,9 +10,10 @@ use ccm::aead::{AeadInOut, Nonce, Tag};
 use ccm::consts::{U8, U12, U16};
 use ccm::{Ccm, KeyInit};
 use ring::aead as ring_aead;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::codec::record::RecordHeader;
+use crate::codec::{Malformed, Reader};
 
 /// An authenticated cipher for records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,22 @@ impl RecordKey {
     #[must_use]
     pub fn new(aead: Aead, key: [u8; MAX_KEY_LENGTH], salt: [u8; SALT_LENGTH]) -> Self {
         Self { aead, key, salt }
+    }
+
+    /// Appends the key and the secret part of the nonce.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.extend(self.key.iter().take(self.aead.key_length()));
+        out.extend_from_slice(&self.salt);
+    }
+
+    /// Reads what [`RecordKey::put`] wrote.
+    pub(crate) fn read(aead: Aead, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let mut key = Zeroizing::new([0; MAX_KEY_LENGTH]);
+        let bytes = reader.bytes(aead.key_length())?;
+        for (byte, source) in key.iter_mut().zip(bytes) {
+            *byte = *source;
+        }
+        Ok(Self::new(aead, *key, reader.array()?))
     }
 
     /// The cipher the key is for.

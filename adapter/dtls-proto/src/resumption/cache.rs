@@ -35,6 +35,14 @@ impl SessionCache {
         }
     }
 
+    /// All that is kept, the oldest first, with the time since when.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SessionId, Instant, &Resumable)> {
+        self.order.iter().filter_map(|id| {
+            let (since, resumable) = self.sessions.get(id)?;
+            Some((id, *since, resumable))
+        })
+    }
+
     /// The session with this id, if it isn't too old.
     pub(crate) fn get(
         &mut self,

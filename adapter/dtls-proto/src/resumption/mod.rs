@@ -120,8 +120,28 @@ impl Resumable {
         }
     }
 
+    /// The most that [`Resumable::encode`] appends.
+    pub(crate) fn encoded_length(&self) -> usize {
+        let name = self.server_name.as_ref().map_or(0, String::len);
+        let credential = match &self.credential {
+            Credential::Psk { identity, .. } => identity.len(),
+            Credential::Certificate(certificate) => certificate.len(),
+        };
+        // Version, suite, secret, kind, fingerprint, and three bytes of lengths.
+        [1, 2, 48, 1, 32, 3, name]
+            .into_iter()
+            .fold(credential, usize::saturating_add)
+    }
+
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
+        let resumable = Self::read(&mut reader)?;
+        reader.end()?;
+        Ok(resumable)
+    }
+
+    /// Reads what [`Resumable::encode`] wrote.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         if reader.u8()? != VERSION {
             return Err(Malformed);
         }
@@ -136,7 +156,6 @@ impl Resumable {
             CERTIFICATE => Credential::Certificate(reader.vector16()?.to_vec()),
             _ => return Err(Malformed),
         };
-        reader.end()?;
         Ok(Self {
             suite,
             master_secret,

@@ -26,9 +26,9 @@ use crate::codec::record::{ContentType, RecordHeader, put_plain_record};
 use crate::event::{AssociationId, CloseReason};
 use crate::protection::IdPair;
 use crate::resumption::Resumable;
-use crate::server::Server;
 use crate::server::handshake::{Handshake, Offer};
 use crate::server::negotiation::Negotiated;
+use crate::server::{Admission, Server};
 use crate::statistics::count;
 
 impl Server {
@@ -41,6 +41,9 @@ impl Server {
         fragment: &Fragment<'_>,
     ) {
         let statistics = &mut self.shared.statistics;
+        if self.admission == Admission::Closed {
+            return count(&mut statistics.hellos_after_closing);
+        }
         if !fragment.is_whole() {
             return count(&mut statistics.fragmented_hellos);
         }
@@ -175,7 +178,7 @@ impl Server {
         Some(IdPair { ours, peers })
     }
 
-    fn new_association(&mut self) -> AssociationId {
+    pub(super) fn new_association(&mut self) -> AssociationId {
         let id = self.next_association;
         self.next_association = id.saturating_add(1);
         AssociationId(id)

@@ -6,6 +6,9 @@ mod admission;
 mod handshake;
 mod session;
 mod idle;
+mod save;
+
+pub use save::{Loaded, LoadedSession, Moment};
 
 use std::collections::HashMap;
 use std::fmt;
@@ -49,6 +52,7 @@ pub struct Server {
     next_association: NonZeroU64,
     /// When the server was first told the time.
     origin: Option<Instant>,
+    admission: Admission,
 }
 
 /// What there is with one address: a live association, and perhaps the handshake that is to replace it.
@@ -56,6 +60,13 @@ pub struct Server {
 struct Peer {
     session: Option<AssociationId>,
     handshake: Option<AssociationId>,
+}
+
+/// Whether new handshakes may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    Open,
+    Closed,
 }
 
 impl Server {
@@ -76,6 +87,7 @@ impl Server {
             idle: IdleQueue::default(),
             next_association: NonZeroU64::MIN,
             origin: None,
+            admission: Admission::Open,
         }
     }
 
@@ -137,6 +149,12 @@ impl Server {
     /// Proves itself with another identity from now on, or with none; handshakes under way go on with the old one.
     pub fn set_identity(&mut self, identity: Option<Arc<Identity>>) {
         self.shared.config.identity = identity;
+    }
+
+    /// Passes over every ClientHello in silence from now on, because the server is about to end; whoever sent it will send it again, to
+    /// the next one. Handshakes under way go on.
+    pub fn close_admission(&mut self) {
+        self.admission = Admission::Closed;
     }
 
     /// Sends `data` as one record.
@@ -602,10 +620,12 @@ impl Server {
         }
     }
 
-    /// The server's own clock: whole seconds since it was first told the time.
+    /// The server's own clock, in whole seconds. It does not begin at 0, so that there is a time at which saved sessions were used last.
     fn seconds(&mut self, now: Instant) -> u32 {
         let origin = *self.origin.get_or_insert(now);
-        u32::try_from(now.saturating_duration_since(origin).as_secs()).unwrap_or(u32::MAX)
+        u32::try_from(now.saturating_duration_since(origin).as_secs())
+            .unwrap_or(u32::MAX)
+            .saturating_add(LONGEST_IDLE)
     }
 }
 
@@ -617,6 +637,9 @@ impl fmt::Debug for Server {
             .finish_non_exhaustive()
     }
 }
+
+/// From here on one idleness of a saved session is as good as another, in seconds: 30 days.
+const LONGEST_IDLE: u32 = 30 * 24 * 3600;
 
 /// See [`Server::MAX_PSK_IDENTITY`].
 pub(crate) const MAX_PSK_IDENTITY: usize = 512;

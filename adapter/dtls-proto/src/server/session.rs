@@ -1,12 +1,13 @@
 //! An established association: one compact value, no timer, no buffer.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 
 use crate::codec::alert::{Alert, AlertDescription, AlertLevel};
 use crate::codec::connection_id::ConnectionId;
 use crate::codec::handshake::{Fragment, HandshakeType, message};
 use crate::codec::hello::Random;
 use crate::codec::record::{ContentType, RecordHeader};
+use crate::codec::{Malformed, Reader, put_vector16};
 use crate::crypto::{CipherSuite, VERIFY_DATA_LENGTH};
 use crate::event::{AssociationId, CloseReason, Event, SendError};
 use crate::flight::{Packer, Part};
@@ -243,9 +244,126 @@ impl Session {
         Ok(())
     }
 
+    /// Appends what is needed to go on, where the time is `seconds`; at most [`Session::SAVED_LENGTH`] bytes and the ticket.
+    pub(crate) fn put(&self, seconds: u32, out: &mut Vec<u8>) {
+        put_address(self.peer, out);
+        out.extend_from_slice(&self.suite.code().to_be_bytes());
+        out.extend_from_slice(&self.hello);
+        out.extend_from_slice(&self.max_plaintext.to_be_bytes());
+        out.extend_from_slice(&seconds.saturating_sub(self.last_used).to_be_bytes());
+        self.protection.put(out);
+        put_option(self.session_id.as_deref(), out, |id, out| {
+            out.extend_from_slice(id);
+        });
+        put_option(self.last_flight.as_deref(), out, LastFlight::put);
+    }
+
+    /// Reads what [`Session::put`] wrote, where the time of the save is `seconds`.
+    pub(crate) fn read(
+        seconds: u32,
+        jump: u64,
+        reader: &mut Reader<'_>,
+    ) -> Result<Self, Malformed> {
+        let peer = read_address(reader)?;
+        let suite = CipherSuite::from_code(reader.u16()?).ok_or(Malformed)?;
+        let hello = reader.array()?;
+        let max_plaintext = reader.u16()?;
+        let idle = u32::from_be_bytes(reader.array()?);
+        Ok(Self {
+            peer,
+            protection: Protection::read(suite.aead(), jump, reader)?,
+            suite,
+            hello,
+            max_plaintext,
+            session_id: read_option(reader, Reader::array)?.map(Box::new),
+            last_flight: read_option(reader, LastFlight::read)?.map(Box::new),
+            last_used: seconds.saturating_sub(idle),
+            queued: 0,
+        })
+    }
+
+    /// The most that [`Session::put`] appends, beside a ticket.
+    pub(crate) const SAVED_LENGTH: usize = 256;
+
+    /// How long the ticket is that [`Session::put`] appends.
+    pub(crate) fn ticket_length(&self) -> usize {
+        let flight = self.last_flight.as_ref();
+        let ticket = flight.and_then(|flight| flight.ticket.as_ref());
+        ticket.map_or(0, Vec::len)
+    }
+
     /// For tests of the end of an epoch.
     pub(crate) fn skip_to_sequence(&mut self, sequence: u64) {
         self.protection.skip_to_sequence(sequence);
+    }
+}
+
+impl LastFlight {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.sequence.to_be_bytes());
+        out.extend_from_slice(&self.message_seq.to_be_bytes());
+        out.extend_from_slice(&self.verify_data);
+        put_vector16(out, self.ticket.as_deref().unwrap_or_default());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            sequence: u64::from_be_bytes(reader.array()?),
+            message_seq: reader.u16()?,
+            verify_data: reader.array()?,
+            ticket: Some(reader.vector16()?.to_vec()).filter(|ticket| !ticket.is_empty()),
+        })
+    }
+}
+
+fn put_option<T: ?Sized>(value: Option<&T>, out: &mut Vec<u8>, put: impl FnOnce(&T, &mut Vec<u8>)) {
+    out.push(u8::from(value.is_some()));
+    if let Some(value) = value {
+        put(value, out);
+    }
+}
+
+fn read_option<'a, T>(
+    reader: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
+) -> Result<Option<T>, Malformed> {
+    match reader.u8()? {
+        0 => Ok(None),
+        1 => read(reader).map(Some),
+        _ => Err(Malformed),
+    }
+}
+
+fn put_address(address: SocketAddr, out: &mut Vec<u8>) {
+    match address {
+        SocketAddr::V4(address) => {
+            out.push(4);
+            out.extend_from_slice(&address.ip().octets());
+        }
+        SocketAddr::V6(address) => {
+            out.push(6);
+            out.extend_from_slice(&address.ip().octets());
+            out.extend_from_slice(&address.flowinfo().to_be_bytes());
+            out.extend_from_slice(&address.scope_id().to_be_bytes());
+        }
+    }
+    out.extend_from_slice(&address.port().to_be_bytes());
+}
+
+fn read_address(reader: &mut Reader<'_>) -> Result<SocketAddr, Malformed> {
+    match reader.u8()? {
+        4 => {
+            let ip: [u8; 4] = reader.array()?;
+            Ok((ip, reader.u16()?).into())
+        }
+        6 => {
+            let ip: [u8; 16] = reader.array()?;
+            let flowinfo = u32::from_be_bytes(reader.array()?);
+            let scope_id = u32::from_be_bytes(reader.array()?);
+            let port = reader.u16()?;
+            Ok(SocketAddrV6::new(ip.into(), port, flowinfo, scope_id).into())
+        }
+        _ => Err(Malformed),
     }
 }
 

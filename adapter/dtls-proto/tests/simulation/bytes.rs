@@ -1,10 +1,10 @@
 //! Arbitrary bytes: nothing panics, and what is decoded encodes to the same.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arbtest::arbtest;
 use dtls_client::Client;
-use dtls_proto::fuzzing;
+use dtls_proto::{Moment, fuzzing};
 use proptest::prelude::*;
 
 use crate::pair::{Pair, client_config, start};
@@ -52,6 +52,18 @@ fn a_broken_certificate_is_survived() {
 fn any_bytes_are_tickets_or_not() {
     arbtest(|u| {
         fuzzing::tickets(u.arbitrary()?);
+        Ok(())
+    });
+}
+
+#[test]
+fn any_bytes_are_saved_sessions_or_not() {
+    let at = Moment {
+        now: start(),
+        wall: SystemTime::UNIX_EPOCH,
+    };
+    arbtest(move |u| {
+        fuzzing::saved_sessions(at, u.arbitrary()?);
         Ok(())
     });
 }

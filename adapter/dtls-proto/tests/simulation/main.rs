@@ -10,6 +10,7 @@ mod agreement;
 mod certificates;
 mod connection_ids;
 mod resumption;
+mod restart;
 mod bad_network;
 mod seeds;
 mod keys;

@@ -1,0 +1,269 @@
+//! What of a server outlives it: taken out when a process ends, taken in when the next begins.
+//!
+//! No nonce of a session may ever be used twice, and our nonces are epoch and sequence number, so:
+//! - a server whose sessions are taken out is gone: it can't send any more;
+//! - whoever loads saved sessions must have made sure before that nobody can load them again, not even after a crash, so a process that
+//!   is killed leaves nothing to load, and its clients shake hands anew;
+//! - and sequence numbers jump when they are loaded, by at least [`MIN_JUMP`], and by chance, so that two servers which against that
+//!   rule load the same sessions hardly use the same numbers. The jump is below 2^24: an epoch lasts for millions of restarts, and a
+//!   client that keeps but 32 bits of a number for hundreds.
+//!
+//! What a client has sent before can't be replayed either: the window is saved, too. Handshakes are not saved.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::codec::{Malformed, Reader, put_u24};
+use crate::crypto;
+use crate::event::AssociationId;
+use crate::resumption::{Resumable, SessionId};
+use crate::saved::{LoadError, SavedSessions};
+use crate::server::Server;
+use crate::server::session::Session;
+
+/// The same moment by two clocks: the one orders what happens in a process, the other outlives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// By the clock that only goes forward.
+    pub now: Instant,
+    /// By the clock on the wall.
+    pub wall: SystemTime,
+}
+
+/// What is there again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The sessions, in no order.
+    pub sessions: Vec<LoadedSession>,
+    /// How many had no place here: their suite is switched off, their connection id has another length, their address or all places
+    /// are taken.
+    pub passed_over: usize,
+}
+
+/// A session that is there again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedSession {
+    /// What it is called from now on.
+    pub association: AssociationId,
+    /// What was saved of its owner.
+    pub owner: Vec<u8>,
+}
+
+impl Server {
+    /// Takes out all established sessions for which `owner` says whose they are, and what may be resumed by id, and ends the server; no
+    /// peer is told. Drain [`Server::poll_transmit`] before. An owner of 16 MiB or more is cut off.
+    #[must_use]
+    pub fn save(
+        mut self,
+        at: Moment,
+        mut owner: impl FnMut(AssociationId) -> Option<Vec<u8>>,
+    ) -> SavedSessions {
+        let seconds = self.seconds(at.now);
+        let sessions = self.sessions.iter();
+        let owned: Vec<_> = sessions
+            .filter_map(|(association, session)| {
+                Some((*association, session, owner(*association)?))
+            })
+            .collect();
+        let mut saved = SavedSessions::with_room(self.room(&owned));
+        let out = saved.out();
+        let room = out.capacity();
+        out.extend_from_slice(&unix_time(at.wall).as_secs().to_be_bytes());
+        for (association, session, owner) in owned {
+            let at_home = self.lives_at(session.peer()) == Some(association);
+            out.push(if at_home {
+                SESSION_AT_HOME
+            } else {
+                SESSION_AWAY
+            });
+            session.put(seconds, out);
+            put_u24(out, u32::try_from(owner.len()).unwrap_or(MAX_OWNER));
+            out.extend(owner.iter().zip(0..MAX_OWNER).map(|(byte, _)| *byte));
+        }
+        for (id, since, resumable) in self.resumable.iter() {
+            let age = at.now.saturating_duration_since(since).as_secs();
+            out.push(RESUMABLE);
+            out.extend_from_slice(id);
+            out.extend_from_slice(&age.to_be_bytes());
+            resumable.encode(out);
+        }
+        debug_assert_eq!(room, out.capacity(), "no copy of keys is left behind");
+        saved
+    }
+
+    /// Goes on with saved sessions, under new ids. [`SavedSessions`] say nothing of a session's owner having lost its rights in between;
+    /// that is for the caller to find out. The caller must have made sure that nobody can load the same again.
+    ///
+    /// # Errors
+    /// [`LoadError`] if nothing was loaded.
+    pub fn load(&mut self, at: Moment, saved: &SavedSessions) -> Result<Loaded, LoadError> {
+        let jump = jump().ok_or(LoadError::NoRandomness)?;
+        let (items, downtime) = self
+            .read_items(at, jump, saved.content())
+            .map_err(|Malformed| LoadError::Torn)?;
+        let mut loaded = Loaded::default();
+        for item in items {
+            match item {
+                Item::Session {
+                    session,
+                    owner,
+                    at_home,
+                } => match self.take_in(*session, at_home) {
+                    Some(association) => {
+                        loaded.sessions.push(LoadedSession { association, owner });
+                    }
+                    None => loaded.passed_over = loaded.passed_over.saturating_add(1),
+                },
+                Item::Resumable { id, age, resumable } => {
+                    let age = Duration::from_secs(age).saturating_add(downtime);
+                    self.take_in_resumable(at.now, age, id, resumable);
+                }
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Everything, before any of it is used; and for how long there was no server.
+    fn read_items(
+        &mut self,
+        at: Moment,
+        jump: u64,
+        content: &[u8],
+    ) -> Result<(Vec<Item>, Duration), Malformed> {
+        let mut reader = Reader::new(content);
+        let saved_at = Duration::from_secs(u64::from_be_bytes(reader.array()?));
+        let downtime = unix_time(at.wall).saturating_sub(saved_at);
+        let seconds = self.seconds(at.now);
+        let at_save = u32::try_from(downtime.as_secs())
+            .map_or(0, |downtime| seconds.saturating_sub(downtime));
+        let mut items = Vec::new();
+        while !reader.is_empty() {
+            items.push(Item::read(at_save, jump, &mut reader)?);
+        }
+        Ok((items, downtime))
+    }
+
+    /// Gives a session its place in the tables, if there is one.
+    fn take_in(&mut self, mut session: Session, at_home: bool) -> Option<AssociationId> {
+        let (id, peer) = (session.connection_id(), session.peer());
+        let taken = self.sessions.len().saturating_add(self.handshakes.len());
+        let config = &self.shared.config;
+        let usable = taken < config.max_associations
+            && config.suites.contains(&session.suite())
+            && if id.is_empty() {
+                at_home && self.lives_at(peer).is_none()
+            } else {
+                id.len() == self.id_length() && !self.connection_ids.contains_key(&id)
+            };
+        if !usable {
+            return None;
+        }
+        let association = self.new_association();
+        if !id.is_empty() {
+            self.connection_ids.insert(id, association);
+        }
+        if at_home {
+            let place = &mut self.peers.entry(peer).or_default().session;
+            place.get_or_insert(association);
+        }
+        self.idle.insert(association, &mut session);
+        self.sessions.insert(association, session);
+        Some(association)
+    }
+
+    fn take_in_resumable(
+        &mut self,
+        now: Instant,
+        age: Duration,
+        id: SessionId,
+        resumable: Resumable,
+    ) {
+        let config = &self.shared.config.resumption;
+        let since = now.checked_sub(age);
+        let fresh = age < config.cache_lifetime && config.cached_sessions > 0;
+        if let Some(since) = since.filter(|_| fresh) {
+            self.resumable.insert(since, id, resumable, config);
+        }
+    }
+
+    fn lives_at(&self, address: SocketAddr) -> Option<AssociationId> {
+        self.peers.get(&address).and_then(|peer| peer.session)
+    }
+
+    /// At least what [`Server::save`] will write.
+    fn room(&self, owned: &[(AssociationId, &Session, Vec<u8>)]) -> usize {
+        let sessions = owned.iter().map(|(_, session, owner)| {
+            Session::SAVED_LENGTH
+                .saturating_add(session.ticket_length())
+                .saturating_add(owner.len())
+        });
+        let resumable = self.resumable.iter();
+        let resumable = resumable.map(|(.., resumable)| {
+            resumable
+                .encoded_length()
+                .saturating_add(RESUMABLE_BESIDE_CONTENT)
+        });
+        sessions
+            .chain(resumable)
+            .fold(size_of::<u64>(), usize::saturating_add)
+    }
+}
+
+/// One thing that was saved.
+enum Item {
+    Session {
+        session: Box<Session>,
+        owner: Vec<u8>,
+        /// Whether it had its address for itself.
+        at_home: bool,
+    },
+    Resumable {
+        id: SessionId,
+        /// For how long it was kept, in seconds.
+        age: u64,
+        resumable: Resumable,
+    },
+}
+
+impl Item {
+    fn read(at_save: u32, jump: u64, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        match reader.u8()? {
+            kind @ (SESSION_AT_HOME | SESSION_AWAY) => Ok(Self::Session {
+                session: Box::new(Session::read(at_save, jump, reader)?),
+                owner: reader.vector24()?.to_vec(),
+                at_home: kind == SESSION_AT_HOME,
+            }),
+            RESUMABLE => Ok(Self::Resumable {
+                id: reader.array()?,
+                age: u64::from_be_bytes(reader.array()?),
+                resumable: Resumable::read(reader)?,
+            }),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// By how much sequence numbers jump this time; `None` if there is no randomness.
+fn jump() -> Option<u64> {
+    let [a, b, c, ..] = crypto::random()?;
+    Some(u64::from(u32::from_be_bytes([0, a, b, c])).max(MIN_JUMP))
+}
+
+fn unix_time(wall: SystemTime) -> Duration {
+    wall.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// The least by which sequence numbers jump.
+const MIN_JUMP: u64 = 1 << 16;
+
+/// Bytes of the longest owner.
+const MAX_OWNER: u32 = (1 << 24) - 1;
+
+/// Kind, id and age.
+const RESUMABLE_BESIDE_CONTENT: usize = 1 + 32 + 8;
+
+const SESSION_AT_HOME: u8 = 1;
+const SESSION_AWAY: u8 = 2;
+const RESUMABLE: u8 = 3;
