@@ -1,20 +1,36 @@
-//! The application that takes the devices' messages, and remembers which ones came.
+//! The application that takes the devices' messages, gives commands to those that wait for one, and remembers what came.
 
 use std::{
     collections::HashMap,
     net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use sandbox::northbound::{Application, Behaviour};
+use sandbox::northbound::{Application, Behaviour, Outcome, Received, Sender, command};
 use tokio::{runtime::Builder, sync::oneshot, time::sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{device, world::TENANT};
+use crate::{
+    device::Origin,
+    world::{self, TENANT},
+};
 
-/// How often each message came, by device and sequence number.
-pub(crate) type Arrived = HashMap<(u32, u32), u32>;
+/// What the application got.
+#[derive(Default)]
+pub(crate) struct Arrived {
+    /// How often each message came, by device and sequence number.
+    pub(crate) messages: HashMap<(u32, u32), u32>,
+    /// Likewise for responses to commands.
+    pub(crate) responses: HashMap<(u32, u32), u32>,
+    /// Commands that were sent, of these accepted.
+    pub(crate) commands: u64,
+    pub(crate) accepted: u64,
+}
 
 /// An application in a thread of its own.
 pub(crate) struct Consumer {
@@ -51,10 +67,13 @@ async fn consume(
     attached: oneshot::Sender<Result<(), String>>,
     leave: CancellationToken,
 ) -> Arrived {
-    let mut arrived = Arrived::new();
+    let mut arrived = Arrived::default();
     let mut attached = Some(attached);
+    let commander = Commander::default();
+    let responses = responses();
     loop {
-        let application = Application::attach(peer, TENANT, &[], Behaviour::Accept).await;
+        let further = [responses.as_str()];
+        let application = Application::attach(peer, TENANT, &further, Behaviour::Accept).await;
         let told = application.as_ref().map(drop).map_err(ToString::to_string);
         let failed = told.is_err();
         if let Some(attached) = attached.take()
@@ -63,16 +82,23 @@ async fn consume(
             return arrived;
         }
         if let Ok(application) = application {
-            take_all(application, &leave, &mut arrived).await;
+            take_all(application, &leave, &mut arrived, &commander).await;
         }
         if leave.is_cancelled() {
+            commander.finish(&mut arrived).await;
             return arrived;
         }
         sleep(AGAIN).await;
     }
 }
 
-async fn take_all(mut application: Application, leave: &CancellationToken, arrived: &mut Arrived) {
+async fn take_all(
+    mut application: Application,
+    leave: &CancellationToken,
+    arrived: &mut Arrived,
+    commander: &Commander,
+) {
+    let sender = application.sender();
     loop {
         let received = tokio::select! {
             received = application.next() => received,
@@ -81,13 +107,65 @@ async fn take_all(mut application: Application, leave: &CancellationToken, arriv
         let Some(received) = received else {
             return application.detach().await;
         };
-        if let Some(origin) = device::origin(&received.payload) {
-            *arrived.entry(origin).or_default() += 1;
-        }
+        take(&received, &sender, arrived, commander);
     }
+}
+
+fn take(received: &Received, sender: &Sender, arrived: &mut Arrived, commander: &Commander) {
+    let Some(origin) = Origin::of(&received.payload) else {
+        return;
+    };
+    let key = (origin.device, origin.sequence);
+    if received.link == responses() {
+        *arrived.responses.entry(key).or_default() += 1;
+        return;
+    }
+    *arrived.messages.entry(key).or_default() += 1;
+    if origin.wants_command {
+        commander.send(origin, sender.clone());
+    }
+}
+
+/// Sends commands, each in a task.
+#[derive(Default)]
+struct Commander {
+    tasks: TaskTracker,
+    sent: AtomicU64,
+    accepted: Arc<AtomicU64>,
+}
+
+impl Commander {
+    /// One request for each event that asks for it, also if the event came twice.
+    fn send(&self, origin: Origin, sender: Sender) {
+        let mut message = command(TENANT, &world::device_id(origin.device), "measure");
+        message.properties.reply_to = Some(responses());
+        let correlation = format!("{}-{}", origin.device, origin.sequence);
+        message.properties.correlation_id = Some(correlation.into());
+        self.sent.fetch_add(1, Relaxed);
+        let accepted = Arc::clone(&self.accepted);
+        self.tasks.spawn(async move {
+            let address = format!("command/{TENANT}");
+            let outcome = sender.send(&address, &message, SETTLED_WITHIN).await;
+            if let Ok(Some(Outcome::Accepted)) = outcome {
+                accepted.fetch_add(1, Relaxed);
+            }
+        });
+    }
+
+    async fn finish(self, arrived: &mut Arrived) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        arrived.commands = self.sent.load(Relaxed);
+        arrived.accepted = self.accepted.load(Relaxed);
+    }
+}
+
+fn responses() -> String {
+    format!("command_response/{TENANT}/load")
 }
 
 /// When to attach again.
 const AGAIN: Duration = Duration::from_millis(100);
 /// After this nothing comes any more.
 const SILENCE: Duration = Duration::from_millis(500);
+const SETTLED_WITHIN: Duration = Duration::from_secs(30);

@@ -11,16 +11,18 @@ pub(crate) enum Kind {
 
 /// What is looked at of a message that came.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Message {
+pub(crate) struct Message<'a> {
     pub(crate) kind: Kind,
     pub(crate) code: u8,
     pub(crate) id: u16,
     /// The tokens of devices here have four bytes; another length is none of theirs.
     pub(crate) token: Option<u32>,
+    /// Options, and a payload if there is one.
+    rest: &'a [u8],
 }
 
-impl Message {
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+impl<'a> Message<'a> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let [first, code, high, low, rest @ ..] = bytes else {
             return None;
         };
@@ -33,13 +35,26 @@ impl Message {
             2 => Kind::Acknowledgement,
             _ => Kind::Reset,
         };
-        let token = rest.get(..usize::from(first & 15))?;
+        let (token, rest) = rest.split_at_checked(usize::from(first & 15))?;
         Some(Self {
             kind,
             code: *code,
             id: u16::from_be_bytes([*high, *low]),
             token: token.try_into().ok().map(u32::from_be_bytes),
+            rest,
         })
+    }
+
+    /// The values of an option, in their order, as far as the options can be read.
+    pub(crate) fn options(&self, wanted: u16) -> impl Iterator<Item = &'a [u8]> {
+        let (mut rest, mut number) = (self.rest, 0);
+        std::iter::from_fn(move || {
+            let (delta, value, behind) = take_option(rest)?;
+            number += delta;
+            rest = behind;
+            Some((number, value))
+        })
+        .filter_map(move |(number, value)| (number == u32::from(wanted)).then_some(value))
     }
 
     pub(crate) const fn is_response(&self) -> bool {
@@ -75,6 +90,29 @@ pub(crate) const fn acknowledgement(id: u16) -> [u8; 4] {
     [0x60, 0, high, low]
 }
 
+/// The next option's delta and value, and what is behind it; none at the payload, at the end, and before what can't be read.
+fn take_option(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    if first == 0xFF {
+        return None;
+    }
+    let (delta, rest) = take_extended(first >> 4, rest)?;
+    let (length, rest) = take_extended(first & 15, rest)?;
+    let (value, rest) = rest.split_at_checked(length as usize)?;
+    Some((delta, value, rest))
+}
+
+fn take_extended(nibble: u8, bytes: &[u8]) -> Option<(u32, &[u8])> {
+    match (nibble, bytes) {
+        (0..=12, rest) => Some((nibble.into(), rest)),
+        (13, [one, rest @ ..]) => Some((u32::from(*one) + 13, rest)),
+        (14, [high, low, rest @ ..]) => {
+            Some((u32::from(u16::from_be_bytes([*high, *low])) + 269, rest))
+        }
+        _ => None,
+    }
+}
+
 /// No option of a device here has a delta or a length beyond the one-byte extension.
 fn put_option(bytes: &mut Vec<u8>, delta: u16, value: &[u8]) {
     let extended = |number: usize| match u8::try_from(number) {
@@ -88,6 +126,7 @@ fn put_option(bytes: &mut Vec<u8>, delta: u16, value: &[u8]) {
     bytes.extend(value);
 }
 
+pub(crate) const LOCATION_PATH: u16 = 8;
 pub(crate) const URI_PATH: u16 = 11;
 pub(crate) const CONTENT_FORMAT: u16 = 12;
 pub(crate) const URI_QUERY: u16 = 15;
@@ -99,7 +138,8 @@ pub(crate) const CHANGED: u8 = 0x44;
 #[cfg(test)]
 mod tests {
     use super::{
-        CONTENT_FORMAT, Kind, Message, POST, URI_PATH, URI_QUERY, acknowledgement, request,
+        CONTENT_FORMAT, Kind, LOCATION_PATH, Message, POST, URI_PATH, URI_QUERY, acknowledgement,
+        request,
     };
 
     #[test]
@@ -118,11 +158,25 @@ mod tests {
     }
 
     #[test]
+    fn options_are_read_wherever_they_stand() {
+        let mut bytes = vec![0x64, 0x44, 0, 7, 0, 0, 0, 9];
+        bytes.extend(b"\x82cr\x03abc\x4D\x00text-of-13byte\x61x\xFF\x81!");
+        let answer = Message::decode(&bytes).unwrap();
+        let path: Vec<_> = answer.options(LOCATION_PATH).collect();
+        assert_eq!(path, [&b"cr"[..], b"abc"]);
+        for length in 0..bytes.len() {
+            let cut = Message::decode(&bytes[..length]);
+            assert!(cut.is_none_or(|cut| cut.options(LOCATION_PATH).count() <= 2));
+        }
+    }
+
+    #[test]
     fn answers_are_told_apart_and_rubbish_is_left() {
         let answer = Message::decode(&[0x64, 0x44, 0, 7, 0, 0, 0, 9]).unwrap();
         assert_eq!((answer.kind, answer.id), (Kind::Acknowledgement, 7));
         assert!(answer.is_response() && answer.token == Some(9));
-        let empty = Message::decode(&acknowledgement(3)).unwrap();
+        let bytes = acknowledgement(3);
+        let empty = Message::decode(&bytes).unwrap();
         assert!(!empty.is_response() && empty.token.is_none() && empty.id == 3);
         for rubbish in [
             &[][..],

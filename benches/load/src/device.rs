@@ -8,10 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dtls_client::{CipherSuite, Client, Config};
+use dtls_client::Client;
 
 use crate::{
-    coap::{self, CONTENT_FORMAT, Kind, Message, URI_PATH, URI_QUERY},
+    coap::{self, CONTENT_FORMAT, Kind, LOCATION_PATH, Message, URI_PATH, URI_QUERY},
+    credentials::Credentials,
     random::Random,
     scenario::{Operation, Scenario},
     world,
@@ -20,6 +21,7 @@ use crate::{
 /// Something that a device is to do, and when it was meant to: a latency is counted from then, however long the device was busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Job {
+    pub(crate) operation: Operation,
     pub(crate) sequence: u32,
     pub(crate) intended: Instant,
 }
@@ -33,6 +35,10 @@ pub(crate) enum Event {
     Established(Job),
     /// A response, or a Reset, which counts as code 0.
     Answered(Job, u8),
+    /// The event that asks for a command was answered 2.04; the job goes on.
+    Uploaded(Job),
+    /// The event was answered 2.04, without the command that it asked for.
+    NoCommand(Job),
     /// Nothing came in time.
     GaveUp(Job),
 }
@@ -40,6 +46,7 @@ pub(crate) enum Event {
 pub(crate) struct Device {
     number: u32,
     scenario: Arc<Scenario>,
+    credentials: Arc<Credentials>,
     random: Random,
     /// None on the port without security.
     dtls: Option<Box<Client>>,
@@ -48,6 +55,7 @@ pub(crate) struct Device {
     exchange: Option<Exchange>,
     waiting: VecDeque<Job>,
     next_id: u16,
+    next_token: u32,
     transmits: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     repeated: u64,
@@ -56,6 +64,7 @@ pub(crate) struct Device {
 /// The request under way.
 struct Exchange {
     job: Job,
+    step: Step,
     bytes: Vec<u8>,
     id: u16,
     token: u32,
@@ -65,18 +74,33 @@ struct Exchange {
     deadline: Instant,
 }
 
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Upload,
+    /// The response to the command that came.
+    Response,
+}
+
 impl Device {
-    pub(crate) fn new(number: u32, scenario: Arc<Scenario>, mut random: Random) -> Self {
+    pub(crate) fn new(
+        number: u32,
+        scenario: Arc<Scenario>,
+        credentials: Arc<Credentials>,
+        mut random: Random,
+    ) -> Self {
         let [high, low, ..] = random.next().to_be_bytes();
         Self {
             number,
             scenario,
+            credentials,
             random,
             dtls: None,
             handshake: None,
             exchange: None,
             waiting: VecDeque::new(),
             next_id: u16::from_be_bytes([high, low]),
+            next_token: 0,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             repeated: 0,
@@ -85,9 +109,11 @@ impl Device {
 
     /// Starts a handshake; a session that was there is forgotten.
     pub(crate) fn connect(&mut self, now: Instant) {
-        let (identity, key) = (world::identity(self.number), world::key(self.number));
-        let mut config = Config::new(identity, key.as_bytes());
-        config.suites = vec![CipherSuite::PskAes128Ccm8];
+        let mut config = self.credentials.config(self.number);
+        if Scenario::is_among(self.scenario.connection_ids, self.number) {
+            // Nothing is asked for in what comes; what goes out carries the server's id.
+            config.connection_id = Some(Vec::new());
+        }
         // Without randomness there is no session, which the run will tell.
         self.dtls = Client::new(now, config).ok().map(Box::new);
         self.drive(now);
@@ -119,6 +145,10 @@ impl Device {
         };
         if exchange.deadline <= now {
             let event = Event::GaveUp(exchange.job);
+            if self.scenario.secure {
+                // The server may have forgotten the session.
+                self.connect(now);
+            }
             return self.finish(now, event);
         }
         if let Some((when, wait)) = exchange.again
@@ -152,6 +182,18 @@ impl Device {
         self.events.pop_front()
     }
 
+    /// Whether it may get another address without losing its session.
+    pub(crate) fn may_move(&self) -> bool {
+        let client = self.dtls.as_deref();
+        client.is_some_and(Client::uses_connection_ids)
+    }
+
+    /// Whether nothing is under way that a datagram could come for.
+    pub(crate) fn is_idle(&self) -> bool {
+        let idle = self.exchange.is_none() && self.waiting.is_empty();
+        idle && self.dtls.as_ref().is_none_or(|it| it.is_established())
+    }
+
     /// Requests sent again so far.
     pub(crate) const fn repeated(&self) -> u64 {
         self.repeated
@@ -161,30 +203,32 @@ impl Device {
         if self.exchange.is_some() || self.handshake.is_some() {
             return;
         }
-        if self.scenario.operation == Operation::Handshake {
-            if let Some(job) = self.waiting.pop_front() {
-                self.handshake = Some(job);
-                self.connect(now);
-            }
-            return;
-        }
         let ready = match &self.dtls {
             Some(client) => client.is_established(),
             None => !self.scenario.secure,
         };
-        if ready && let Some(job) = self.waiting.pop_front() {
-            self.request(now, job);
+        match self.waiting.front() {
+            Some(job) if job.operation == Operation::Handshake => {
+                self.handshake = self.waiting.pop_front();
+                self.connect(now);
+            }
+            Some(_) if ready => {
+                if let Some(job) = self.waiting.pop_front() {
+                    self.upload(now, job);
+                }
+            }
+            Some(_) if self.scenario.secure && self.dtls.is_none() => self.connect(now),
+            _ => {}
         }
     }
 
-    fn request(&mut self, now: Instant, job: Job) {
+    fn upload(&mut self, now: Instant, job: Job) {
         let scenario = Arc::clone(&self.scenario);
-        let (id, token) = (self.next_id, job.sequence);
-        self.next_id = id.wrapping_add(1);
         let device = world::device_id(self.number);
-        let query = scenario.ttd.map(|ttd| format!("hono-ttd={ttd}"));
-        let endpoint: &[u8] = match scenario.operation {
-            Operation::Event => b"e",
+        let waits = matches!(job.operation, Operation::Wait | Operation::Command);
+        let query = waits.then(|| format!("hono-ttd={}", scenario.ttd));
+        let endpoint: &[u8] = match job.operation {
+            Operation::Event | Operation::Wait | Operation::Command => b"e",
             Operation::Telemetry | Operation::Handshake => b"t",
         };
         let mut options: Vec<(u16, &[u8])> = vec![(URI_PATH, endpoint)];
@@ -194,29 +238,84 @@ impl Device {
         }
         options.push((CONTENT_FORMAT, &[OCTETS]));
         options.extend(query.as_ref().map(|query| (URI_QUERY, query.as_bytes())));
-        let (kind, again) = if scenario.confirmable {
-            let wait = ACK_TIMEOUT.mul_f64(1.0 + 0.5 * self.random.fraction());
-            (Kind::Confirmable, Some((now + wait, wait * 2)))
+        let kind = if scenario.confirmable || waits {
+            Kind::Confirmable
         } else {
-            (Kind::NonConfirmable, None)
+            Kind::NonConfirmable
         };
-        let method = if scenario.secure {
+        let origin = Origin {
+            device: self.number,
+            sequence: job.sequence,
+            wants_command: job.operation == Operation::Command,
+        };
+        let payload = origin.payload(scenario.payload);
+        let ttd = Duration::from_secs(if waits { scenario.ttd.into() } else { 0 });
+        self.request(now, job, Step::Upload, kind, ttd, &options, &payload);
+    }
+
+    /// Answers the command whose response belongs to `location`.
+    fn respond(&mut self, now: Instant, job: Job, location: &[Vec<u8>]) {
+        let mut options: Vec<(u16, &[u8])> = location
+            .iter()
+            .map(|segment| (URI_PATH, segment.as_slice()))
+            .collect();
+        options.push((CONTENT_FORMAT, &[OCTETS]));
+        options.push((URI_QUERY, b"hono-cmd-status=200"));
+        let origin = Origin {
+            device: self.number,
+            sequence: job.sequence,
+            wants_command: true,
+        };
+        let payload = origin.payload(self.scenario.payload);
+        self.request(
+            now,
+            job,
+            Step::Response,
+            Kind::Confirmable,
+            Duration::ZERO,
+            &options,
+            &payload,
+        );
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that a request differs by, in one place"
+    )]
+    fn request(
+        &mut self,
+        now: Instant,
+        job: Job,
+        step: Step,
+        kind: Kind,
+        ttd: Duration,
+        options: &[(u16, &[u8])],
+        payload: &[u8],
+    ) {
+        let id = self.next_id;
+        self.next_id = id.wrapping_add(1);
+        self.next_token = self.next_token.wrapping_add(1);
+        let token = self.next_token;
+        let again = (kind == Kind::Confirmable).then(|| {
+            let wait = ACK_TIMEOUT.mul_f64(1.0 + 0.5 * self.random.fraction());
+            (now + wait, wait * 2)
+        });
+        let method = if self.scenario.secure {
             coap::POST
         } else {
             coap::PUT
         };
-        let payload = payload(self.number, job.sequence, scenario.payload);
-        let bytes = coap::request(kind, method, id, token, &options, &payload);
-        let ttd = Duration::from_secs(scenario.ttd.unwrap_or(0).into());
+        let bytes = coap::request(kind, method, id, token, options, payload);
         self.send(now, &bytes);
         self.exchange = Some(Exchange {
             job,
+            step,
             bytes,
             id,
             token,
             again,
             repeats: 0,
-            deadline: now + ttd + scenario.patience,
+            deadline: now + ttd + self.scenario.patience,
         });
     }
 
@@ -234,8 +333,7 @@ impl Device {
         let ours = message.id == exchange.id;
         match message.kind {
             _ if message.is_response() && message.token == Some(exchange.token) => {
-                let event = Event::Answered(exchange.job, message.code);
-                self.finish(now, event);
+                self.answered(now, &message);
             }
             Kind::Reset if ours => {
                 let event = Event::Answered(exchange.job, 0);
@@ -244,6 +342,22 @@ impl Device {
             Kind::Acknowledgement if ours => exchange.again = None,
             _ => {}
         }
+    }
+
+    fn answered(&mut self, now: Instant, message: &Message<'_>) {
+        let Some(Exchange { job, step, .. }) = self.exchange.take() else {
+            return;
+        };
+        let wants_command = job.operation == Operation::Command && step == Step::Upload;
+        if !wants_command || message.code != coap::CHANGED {
+            return self.finish(now, Event::Answered(job, message.code));
+        }
+        self.events.push_back(Event::Uploaded(job));
+        let location: Vec<Vec<u8>> = message.options(LOCATION_PATH).map(<[u8]>::to_vec).collect();
+        if location.is_empty() {
+            return self.finish(now, Event::NoCommand(job));
+        }
+        self.respond(now, job, &location);
     }
 
     fn finish(&mut self, now: Instant, event: Event) {
@@ -289,6 +403,7 @@ impl Device {
         if over {
             match self.handshake.take() {
                 Some(job) => {
+                    self.dtls = None;
                     self.events.push_back(Event::GaveUp(job));
                     self.go_on(now);
                 }
@@ -298,20 +413,36 @@ impl Device {
     }
 }
 
-/// Who sends it and which of its messages it is, filled up to `length`.
-fn payload(device: u32, sequence: u32, length: usize) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(length);
-    payload.extend(device.to_be_bytes());
-    payload.extend(sequence.to_be_bytes());
-    payload.resize(length.max(payload.len()), b'.');
-    payload
+/// What a payload tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) device: u32,
+    /// Which of the device's messages it is.
+    pub(crate) sequence: u32,
+    pub(crate) wants_command: bool,
 }
 
-/// The device and the sequence number that a payload tells.
-pub(crate) fn origin(payload: &[u8]) -> Option<(u32, u32)> {
-    let (device, rest) = payload.split_first_chunk()?;
-    let sequence = rest.first_chunk()?;
-    Some((u32::from_be_bytes(*device), u32::from_be_bytes(*sequence)))
+impl Origin {
+    /// Filled up to `length` bytes.
+    fn payload(self, length: usize) -> Vec<u8> {
+        let mut payload = Vec::with_capacity(length);
+        payload.extend(self.device.to_be_bytes());
+        payload.extend(self.sequence.to_be_bytes());
+        payload.push(if self.wants_command { b'c' } else { b'.' });
+        payload.resize(length.max(payload.len()), b'.');
+        payload
+    }
+
+    /// None if it is no payload of a device here.
+    pub(crate) fn of(payload: &[u8]) -> Option<Self> {
+        let (device, rest) = payload.split_first_chunk()?;
+        let (sequence, rest) = rest.split_first_chunk()?;
+        Some(Self {
+            device: u32::from_be_bytes(*device),
+            sequence: u32::from_be_bytes(*sequence),
+            wants_command: rest.first() == Some(&b'c'),
+        })
+    }
 }
 
 /// application/octet-stream (RFC 7252 §12.3).
@@ -330,7 +461,15 @@ mod tests {
             secure: false,
             ..Scenario::default()
         };
-        Device::new(7, Arc::new(scenario), Random::new(1, 1))
+        Device::new(7, Arc::new(scenario), Arc::default(), Random::new(1, 1))
+    }
+
+    fn job(sequence: u32, intended: Instant) -> Job {
+        Job {
+            operation: Operation::Telemetry,
+            sequence,
+            intended,
+        }
     }
 
     fn answer(request: &[u8], kind: u8) -> Vec<u8> {
@@ -342,10 +481,7 @@ mod tests {
     #[test]
     fn a_lost_request_is_sent_again_and_answered_once() {
         let (mut device, start) = (plain(), Instant::now());
-        let job = Job {
-            sequence: 0,
-            intended: start,
-        };
+        let job = job(0, start);
         device.take(start, job);
         let first = device.poll_transmit().unwrap();
         assert!(first.ends_with(b"\xFF\0\0\0\x07\0\0\0\0............"));
@@ -367,10 +503,7 @@ mod tests {
     #[test]
     fn an_acknowledged_request_is_waited_for_and_its_answer_acknowledged_each_time() {
         let (mut device, start) = (plain(), Instant::now());
-        let job = Job {
-            sequence: 1,
-            intended: start,
-        };
+        let job = job(1, start);
         device.take(start, job);
         let request = device.poll_transmit().unwrap();
         device.handle_datagram(start, &mut [0x60, 0, request[2], request[3]]);
@@ -392,18 +525,44 @@ mod tests {
     fn a_busy_device_does_the_next_thing_when_it_is_free() {
         let (mut device, start) = (plain(), Instant::now());
         for sequence in 0..2 {
-            device.take(
-                start,
-                Job {
-                    sequence,
-                    intended: start,
-                },
-            );
+            device.take(start, job(sequence, start));
         }
         let first = device.poll_transmit().unwrap();
         assert_eq!(device.poll_transmit(), None);
         device.handle_datagram(start, &mut answer(&first, 2));
         let second = device.poll_transmit().unwrap();
-        assert_eq!(second[7], 1);
+        assert_eq!(second[7], 2);
+        assert!(second.ends_with(b"\0\0\0\x01............"));
+    }
+
+    #[test]
+    fn a_command_is_answered_where_it_says_and_is_missed_if_it_does_not_come() {
+        let (mut device, start) = (plain(), Instant::now());
+        for sequence in 0..2 {
+            let operation = Operation::Command;
+            device.take(
+                start,
+                Job {
+                    operation,
+                    ..job(sequence, start)
+                },
+            );
+        }
+        let event = device.poll_transmit().unwrap();
+        let mut command = answer(&event, 2);
+        command.extend(b"\x82cr\x01x");
+        device.handle_datagram(start, &mut command);
+        assert!(matches!(device.poll_event(), Some(Event::Uploaded(_))));
+        let response = device.poll_transmit().unwrap();
+        assert!(response[8..].starts_with(b"\xB2cr\x01x"), "{response:02x?}");
+        device.handle_datagram(start, &mut answer(&response, 2));
+        assert!(matches!(
+            device.poll_event(),
+            Some(Event::Answered(_, coap::CHANGED))
+        ));
+        let event = device.poll_transmit().unwrap();
+        device.handle_datagram(start, &mut answer(&event, 2));
+        assert!(matches!(device.poll_event(), Some(Event::Uploaded(_))));
+        assert!(matches!(device.poll_event(), Some(Event::NoCommand(_))));
     }
 }

@@ -10,6 +10,7 @@
 
 mod scenario;
 mod world;
+mod credentials;
 mod random;
 mod coap;
 mod device;
@@ -19,12 +20,13 @@ mod process;
 mod histogram;
 mod progress;
 mod report;
+mod picture;
 
 use std::{
     fs,
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Barrier},
     thread,
@@ -35,9 +37,10 @@ use clap::{Args, Parser, Subcommand};
 
 use self::{
     application::Consumer,
+    credentials::{Authority, Credentials},
     process::Usage,
     progress::Progress,
-    report::{Cost, Delivery, Report},
+    report::{Cost, North, Report},
     scenario::Scenario,
     worker::{Order, Tally},
 };
@@ -57,6 +60,9 @@ enum Command {
         /// How many.
         #[arg(long, default_value_t = 1000)]
         devices: u32,
+        /// Let devices have certificates, too: make who issues them, and write its name and key there, for `run --authority`.
+        #[arg(long, value_name = "FILE")]
+        authority: Option<PathBuf>,
     },
     /// Play a scenario. Exits with 1 if anything failed, was lost or came twice.
     Run(Box<Options>),
@@ -81,7 +87,7 @@ struct Options {
     /// Instead of what the scenario says.
     #[arg(long)]
     devices: Option<u32>,
-    /// Requests of all devices together a second, instead of what the scenario says.
+    /// What all devices together do a second, in the mixture that the scenario says.
     #[arg(long)]
     rate: Option<f64>,
     /// Seconds, instead of what the scenario says.
@@ -99,6 +105,18 @@ struct Options {
     /// The server's process, to tell what it costs.
     #[arg(long)]
     pid: Option<u32>,
+    /// Who issues certificates, as `load world --authority` wrote it.
+    #[arg(long, value_name = "FILE")]
+    authority: Option<PathBuf>,
+    /// The PSK identity, with `{}` for the device's number, for a server with other devices than those of `load world`.
+    #[arg(long)]
+    identity: Option<String>,
+    /// Likewise the key.
+    #[arg(long)]
+    key: Option<String>,
+    /// Draw latencies and throughput there.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Write the numbers there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -106,9 +124,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::World { devices } => world::write(io::BufWriter::new(io::stdout()), devices)
-            .map(|()| true)
-            .map_err(|error| error.to_string()),
+        Command::World { devices, authority } => print_world(devices, authority.as_deref()),
         Command::Run(options) => run(&options),
     };
     match done {
@@ -119,6 +135,13 @@ fn main() -> ExitCode {
             ExitCode::from(EX_USAGE)
         }
     }
+}
+
+fn print_world(devices: u32, authority: Option<&Path>) -> Result<bool, String> {
+    let authority = authority.map(Authority::create).transpose()?;
+    let output = io::BufWriter::new(io::stdout());
+    world::write(output, devices, authority.as_ref()).map_err(|error| error.to_string())?;
+    Ok(true)
 }
 
 /// Whether all went well.
@@ -134,10 +157,11 @@ fn run(options: &Options) -> Result<bool, String> {
         true => None,
         false => Some(Consumer::start(options.amqp)?),
     };
-    let (tally, cost) = play(options, &scenario)?;
+    let credentials = Arc::new(credentials(options, &scenario)?);
+    let (tally, cost) = play(options, &scenario, &credentials)?;
     let arrived = consumer.map(Consumer::stop);
     let report = Report {
-        delivery: arrived.map(|arrived| Delivery::of(&tally.acknowledged, &arrived)),
+        north: arrived.map(|arrived| North::of(&tally, &arrived)),
         scenario: Scenario::clone(&scenario),
         seed: options.seed,
         tally,
@@ -148,7 +172,35 @@ fn run(options: &Options) -> Result<bool, String> {
         let text = format!("{:#}\n", report.to_json());
         fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
+    if let Some(path) = &options.svg {
+        let title = options.scenario.file_stem().unwrap_or_default();
+        let title = format!(
+            "{}: {:.0}/s, {} devices",
+            title.to_string_lossy(),
+            report.scenario.rates.total(),
+            report.scenario.devices
+        );
+        picture::draw(&report.tally, &title, path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     Ok(report.is_clean())
+}
+
+fn credentials(options: &Options, scenario: &Scenario) -> Result<Credentials, String> {
+    let certificates = match (&options.authority, scenario.certificates) {
+        (Some(path), share) if share > 0.0 => Some((share, Authority::read(path)?)),
+        (None, share) if share > 0.0 => {
+            return Err(
+                "certificates need `--authority`; `load world --authority` makes one".into(),
+            );
+        }
+        _ => None,
+    };
+    Ok(Credentials {
+        identity: options.identity.clone(),
+        key: options.key.clone(),
+        certificates,
+    })
 }
 
 fn scenario(options: &Options) -> Result<Scenario, String> {
@@ -156,7 +208,9 @@ fn scenario(options: &Options) -> Result<Scenario, String> {
     let text = fs::read_to_string(&options.scenario).map_err(|error| format!("{name}: {error}"))?;
     let mut scenario = Scenario::parse(&text).map_err(|error| format!("{name}: {error}"))?;
     scenario.devices = options.devices.unwrap_or(scenario.devices);
-    scenario.rate = options.rate.unwrap_or(scenario.rate);
+    if let Some(rate) = options.rate {
+        scenario.rates = scenario.rates.scaled_to(rate);
+    }
     scenario.loss = options.loss.unwrap_or(scenario.loss);
     if let Some(seconds) = options.duration {
         let duration = Duration::try_from_secs_f64(seconds);
@@ -166,7 +220,12 @@ fn scenario(options: &Options) -> Result<Scenario, String> {
     Ok(scenario)
 }
 
-fn play(options: &Options, scenario: &Arc<Scenario>) -> Result<(Tally, Option<Cost>), String> {
+fn play(
+    options: &Options,
+    scenario: &Arc<Scenario>,
+    credentials: &Arc<Credentials>,
+) -> Result<(Tally, Option<Cost>), String> {
+    let lends_sockets = process::open_files().is_some_and(|it| it < scenario.devices + SPARE_FILES);
     let workers = options.workers.min(scenario.devices);
     let ready = Arc::new(Barrier::new(workers as usize + 1));
     let progress = Arc::new(Progress::default());
@@ -177,7 +236,9 @@ fn play(options: &Options, scenario: &Arc<Scenario>) -> Result<(Tally, Option<Co
             let place = |worker| u32::try_from(share(worker)).unwrap_or(u32::MAX);
             let devices = place(worker)..place(worker + 1);
             let order = Order {
-                rate: scenario.rate * f64::from(devices.end - devices.start)
+                credentials: Arc::clone(credentials),
+                lends_sockets,
+                rate: scenario.rates.total() * f64::from(devices.end - devices.start)
                     / f64::from(scenario.devices),
                 scenario: Arc::clone(scenario),
                 server: if scenario.secure {
@@ -225,5 +286,7 @@ const fn local(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
+/// Files that this process has open beside the devices' sockets, and some more.
+const SPARE_FILES: u32 = 100;
 /// Wrong usage (`sysexits.h`).
 const EX_USAGE: u8 = 64;

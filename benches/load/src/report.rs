@@ -1,17 +1,48 @@
 //! What came out: a table for people, JSON for programs.
 
-use std::fmt::{self, Display, Formatter};
+use std::{
+    collections::HashMap,
+    fmt::{self, Display, Formatter},
+};
 
 use serde_json::{Value, json};
 
-use crate::{application::Arrived, coap, process::Usage, scenario::Scenario, worker::Tally};
+use crate::{
+    application::Arrived,
+    coap,
+    histogram::Histogram,
+    process::Usage,
+    scenario::{Operation, Scenario},
+    worker::Tally,
+};
 
 pub(crate) struct Report {
     pub(crate) scenario: Scenario,
     pub(crate) seed: u64,
     pub(crate) tally: Tally,
-    pub(crate) delivery: Option<Delivery>,
+    /// None if nobody listened.
+    pub(crate) north: Option<North>,
     pub(crate) cost: Option<Cost>,
+}
+
+/// What the application saw.
+pub(crate) struct North {
+    pub(crate) messages: Delivery,
+    pub(crate) responses: Delivery,
+    /// Commands that it sent, and that were accepted.
+    pub(crate) commands: u64,
+    pub(crate) accepted: u64,
+}
+
+impl North {
+    pub(crate) fn of(tally: &Tally, arrived: &Arrived) -> Self {
+        Self {
+            messages: Delivery::of(&tally.acknowledged, &arrived.messages),
+            responses: Delivery::of(&tally.responded, &arrived.responses),
+            commands: arrived.commands,
+            accepted: arrived.accepted,
+        }
+    }
 }
 
 /// What devices were told, held against what the application got.
@@ -25,7 +56,7 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn of(acknowledged: &[(u32, u32)], arrived: &Arrived) -> Self {
+    pub(crate) fn of(acknowledged: &[(u32, u32)], arrived: &HashMap<(u32, u32), u32>) -> Self {
         let lost = acknowledged.iter().filter(|it| !arrived.contains_key(it));
         let twice = arrived.values().filter(|count| **count > 1);
         Self {
@@ -33,6 +64,18 @@ impl Delivery {
             lost: lost.count() as u64,
             duplicates: twice.count() as u64,
         }
+    }
+}
+
+impl Delivery {
+    fn to_json(self) -> Value {
+        json!({"arrived": self.arrived, "lost": self.lost, "duplicates": self.duplicates})
+    }
+
+    fn write(self, f: &mut Formatter<'_>, name: &str) -> fmt::Result {
+        writeln!(f, "{name:<13} {:>12}", self.arrived)?;
+        writeln!(f, "  lost        {:>12}", self.lost)?;
+        writeln!(f, "  twice       {:>12}", self.duplicates)
     }
 }
 
@@ -48,7 +91,7 @@ pub(crate) struct Cost {
 #[expect(clippy::cast_precision_loss, reason = "counts are far from 2^53")]
 impl Report {
     fn answered(&self) -> u64 {
-        self.tally.latencies.count()
+        self.tally.latencies.values().map(Histogram::count).sum()
     }
 
     /// Answers a second.
@@ -66,20 +109,24 @@ impl Report {
     /// Whether nothing failed, was lost or came twice.
     pub(crate) fn is_clean(&self) -> bool {
         let good = self.tally.codes.keys().all(|code| *code == coap::CHANGED);
-        let delivered = self.delivery.is_none_or(|it| it.lost + it.duplicates == 0);
-        good && delivered && self.tally.gave_up == 0
+        let delivered = self.north.as_ref().is_none_or(|north| {
+            let both = [&north.messages, &north.responses];
+            both.iter().all(|it| it.lost + it.duplicates == 0)
+        });
+        good && delivered && self.tally.gave_up + self.tally.no_command == 0
     }
 
     pub(crate) fn to_json(&self) -> Value {
         let tally = &self.tally;
-        let latencies: serde_json::Map<String, Value> = PERCENTILES
+        let latencies: serde_json::Map<String, Value> = tally
+            .latencies
             .iter()
-            .map(|(name, percent)| {
-                (
-                    (*name).to_owned(),
-                    json!(tally.latencies.percentile(*percent)),
-                )
-            })
+            .map(|(operation, histogram)| (operation.name().to_owned(), percentiles(histogram)))
+            .collect();
+        let rates: serde_json::Map<String, Value> = Operation::ALL
+            .into_iter()
+            .filter(|it| self.scenario.rates.of(*it) > 0.0)
+            .map(|it| (it.name().to_owned(), json!(self.scenario.rates.of(it))))
             .collect();
         let codes: serde_json::Map<String, Value> = tally
             .codes
@@ -95,15 +142,18 @@ impl Report {
             })
             .collect();
         json!({
-            "operation": format!("{:?}", self.scenario.operation).to_lowercase(),
-            "devices": self.scenario.devices, "rate": self.scenario.rate, "seed": self.seed,
+            "devices": self.scenario.devices, "rates": rates, "seed": self.seed,
             "duration": self.scenario.duration.as_secs_f64(), "loss": self.scenario.loss,
+            "connection_ids": self.scenario.connection_ids, "rebind": self.scenario.rebind,
+            "certificates": self.scenario.certificates,
             "intended": tally.intended, "answered": self.answered(), "answered_per_second": self.rate(),
             "set_up_seconds": tally.set_up.as_secs_f64(),
             "latency_ms": latencies, "codes": codes, "handshakes": tally.established,
             "unanswered": tally.gave_up, "sent_again": tally.repeated,
-            "arrived": self.delivery.map(|it| it.arrived), "lost": self.delivery.map(|it| it.lost),
-            "duplicates": self.delivery.map(|it| it.duplicates),
+            "without_command": tally.no_command, "reconnected": tally.reconnected, "moved": tally.moved,
+            "messages": self.north.as_ref().map(|it| it.messages.to_json()),
+            "responses": self.north.as_ref().map(|it| it.responses.to_json()),
+            "commands": self.north.as_ref().map(|it| json!({"sent": it.commands, "accepted": it.accepted})),
             "answered_per_cpu_second": self.per_cpu_second(),
             "rss_kb": self.cost.as_ref().map(|cost| {
                 json!({"before": cost.before.resident, "peak": cost.peak, "after": cost.after.resident})
@@ -131,14 +181,34 @@ impl Display for Report {
         }
         writeln!(f, "unanswered    {:>12}", tally.gave_up)?;
         writeln!(f, "sent again    {:>12}", tally.repeated)?;
-        if let Some(delivery) = &self.delivery {
-            writeln!(f, "arrived       {:>12}", delivery.arrived)?;
-            writeln!(f, "  lost        {:>12}", delivery.lost)?;
-            writeln!(f, "  twice       {:>12}", delivery.duplicates)?;
+        for (name, count) in [
+            ("no command", tally.no_command),
+            ("reconnected", tally.reconnected),
+            ("moved", tally.moved),
+        ] {
+            if count > 0 {
+                writeln!(f, "{name:<13} {count:>12}")?;
+            }
         }
-        for (name, percent) in PERCENTILES {
-            let value = tally.latencies.percentile(percent);
-            writeln!(f, "{name:<13} {value:>12.2} ms")?;
+        if let Some(north) = &self.north {
+            north.messages.write(f, "arrived")?;
+            if north.commands > 0 {
+                writeln!(f, "commands sent {:>12}", north.commands)?;
+                writeln!(f, "  accepted    {:>12}", north.accepted)?;
+                north.responses.write(f, "responses")?;
+            }
+        }
+        write!(f, "{:<13}", "latency, ms")?;
+        for (name, _) in PERCENTILES {
+            write!(f, " {name:>9}")?;
+        }
+        writeln!(f)?;
+        for (operation, histogram) in &tally.latencies {
+            write!(f, "  {:<11}", operation.name())?;
+            for (_, percent) in PERCENTILES {
+                write!(f, " {:>9.2}", histogram.percentile(percent))?;
+            }
+            writeln!(f)?;
         }
         if let Some(cost) = &self.cost {
             let spent = cost.after.cpu - cost.before.cpu;
@@ -154,6 +224,12 @@ impl Display for Report {
         }
         Ok(())
     }
+}
+
+fn percentiles(histogram: &Histogram) -> Value {
+    let value =
+        |(name, percent): (&str, f64)| (name.to_owned(), json!(histogram.percentile(percent)));
+    Value::Object(PERCENTILES.into_iter().map(value).collect())
 }
 
 /// A code as RFC 7252 writes it; a Reset has none.
@@ -174,11 +250,13 @@ const PERCENTILES: [(&str, f64); 5] = [
 
 #[cfg(test)]
 mod tests {
-    use super::{Arrived, Delivery, words};
+    use std::collections::HashMap;
+
+    use super::{Delivery, words};
 
     #[test]
     fn what_was_answered_and_did_not_arrive_is_lost() {
-        let arrived = Arrived::from([((1, 0), 1), ((1, 1), 2), ((2, 0), 1)]);
+        let arrived = HashMap::from([((1, 0), 1), ((1, 1), 2), ((2, 0), 1)]);
         let delivery = Delivery::of(&[(1, 0), (1, 1), (3, 0)], &arrived);
         let wanted = Delivery {
             arrived: 3,

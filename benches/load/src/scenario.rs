@@ -7,55 +7,124 @@ use saphyr::{LoadableYamlNode, Yaml};
 /// All that is to be known before devices start.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scenario {
-    pub(crate) operation: Operation,
+    pub(crate) rates: Rates,
     pub(crate) secure: bool,
     pub(crate) confirmable: bool,
     pub(crate) devices: u32,
-    /// Of all devices together, a second.
-    pub(crate) rate: f64,
     pub(crate) duration: Duration,
     /// Bytes.
     pub(crate) payload: usize,
-    /// Seconds that events wait for a command; none if they do not.
-    pub(crate) ttd: Option<u32>,
+    /// Seconds that `wait` and `command` wait for a command.
+    pub(crate) ttd: u32,
     /// The share of datagrams that are lost in each direction.
     pub(crate) loss: f64,
+    /// The share of devices that offer connection ids (RFC 9146).
+    pub(crate) connection_ids: f64,
+    /// The share of requests before which a device that has a connection id gets another port, as from a NAT that forgot it.
+    pub(crate) rebind: f64,
+    /// The share of devices that prove themselves with a certificate.
+    pub(crate) certificates: f64,
     /// How long to wait for answers when no more requests are sent.
     pub(crate) patience: Duration,
 }
 
-/// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Something that is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Operation {
     Telemetry,
     Event,
+    /// An event that waits for a command which does not come.
+    Wait,
+    /// An event that waits for a command, gets it, and answers it: done when the response is answered.
+    Command,
     /// A new DTLS session from the address of the one before.
     Handshake,
+}
+
+impl Operation {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Telemetry,
+        Self::Event,
+        Self::Wait,
+        Self::Command,
+        Self::Handshake,
+    ];
+
+    /// As scenarios write it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Telemetry => "telemetry",
+            Self::Event => "event",
+            Self::Wait => "wait",
+            Self::Command => "command",
+            Self::Handshake => "handshake",
+        }
+    }
+}
+
+/// How often devices do what, all together, a second.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Rates([f64; Operation::ALL.len()]);
+
+impl Rates {
+    pub(crate) fn total(&self) -> f64 {
+        self.0.iter().sum()
+    }
+
+    pub(crate) const fn of(&self, operation: Operation) -> f64 {
+        self.0[operation as usize]
+    }
+
+    /// Nothing else is done.
+    pub(crate) fn only(&self, operation: Operation) -> bool {
+        self.of(operation) > 0.0 && self.total() <= self.of(operation)
+    }
+
+    /// The same mixture, so many a second together.
+    pub(crate) fn scaled_to(mut self, total: f64) -> Self {
+        let factor = total / self.total();
+        for rate in &mut self.0 {
+            *rate *= factor;
+        }
+        self
+    }
+
+    /// What is done at `place`, a number from 0 up to but without 1.
+    pub(crate) fn choose(&self, place: f64) -> Operation {
+        let mut left = place * self.total();
+        for operation in Operation::ALL {
+            left -= self.of(operation);
+            if left < 0.0 {
+                return operation;
+            }
+        }
+        Operation::Telemetry
+    }
+
+    fn parse(value: &Yaml<'_>) -> Option<Self> {
+        let mut rates = Self::default();
+        for (name, rate) in value.as_mapping()? {
+            let name = name.as_str()?;
+            let operation = Operation::ALL.into_iter().find(|it| it.name() == name)?;
+            rates.0[operation as usize] = number(rate)?;
+        }
+        Some(rates)
+    }
 }
 
 impl Scenario {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let documents = Yaml::load_from_str(text).map_err(|error| error.to_string())?;
         let mapping = documents.first().and_then(Yaml::as_mapping);
-        let mapping = mapping.ok_or("a scenario is a mapping that starts with `operation:`")?;
+        let mapping = mapping.ok_or("a scenario is a mapping that starts with `rates:`")?;
         let mut scenario = Self::default();
         for (key, value) in mapping {
             let key = key.as_str().ok_or("a key is no text")?;
             let wrong = || format!("`{key}` has a value that it cannot have");
-            let number = value
-                .as_floating_point()
-                .or_else(|| value.as_integer().map(|whole| whole as f64));
             let whole = value.as_integer().and_then(|it| u32::try_from(it).ok());
-            let seconds = number.and_then(|it| Duration::try_from_secs_f64(it).ok());
+            let seconds = || number(value).and_then(|it| Duration::try_from_secs_f64(it).ok());
             match key {
-                "operation" => {
-                    scenario.operation = match value.as_str() {
-                        Some("telemetry") => Operation::Telemetry,
-                        Some("event") => Operation::Event,
-                        Some("handshake") => Operation::Handshake,
-                        _ => return Err(wrong()),
-                    }
-                }
+                "rates" => scenario.rates = Rates::parse(value).ok_or_else(wrong)?,
                 "port" => {
                     scenario.secure = match value.as_str() {
                         Some("coaps") => true,
@@ -65,12 +134,14 @@ impl Scenario {
                 }
                 "confirmable" => scenario.confirmable = value.as_bool().ok_or_else(wrong)?,
                 "devices" => scenario.devices = whole.ok_or_else(wrong)?,
-                "rate" => scenario.rate = number.ok_or_else(wrong)?,
-                "duration" => scenario.duration = seconds.ok_or_else(wrong)?,
+                "duration" => scenario.duration = seconds().ok_or_else(wrong)?,
                 "payload" => scenario.payload = whole.ok_or_else(wrong)? as usize,
-                "ttd" => scenario.ttd = Some(whole.ok_or_else(wrong)?),
-                "loss" => scenario.loss = number.ok_or_else(wrong)?,
-                "patience" => scenario.patience = seconds.ok_or_else(wrong)?,
+                "ttd" => scenario.ttd = whole.ok_or_else(wrong)?,
+                "loss" => scenario.loss = number(value).ok_or_else(wrong)?,
+                "connection-ids" => scenario.connection_ids = number(value).ok_or_else(wrong)?,
+                "rebind" => scenario.rebind = number(value).ok_or_else(wrong)?,
+                "certificates" => scenario.certificates = number(value).ok_or_else(wrong)?,
+                "patience" => scenario.patience = seconds().ok_or_else(wrong)?,
                 _ => return Err(format!("a scenario has no `{key}`")),
             }
         }
@@ -79,55 +150,77 @@ impl Scenario {
 
     /// What is out of bounds: a mistake must not become an endless run.
     pub(crate) fn check(&self) -> Result<(), String> {
+        let rate = self.rates.total();
+        let seconds = self.duration.as_secs_f64();
         let bounds = [
-            ("devices", f64::from(self.devices), 1.0, 100_000.0),
-            ("rate", self.rate, 0.001, 200_000.0),
-            ("duration", self.duration.as_secs_f64(), 0.1, 3_600.0),
+            ("devices", f64::from(self.devices), 1.0, 1_000_000.0),
+            ("rates", rate, 0.001, 200_000.0),
+            ("duration", seconds, 0.1, 3_600.0),
             ("patience", self.patience.as_secs_f64(), 0.0, 600.0),
-            ("payload", self.payload as f64, 8.0, 1_024.0),
-            ("ttd", f64::from(self.ttd.unwrap_or(0)), 0.0, 300.0),
+            ("payload", self.payload as f64, 9.0, 1_024.0),
+            ("ttd", f64::from(self.ttd), 1.0, 300.0),
             ("loss", self.loss, 0.0, 0.9),
-            (
-                "rate x duration",
-                self.rate * self.duration.as_secs_f64(),
-                0.0,
-                5e7,
-            ),
+            ("connection-ids", self.connection_ids, 0.0, 1.0),
+            ("rebind", self.rebind, 0.0, 1.0),
+            ("certificates", self.certificates, 0.0, 1.0),
+            ("rates x duration", rate * seconds, 0.0, 5e7),
         ];
         for (name, value, least, most) in bounds {
             if !(least..=most).contains(&value) {
                 return Err(format!("`{name}` is {value}; it may be {least} to {most}"));
             }
         }
-        if self.operation == Operation::Handshake && !self.secure {
-            return Err("handshakes need `port: coaps`".to_owned());
+        let of_sessions =
+            self.rates.of(Operation::Handshake) + self.connection_ids + self.certificates;
+        if of_sessions > 0.0 && !self.secure {
+            return Err(
+                "handshakes, connection ids and certificates need `port: coaps`".to_owned(),
+            );
         }
         Ok(())
+    }
+
+    /// Whether that device is among such a share of all.
+    pub(crate) fn is_among(share: f64, device: u32) -> bool {
+        f64::from(device % 100) < share * 100.0
     }
 }
 
 impl Default for Scenario {
     fn default() -> Self {
+        let mut rates = Rates::default();
+        rates.0[Operation::Telemetry as usize] = 100.0;
         Self {
-            operation: Operation::Telemetry,
+            rates,
             secure: true,
             confirmable: true,
             devices: 100,
-            rate: 100.0,
             duration: Duration::from_secs(10),
             payload: 20,
-            ttd: None,
+            ttd: 30,
             loss: 0.0,
+            connection_ids: 0.0,
+            rebind: 0.0,
+            certificates: 0.0,
             patience: Duration::from_secs(100),
         }
     }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "numbers of a scenario are far from 2^53"
+)]
+fn number(value: &Yaml<'_>) -> Option<f64> {
+    let whole = || value.as_integer().map(|whole| whole as f64);
+    value.as_floating_point().or_else(whole)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use super::Scenario;
+    use super::{Operation, Scenario};
 
     #[test]
     fn every_scenario_in_the_folder_can_be_played() {
@@ -145,7 +238,8 @@ mod tests {
     fn what_is_wrong_is_told() {
         for text in [
             "",
-            "operation: dance",
+            "rates: { dance: 1 }",
+            "rates: 5",
             "colour: red",
             "devices: -1",
             "loss: x",
@@ -157,9 +251,23 @@ mod tests {
             "devices: 0",
             "loss: 1.0",
             "payload: 4",
-            "rate: 100000\nduration: 3600",
+            "rates: { event: 0 }",
+            "rates: { event: 100000 }\nduration: 3600",
+            "rates: { handshake: 1 }\nport: coap",
         ] {
             assert!(Scenario::parse(text).unwrap().check().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn each_operation_has_its_share_of_the_whole() {
+        let rates = Scenario::parse("rates: { telemetry: 10, command: 30 }")
+            .unwrap()
+            .rates
+            .scaled_to(400.0);
+        assert!((rates.of(Operation::Command) - 300.0).abs() < 1e-9);
+        assert_eq!(rates.choose(0.24), Operation::Telemetry);
+        assert_eq!(rates.choose(0.26), Operation::Command);
+        assert!(!rates.only(Operation::Command) && !rates.only(Operation::Event));
     }
 }

@@ -12,6 +12,7 @@ use mio::{Events, Interest, Poll, Token, net::UdpSocket};
 
 use crate::{
     coap,
+    credentials::Credentials,
     device::{Device, Event, Job},
     histogram::Histogram,
     progress::Progress,
@@ -22,12 +23,15 @@ use crate::{
 /// What a worker is to do.
 pub(crate) struct Order {
     pub(crate) scenario: Arc<Scenario>,
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) server: SocketAddr,
     pub(crate) seed: u64,
     /// Numbers of its devices.
     pub(crate) devices: std::ops::Range<u32>,
     /// Its part of all requests, a second.
     pub(crate) rate: f64,
+    /// Whether devices that are idle give their sockets back, as there may not be one for each.
+    pub(crate) lends_sockets: bool,
     /// Passed when every device of every worker has its session.
     pub(crate) ready: Arc<Barrier>,
     pub(crate) progress: Arc<Progress>,
@@ -36,14 +40,22 @@ pub(crate) struct Order {
 /// What its devices saw.
 pub(crate) struct Tally {
     pub(crate) intended: u64,
-    pub(crate) latencies: Histogram,
+    pub(crate) latencies: BTreeMap<Operation, Histogram>,
     /// By code; handshakes are not in it.
     pub(crate) codes: BTreeMap<u8, u64>,
     pub(crate) established: u64,
+    /// Sessions that were lost without a scenario that wants it, and made anew.
+    pub(crate) reconnected: u64,
+    /// How often a device with a connection id got another address.
+    pub(crate) moved: u64,
     pub(crate) gave_up: u64,
     pub(crate) repeated: u64,
-    /// Device and sequence number of what was answered 2.04.
+    /// Device and sequence number of the messages that were answered 2.04.
     pub(crate) acknowledged: Vec<(u32, u32)>,
+    /// Likewise of responses to commands.
+    pub(crate) responded: Vec<(u32, u32)>,
+    /// Events that were to bring a command, and did not.
+    pub(crate) no_command: u64,
     /// By second since the start: what went well, what did not, and how long it took.
     pub(crate) seconds: Vec<Second>,
     /// From the start to the last answer.
@@ -60,9 +72,13 @@ pub(crate) struct Second {
 
 struct Seat {
     device: Device,
-    socket: UdpSocket,
+    /// None while it is lent to nobody.
+    socket: Option<UdpSocket>,
+    /// Where the server knows it.
+    address: SocketAddr,
     timer: Option<Instant>,
     loss: Random,
+    moves: Random,
     sent: u32,
 }
 
@@ -97,21 +113,22 @@ impl Worker {
     fn new(order: Order) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut seats = Vec::new();
-        for (place, number) in order.devices.clone().enumerate() {
-            let mut socket = UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-            socket.connect(order.server)?;
-            poll.registry()
-                .register(&mut socket, Token(place), Interest::READABLE)?;
-            let stream = u64::from(number) * 2;
+        for number in order.devices.clone() {
+            let random = |use_of_it| Random::new(order.seed, u64::from(number) * 4 + use_of_it);
+            let (scenario, credentials) = (&order.scenario, &order.credentials);
+            let device = Device::new(
+                number,
+                Arc::clone(scenario),
+                Arc::clone(credentials),
+                random(1),
+            );
             seats.push(Seat {
-                device: Device::new(
-                    number,
-                    Arc::clone(&order.scenario),
-                    Random::new(order.seed, stream + 1),
-                ),
-                socket,
+                device,
+                socket: None,
+                address: address(number, order.lends_sockets),
                 timer: None,
-                loss: Random::new(order.seed, stream + 2),
+                loss: random(2),
+                moves: random(3),
                 sent: 0,
             });
         }
@@ -128,21 +145,57 @@ impl Worker {
         })
     }
 
+    /// Gives a device its socket, if it has none.
+    fn open_socket(&mut self, place: usize) -> io::Result<()> {
+        let Some(seat) = self.seats.get_mut(place) else {
+            return Ok(());
+        };
+        if seat.socket.is_none() {
+            let mut socket = UdpSocket::bind(seat.address)?;
+            socket.connect(self.order.server)?;
+            self.poll
+                .registry()
+                .register(&mut socket, Token(place), Interest::READABLE)?;
+            seat.address = socket.local_addr()?;
+            seat.socket = Some(socket);
+        }
+        Ok(())
+    }
+
+    /// Takes it away; the device has the same address when it gets one again.
+    fn close_socket(&mut self, place: usize) {
+        let seat = self.seats.get_mut(place);
+        if let Some(mut socket) = seat.and_then(|seat| seat.socket.take()) {
+            // Closing it takes it off the list, too.
+            drop(self.poll.registry().deregister(&mut socket));
+        }
+    }
+
+    /// Gives a device another address, as a NAT does that has forgotten it.
+    fn move_device(&mut self, place: usize) {
+        self.close_socket(place);
+        if let Some(seat) = self.seats.get_mut(place) {
+            seat.address.set_port(0);
+            self.tally.moved += 1;
+        }
+    }
+
     /// Gives every device its session, a few at a time.
     fn set_up(&mut self) -> io::Result<()> {
         let scenario = &self.order.scenario;
-        if !scenario.secure || scenario.operation == Operation::Handshake {
+        if !scenario.secure || scenario.rates.only(Operation::Handshake) {
             return Ok(());
         }
+        let within = SET_UP_WITHIN + Duration::from_millis(self.seats.len() as u64);
         let (started, mut begun) = (Instant::now(), 0);
         while self.ready < self.seats.len() {
-            if started.elapsed() > SET_UP_WITHIN {
+            if started.elapsed() > within {
                 let text = format!("only {} of {} sessions", self.ready, self.seats.len());
                 return Err(io::Error::new(ErrorKind::TimedOut, text));
             }
             while begun < self.seats.len() && begun - self.ready < HANDSHAKES_AT_A_TIME {
                 let now = Instant::now();
-                self.with(now, begun, |device| device.connect(now));
+                self.with(now, begun, |device| device.connect(now))?;
                 begun += 1;
             }
             self.wait(Instant::now() + Duration::from_millis(100))?;
@@ -163,15 +216,17 @@ impl Worker {
             let now = Instant::now();
             while next <= now && next < end {
                 // All in turn, so that each has done its part before one does more.
+                let operation = scenario.rates.choose(arrivals.fraction());
                 if let Some(place) = turns.next() {
-                    self.begin(now, place, next);
+                    self.begin(now, place, operation, next)?;
                 }
                 next += arrivals.gap(self.order.rate);
             }
             self.wait(next.min(end))?;
         }
-        let ttd = Duration::from_secs(scenario.ttd.unwrap_or(0).into());
-        let last = end + ttd + scenario.patience;
+        let waits = [Operation::Wait, Operation::Command].map(|it| scenario.rates.of(it));
+        let ttd = if waits == [0.0, 0.0] { 0 } else { scenario.ttd };
+        let last = end + Duration::from_secs(ttd.into()) + scenario.patience;
         while self.outstanding > 0 && Instant::now() < last {
             self.wait(last)?;
         }
@@ -179,18 +234,29 @@ impl Worker {
         Ok(())
     }
 
-    fn begin(&mut self, now: Instant, place: usize, intended: Instant) {
+    fn begin(
+        &mut self,
+        now: Instant,
+        place: usize,
+        operation: Operation,
+        intended: Instant,
+    ) -> io::Result<()> {
+        let rebind = self.order.scenario.rebind;
         let Some(seat) = self.seats.get_mut(place) else {
-            return;
+            return Ok(());
         };
         let job = Job {
+            operation,
             sequence: seat.sent,
             intended,
         };
         seat.sent += 1;
         self.outstanding += 1;
         self.tally.intended += 1;
-        self.with(now, place, |device| device.take(now, job));
+        if rebind > 0.0 && seat.moves.fraction() < rebind && seat.device.may_move() {
+            self.move_device(place);
+        }
+        self.with(now, place, |device| device.take(now, job))
     }
 
     /// Waits for datagrams and timers, at most until `until`.
@@ -203,26 +269,28 @@ impl Worker {
             _ => {}
         }
         for event in &events {
-            self.receive(event.token().0);
+            self.receive(event.token().0)?;
         }
         let now = Instant::now();
         while let Some((when, place)) = self.timers.first().copied()
             && when <= now
         {
-            self.with(now, place, |device| device.handle_timeout(now));
+            self.with(now, place, |device| device.handle_timeout(now))?;
         }
         Ok(())
     }
 
-    fn receive(&mut self, place: usize) {
+    fn receive(&mut self, place: usize) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let loss = self.order.scenario.loss;
-        while let Some(seat) = self.seats.get_mut(place) {
-            match seat.socket.recv(&mut buffer) {
+        while let Some(seat) = self.seats.get_mut(place)
+            && let Some(socket) = &seat.socket
+        {
+            match socket.recv(&mut buffer) {
                 Ok(length) if loss == 0.0 || seat.loss.fraction() >= loss => {
                     let (now, datagram) = (Instant::now(), buffer.get_mut(..length));
                     let datagram = datagram.unwrap_or_default();
-                    self.with(now, place, |device| device.handle_datagram(now, datagram));
+                    self.with(now, place, |device| device.handle_datagram(now, datagram))?;
                 }
                 // Lost on the way, or word that nobody listens: requests are sent again.
                 Ok(_) => {}
@@ -231,19 +299,28 @@ impl Worker {
             }
         }
         self.buffer = buffer;
+        Ok(())
     }
 
     /// Lets a device do something, then sends what it sends and notes what it tells.
-    fn with(&mut self, now: Instant, place: usize, act: impl FnOnce(&mut Device)) {
+    fn with(
+        &mut self,
+        now: Instant,
+        place: usize,
+        act: impl FnOnce(&mut Device),
+    ) -> io::Result<()> {
+        self.open_socket(place)?;
         let loss = self.order.scenario.loss;
         let Some(seat) = self.seats.get_mut(place) else {
-            return;
+            return Ok(());
         };
         act(&mut seat.device);
         while let Some(datagram) = seat.device.poll_transmit() {
-            if loss == 0.0 || seat.loss.fraction() >= loss {
+            if let Some(socket) = &seat.socket
+                && (loss == 0.0 || seat.loss.fraction() >= loss)
+            {
                 // What the kernel does not take is lost, as it may be in any network.
-                drop(seat.socket.send(&datagram));
+                drop(socket.send(&datagram));
             }
         }
         let timer = seat.device.poll_timeout();
@@ -253,6 +330,9 @@ impl Worker {
             }
             self.timers.extend(timer.map(|when| (when, place)));
         }
+        if self.order.lends_sockets && seat.device.is_idle() {
+            self.close_socket(place);
+        }
         while let Some(event) = self
             .seats
             .get_mut(place)
@@ -260,13 +340,23 @@ impl Worker {
         {
             self.note(now, place, &event);
         }
+        Ok(())
     }
 
     fn note(&mut self, now: Instant, place: usize, event: &Event) {
+        let number = self.order.devices.start + u32::try_from(place).unwrap_or(0);
         let (job, good) = match *event {
-            Event::Ready => {
+            Event::Ready if self.ready < self.seats.len() => {
                 self.ready += 1;
                 return self.order.progress.established();
+            }
+            Event::Ready => {
+                self.tally.reconnected += 1;
+                return;
+            }
+            Event::Uploaded(job) => {
+                self.tally.acknowledged.push((number, job.sequence));
+                return;
             }
             Event::Established(job) => {
                 self.tally.established += 1;
@@ -274,11 +364,17 @@ impl Worker {
             }
             Event::Answered(job, code) => {
                 *self.tally.codes.entry(code).or_default() += 1;
-                if code == coap::CHANGED {
-                    let number = self.order.devices.start + u32::try_from(place).unwrap_or(0);
-                    self.tally.acknowledged.push((number, job.sequence));
-                }
-                (job, code == coap::CHANGED)
+                let good = code == coap::CHANGED;
+                let list = match job.operation {
+                    Operation::Command => &mut self.tally.responded,
+                    _ => &mut self.tally.acknowledged,
+                };
+                list.extend(good.then_some((number, job.sequence)));
+                (job, good)
+            }
+            Event::NoCommand(job) => {
+                self.tally.no_command += 1;
+                (job, false)
             }
             Event::GaveUp(_) => {
                 self.tally.gave_up += 1;
@@ -289,15 +385,11 @@ impl Worker {
         };
         self.outstanding -= 1;
         let latency = now.saturating_duration_since(job.intended);
-        self.tally.latencies.record(latency);
-        self.tally.lasted = now - self.start;
-        let second = self.tally.second(now - self.start);
-        second.latencies.record(latency);
+        let since = now - self.start;
+        self.tally.record(job.operation, latency, since, good);
         if good {
-            second.good += 1;
             self.order.progress.good();
         } else {
-            second.bad += 1;
             self.order.progress.bad();
         }
     }
@@ -307,15 +399,41 @@ impl Tally {
     pub(crate) fn new() -> Self {
         Self {
             intended: 0,
-            latencies: Histogram::new(),
+            latencies: BTreeMap::new(),
             codes: BTreeMap::new(),
             established: 0,
+            reconnected: 0,
+            moved: 0,
             gave_up: 0,
             repeated: 0,
             acknowledged: Vec::new(),
+            responded: Vec::new(),
+            no_command: 0,
             seconds: Vec::new(),
             lasted: Duration::ZERO,
             set_up: Duration::ZERO,
+        }
+    }
+
+    /// Notes that something was answered, so long after it was meant to be done, and so long after the start.
+    pub(crate) fn record(
+        &mut self,
+        operation: Operation,
+        latency: Duration,
+        since: Duration,
+        good: bool,
+    ) {
+        self.latencies
+            .entry(operation)
+            .or_insert_with(Histogram::new)
+            .record(latency);
+        self.lasted = since;
+        let second = self.second(since);
+        second.latencies.record(latency);
+        if good {
+            second.good += 1;
+        } else {
+            second.bad += 1;
         }
     }
 
@@ -329,11 +447,20 @@ impl Tally {
 
     pub(crate) fn add(&mut self, other: Self) {
         self.intended += other.intended;
-        self.latencies.add(&other.latencies);
+        for (operation, histogram) in &other.latencies {
+            self.latencies
+                .entry(*operation)
+                .or_insert_with(Histogram::new)
+                .add(histogram);
+        }
         for (code, count) in other.codes {
             *self.codes.entry(code).or_default() += count;
         }
         self.established += other.established;
+        self.reconnected += other.reconnected;
+        self.moved += other.moved;
+        self.no_command += other.no_command;
+        self.responded.extend(other.responded);
         self.gave_up += other.gave_up;
         self.repeated += other.repeated;
         self.acknowledged.extend(other.acknowledged);
@@ -359,5 +486,23 @@ impl Second {
     }
 }
 
+/// Where a device sends from: some thousands share an address of this machine. One that gives its socket back has a port of its own.
+fn address(device: u32, lends_sockets: bool) -> SocketAddr {
+    let (host, port) = (
+        device / DEVICES_AT_AN_ADDRESS,
+        device % DEVICES_AT_AN_ADDRESS,
+    );
+    let [.., high, low] = (host + 1).to_be_bytes();
+    let port = if lends_sockets {
+        u16::try_from(FIRST_PORT + port).unwrap_or(0)
+    } else {
+        0
+    };
+    SocketAddr::from((Ipv4Addr::new(127, 1, high, low), port))
+}
+
+const DEVICES_AT_AN_ADDRESS: u32 = 20_000;
+/// The first port of those that are given out by number.
+const FIRST_PORT: u32 = 10_000;
 const HANDSHAKES_AT_A_TIME: usize = 64;
 const SET_UP_WITHIN: Duration = Duration::from_secs(120);

@@ -2,14 +2,33 @@
 
 use std::io::{self, Write};
 
-/// Writes the world of `devices` devices in the form that `coap-adapter sandbox --world` reads.
-pub(crate) fn write(mut output: impl Write, devices: u32) -> io::Result<()> {
-    writeln!(output, "tenants:\n  {TENANT}:\n    devices:")?;
-    for number in 0..devices {
-        let (id, key) = (device_id(number), key(number));
+use base64::{Engine, prelude::BASE64_STANDARD};
+
+use crate::credentials::Authority;
+
+/// Writes the world of `devices` devices in the form that `coap-adapter sandbox --world` reads; with an authority, each may also show
+/// a certificate of it.
+pub(crate) fn write(
+    mut output: impl Write,
+    devices: u32,
+    authority: Option<&Authority>,
+) -> io::Result<()> {
+    writeln!(output, "tenants:\n  {TENANT}:")?;
+    if let Some(authority) = authority {
+        let key = BASE64_STANDARD.encode(authority.public_key());
         writeln!(
             output,
-            "      {id}: {{ credentials: [{{ type: psk, auth-id: {id}, key: {key} }}] }}"
+            "    trusted-ca: [{{ id: load, subject-dn: CN={AUTHORITY}, algorithm: EC, public-key: {key}, auth-id-template: '{{{{subject-cn}}}}' }}]"
+        )?;
+    }
+    writeln!(output, "    devices:")?;
+    for number in 0..devices {
+        let (id, key) = (device_id(number), key(number));
+        let certificate = authority.map(|_| format!(", {{ type: x509-cert, auth-id: {id} }}"));
+        let certificate = certificate.unwrap_or_default();
+        writeln!(
+            output,
+            "      {id}: {{ credentials: [{{ type: psk, auth-id: {id}, key: {key} }}{certificate}] }}"
         )?;
     }
     output.flush()
@@ -30,6 +49,8 @@ pub(crate) fn key(number: u32) -> String {
 }
 
 pub(crate) const TENANT: &str = "LOAD";
+/// The common name of who issues certificates.
+pub(crate) const AUTHORITY: &str = "load";
 
 #[cfg(test)]
 mod tests {
@@ -38,7 +59,7 @@ mod tests {
     #[test]
     fn the_sandbox_understands_it() {
         let mut text = Vec::new();
-        write(&mut text, 3).unwrap();
+        write(&mut text, 3, None).unwrap();
         let text = String::from_utf8(text).unwrap();
         let world = sandbox::world::World::from_yaml("load", &text).unwrap();
         assert_eq!(world.tenants[TENANT].devices.len(), 3);
