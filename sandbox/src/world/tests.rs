@@ -102,6 +102,8 @@ tenants:
           - key: k
           - auth-id: b
             psk: secret
+          - type: x509-cert
+            auth-id: b
 ";
     let problems = World::from_yaml("world.yaml", text).unwrap_err();
     let told: Vec<String> = problems.iter().map(ToString::to_string).collect();

@@ -30,7 +30,7 @@ struct Reader<'a> {
 }
 
 /// What credentials prove.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     /// That the device knows a key.
     Psk,
@@ -75,7 +75,7 @@ impl Reader<'_> {
         for (key, node) in self.named(node, "tenants") {
             self.check_id(&key, "tenant", "-_.");
             let mut tenant = Tenant::default();
-            let mut owners: BTreeMap<String, usize> = BTreeMap::new();
+            let mut owners = Owners::new();
             for (member, node) in
                 self.entries_or_null(node, "a tenant", &names(TENANT, &["devices"]))
             {
@@ -90,12 +90,7 @@ impl Reader<'_> {
         }
     }
 
-    fn devices(
-        &mut self,
-        node: &Node<'_>,
-        tenant: &mut Tenant,
-        owners: &mut BTreeMap<String, usize>,
-    ) {
+    fn devices(&mut self, node: &Node<'_>, tenant: &mut Tenant, owners: &mut Owners) {
         let mut wanted = Vec::new();
         for (key, node) in self.named(node, "devices") {
             self.check_id(&key, "device", "-_.:=");
@@ -146,11 +141,7 @@ impl Reader<'_> {
         }
     }
 
-    fn credentials(
-        &mut self,
-        node: &Node<'_>,
-        owners: &mut BTreeMap<String, usize>,
-    ) -> Vec<Credentials> {
+    fn credentials(&mut self, node: &Node<'_>, owners: &mut Owners) -> Vec<Credentials> {
         let mut all = Vec::new();
         for item in self.items(node, "credentials") {
             let (mut auth_id, mut key, mut disabled) = (None, None, false);
@@ -174,7 +165,7 @@ impl Reader<'_> {
             match &auth_id {
                 None => self.tell(start, "credentials without `auth-id`"),
                 Some(auth_id) => {
-                    if let Some(first) = owners.insert(auth_id.clone(), start) {
+                    if let Some(first) = owners.insert((kind, auth_id.clone()), start) {
                         self.tell(
                             start,
                             format!("auth-id `{auth_id}` is already used in line {first}"),
@@ -415,6 +406,9 @@ struct Entry {
     text: String,
     line: usize,
 }
+
+/// The line of each credentials of a tenant: a kind and an auth-id belong to one device (spec: registry-apis §C).
+type Owners = BTreeMap<(Kind, String), usize>;
 
 /// What a member of the tenant object may hold.
 enum Shape {
