@@ -1,4 +1,5 @@
-//! Build helper: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask coverage`, `cargo xtask interop`.
+//! Build helper: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask coverage`, `cargo xtask interop`,
+//! `cargo xtask bench`.
 //!
 //! Everything that proves the workspace right can be run from here; `.ci/run` does no more than call it.
 #![expect(clippy::print_stdout, reason = "a build helper talks to people")]
@@ -7,6 +8,7 @@ mod ci;
 mod tidy;
 mod coverage;
 mod interop;
+mod bench;
 mod step;
 
 use std::{env, process::ExitCode};
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["coverage"] => coverage::run(),
         ["interop", ref further @ ..] => interop::run(further),
+        ["bench", ref rates @ ..] => bench::run(rates),
         _ => {
             println!("{USAGE}");
             return ExitCode::from(EX_USAGE);
@@ -38,6 +41,7 @@ cargo xtask ci       format, lints, tidy, tests and documentation; what must be 
 cargo xtask tidy     dependencies that must not be, duplicate versions, licences, machine paths
 cargo xtask coverage the lines of the specification, what proves each, and the gaps
 cargo xtask interop  install independent clients, consumers and a broker, then test against them;
-                     further words go to the test runner";
+                     further words go to the test runner
+cargo xtask bench    load the adapter, the floor and Californium in turn, at the rates given, and print what each cost";
 /// A command was used wrongly (`sysexits.h`).
 const EX_USAGE: u8 = 64;
