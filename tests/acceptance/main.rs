@@ -10,6 +10,7 @@ mod coverage;
 mod outcomes;
 mod refusals;
 mod strangers;
+mod certificates;
 mod slow_registry;
 mod waiting;
 mod gateways;

@@ -8,6 +8,7 @@ mod tool;
 mod process;
 mod libcoap;
 mod openssl;
+mod certificates;
 mod proton;
 mod artemis;
 mod prometheus;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     libcoap::add(&runner, &mut trials);
     openssl::add(&runner, &mut trials);
+    certificates::add(&runner, &mut trials);
     proton::add(&runner, &mut trials);
     artemis::add(&runner, &mut trials);
     prometheus::add(&runner, &mut trials);

@@ -89,7 +89,8 @@ fn client(stand: &Stand, suite: &str) -> Result<Program, String> {
     Program::start(command)
 }
 
-async fn wait_for(client: &mut Program, wanted: &str) -> Outcome {
+/// Waits for a line with these words.
+pub(crate) async fn wait_for(client: &mut Program, wanted: &str) -> Outcome {
     let (deadline, mut told) = (Instant::now() + SOON, String::new());
     while let Some(line) = client
         .line(deadline.saturating_duration_since(Instant::now()))

@@ -4,4 +4,5 @@
 
 pub mod golden;
 pub mod outcome;
+pub mod pki;
 pub mod stand;

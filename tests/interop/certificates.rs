@@ -1,0 +1,238 @@
+//! OpenSSL's and libcoap's clients prove themselves with certificates, of issuers with EC and with RSA keys.
+
+use std::path::Path;
+
+use acceptance::{
+    pki::{Authority, Folder, Issued, trusted},
+    stand::Stand,
+};
+use libtest_mimic::Trial;
+use rcgen::SanType;
+use sandbox::{
+    device::CoapRequest,
+    northbound::{Application, Behaviour},
+    world::{Device, Tenant, World},
+};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::{Outcome, Runner, openssl::wait_for, process::Program, proton::SOON, tool::Tool};
+
+pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
+    for suite in SUITES {
+        let name = format!("a_certificate_under_{}", suite.to_lowercase());
+        let name = name.replace('-', "_");
+        trials.push(runner.trial(Tool::Openssl, &name, move || suite_of(suite)));
+    }
+    let name = "a_certificate_of_an_issuer_with_an_rsa_key";
+    trials.push(runner.trial(Tool::Openssl, name, rsa));
+    let name = "the_host_name_tells_the_tenant";
+    trials.push(runner.trial(Tool::Openssl, name, host));
+    let name = "a_certificate_of_nobody_trusted_is_a_bad_certificate";
+    trials.push(runner.trial(Tool::Openssl, name, refused));
+    for (tool, library) in [
+        (Tool::LibcoapOpenssl, "openssl"),
+        (Tool::LibcoapGnutls, "gnutls"),
+    ] {
+        let name = format!("a_certificate_over_{library}");
+        trials.push(runner.trial(tool, &name, move || libcoap(tool)));
+    }
+}
+
+/// OpenSSL's names of the suites with certificates (spec: coap-adapter §9).
+const SUITES: [&str; 6] = [
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-AES128-CCM8",
+    "ECDHE-ECDSA-AES256-CCM8",
+    "ECDHE-ECDSA-AES128-CCM",
+    "ECDHE-ECDSA-AES256-CCM",
+];
+
+async fn suite_of(suite: &'static str) -> Outcome {
+    let authority = Authority::new("Devices");
+    let scene = Scene::new(suite, json!({"T": authority.trusted(json!({}))})).await?;
+    let mut client = scene.client(&authority.issue(DEVICE), &["-cipher", suite])?;
+    wait_for(&mut client, &format!("Cipher is {suite}")).await?;
+    scene.is_served(client, "T").await
+}
+
+async fn host() -> Outcome {
+    let authority = Authority::new("Devices");
+    let entry = authority.trusted(json!({}));
+    let scene = Scene::new("host", json!({"ONE": entry, "TWO": entry})).await?;
+    let words = ["-servername", "TWO.example.org"];
+    let client = scene.client(&authority.issue(DEVICE), &words)?;
+    scene.is_served(client, "TWO").await
+}
+
+async fn refused() -> Outcome {
+    let authority = Authority::new("Devices");
+    let scene = Scene::new("refused", json!({"T": authority.trusted(json!({}))})).await?;
+    let stranger = Authority::new("Devices").issue(DEVICE);
+    let told = scene.client(&stranger, &[])?.rest(SOON).await?;
+    if !told.contains("alert bad certificate") {
+        return Err(format!("the client does not tell of the alert:\n{told}"));
+    }
+    scene.stand.stop().await;
+    Ok(())
+}
+
+/// OpenSSL makes the authority too, as the reference's registry supposes RSA where it is not told otherwise.
+async fn rsa() -> Outcome {
+    let folder = folder("rsa")?;
+    let at = folder.path();
+    let own = "req -x509 -nodes -days 2 -newkey rsa:2048 -subj /O=ACME/CN=Rsa";
+    openssl(at, &format!("{own} -keyout ca.key -out ca.pem")).await?;
+    openssl(at, "x509 -in ca.pem -outform DER -out ca.der").await?;
+    let curve = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -keyout device.key";
+    let issuer = "-CA ca.pem -CAkey ca.key";
+    let device = format!("req -x509 -nodes -days 2 {curve} {issuer} -out device.pem");
+    openssl(at, &format!("{device} -subj /O=ACME/OU=Works/CN=Device")).await?;
+    let read = |name: &str| std::fs::read(at.join(name)).map_err(|error| error.to_string());
+    let text = |name: &str| String::from_utf8(read(name)?).map_err(|error| error.to_string());
+    let issued = Issued {
+        certificate: text("device.pem")?,
+        key: text("device.key")?,
+    };
+    let entry = trusted("CN=Rsa,O=ACME", &read("ca.der")?, "RSA", json!({}));
+    let scene = Scene::new("rsa-scene", json!({"T": entry})).await?;
+    let client = scene.client(&issued, &[])?;
+    scene.is_served(client, "T").await
+}
+
+async fn libcoap(tool: Tool) -> Outcome {
+    let authority = Authority::new("Devices");
+    let scene = Scene::new(
+        &format!("{tool:?}"),
+        json!({"T": authority.trusted(json!({}))}),
+    )
+    .await?;
+    let mut application = scene.application("T").await?;
+    let issued = authority.issue(DEVICE);
+    let mut command = Command::new(tool.program());
+    command.args([
+        "-v", "7", "-B", "20", "-m", "post", "-t", "text", "-e", BODY,
+    ]);
+    command.args(["-c", &scene.write("device.pem", &issued.certificate)?]);
+    command.args(["-j", &scene.write("device.key", &issued.key)?]);
+    command.args(["-C", &scene.write("ca.pem", &scene.servers.pem())?]);
+    command.arg(format!("coaps://{}/telemetry", scene.stand.coaps()));
+    let told = Program::start(command)?.rest(3 * SOON).await?;
+    if !told.contains(" c:2.04 ") {
+        return Err(format!("no 2.04 in what the client tells:\n{told}"));
+    }
+    arrived(&mut application).await?;
+    application.detach().await;
+    scene.stand.stop().await;
+    Ok(())
+}
+
+/// An adapter with a certificate, and tenants that each trust somebody and have the same device.
+struct Scene {
+    stand: Stand,
+    folder: Folder,
+    /// Who vouches for the adapter.
+    servers: Authority,
+}
+
+impl Scene {
+    /// `trusts` has, by tenant, the authority that it trusts.
+    async fn new(name: &str, trusts: Value) -> Result<Self, String> {
+        let folder = folder(name)?;
+        let servers = Authority::new("Servers");
+        let server = servers.issue_with("adapter", |params| {
+            let address = std::net::Ipv4Addr::LOCALHOST.into();
+            params.subject_alt_names = vec![SanType::IpAddress(address)];
+        });
+        let write =
+            |name: &str, text: &str| folder.file(name, text).map_err(|error| error.to_string());
+        let (key, chain) = (
+            write("server.key", &server.key)?,
+            write("server.pem", &server.certificate)?,
+        );
+        let settings = [
+            ("HONO_COAP_KEYPATH", key.as_str()),
+            ("HONO_COAP_CERTPATH", &chain),
+        ];
+        let mut world = World::empty();
+        for (tenant, authority) in trusts.as_object().into_iter().flatten() {
+            let device = Device::default().with_certificate(format!("CN={DEVICE},OU=Works,O=ACME"));
+            let members = json!({"trusted-ca": [authority], "trust-anchor-group": "devices"});
+            let known = Tenant::from_json(members).with_device("4711", device);
+            world.tenants.insert(tenant.clone(), known);
+        }
+        let stand = Stand::start(world, &settings).await;
+        Ok(Self {
+            stand: stand.map_err(|error| error.to_string())?,
+            folder,
+            servers,
+        })
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<String, String> {
+        let written = self.folder.file(name, text);
+        written.map_err(|error| error.to_string())
+    }
+
+    /// `openssl s_client` that believes the adapter only if its authority vouches for it.
+    fn client(&self, issued: &Issued, words: &[&str]) -> Result<Program, String> {
+        let mut command = Command::new(Tool::Openssl.program());
+        let server = self.stand.coaps().to_string();
+        command.args(["s_client", "-dtls1_2", "-connect", &server]);
+        command.args(["-verify_return_error", "-CAfile"]);
+        command.arg(self.write("ca.pem", &self.servers.pem())?);
+        command.args(["-cert", &self.write("device.pem", &issued.certificate)?]);
+        command.args(["-key", &self.write("device.key", &issued.key)?]);
+        command.args(words);
+        Program::start(command)
+    }
+
+    async fn application(&self, tenant: &str) -> Result<Application, String> {
+        let peer = self.stand.amqp();
+        let attached = Application::attach(peer, tenant, &[], Behaviour::Accept).await;
+        attached.map_err(|error| error.to_string())
+    }
+
+    /// What the client sends arrives at this tenant's application.
+    async fn is_served(self, mut client: Program, tenant: &str) -> Outcome {
+        let mut application = self.application(tenant).await?;
+        wait_for(&mut client, "Verify return code: 0 (ok)").await?;
+        let request = CoapRequest::post("t").body(0, BODY);
+        client.write(&request.encode(7, b"tok")).await?;
+        arrived(&mut application).await?;
+        client.kill().await;
+        application.detach().await;
+        self.stand.stop().await;
+        Ok(())
+    }
+}
+
+async fn arrived(application: &mut Application) -> Outcome {
+    let message = application.receive(SOON).await.ok_or("nothing arrived")?;
+    if message.payload == BODY.as_bytes() {
+        Ok(())
+    } else {
+        Err(format!("another message arrived: {}", message.sections))
+    }
+}
+
+fn folder(name: &str) -> Result<Folder, String> {
+    Folder::new(&format!("certificates-{name}")).map_err(|error| error.to_string())
+}
+
+/// Runs `openssl` in a folder; the words stand between blanks.
+async fn openssl(folder: &Path, words: &str) -> Outcome {
+    let mut command = Command::new(Tool::Openssl.program());
+    command.current_dir(folder).args(words.split(' '));
+    let output = command.output().await.map_err(|error| error.to_string())?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        let told = String::from_utf8_lossy(&output.stderr);
+        Err(format!("openssl {words} fails:\n{told}"))
+    }
+}
+
+const DEVICE: &str = "Device";
+const BODY: &str = "21 degrees";
