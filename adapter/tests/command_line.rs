@@ -237,9 +237,13 @@ impl Running {
         Self(command.stdin(Stdio::null()).spawn().unwrap())
     }
 
-    /// Its lines of output until one has `wanted`.
+    /// Its lines of output until one has `wanted`; its log, if only that is piped.
     fn lines_until(&mut self, wanted: &str) -> String {
-        let output = BufReader::new(self.0.stdout.take().unwrap());
+        let output: Box<dyn Read + Send> = match self.0.stdout.take() {
+            Some(output) => Box::new(output),
+            None => Box::new(self.0.stderr.take().unwrap()),
+        };
+        let output = BufReader::new(output);
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             output
@@ -329,6 +333,16 @@ fn the_sandbox_ends_by_sigterm_without_a_scene_too() {
     assert_eq!(sandbox.end("-TERM"), 0);
 }
 
+/// What the adapter is a client of.
+const CLIENTS: [&str; 6] = [
+    "MESSAGING",
+    "COMMAND",
+    "TENANT",
+    "REGISTRATION",
+    "CREDENTIALS",
+    "COMMANDROUTER",
+];
+
 /// The adapter starts and is alive though nothing that it needs is there, and is not ready.
 #[test]
 fn run_serves_probes_while_its_services_are_away_and_ends_by_sigterm() {
@@ -342,14 +356,7 @@ fn run_serves_probes_while_its_services_are_away_and_ends_by_sigterm() {
         .env("HONO_COAP_PORT", "0")
         .env("QUARKUS_HTTP_HOST", "127.0.0.1")
         .env("QUARKUS_HTTP_PORT", port.to_string());
-    for client in [
-        "MESSAGING",
-        "COMMAND",
-        "TENANT",
-        "REGISTRATION",
-        "CREDENTIALS",
-        "COMMANDROUTER",
-    ] {
+    for client in CLIENTS {
         command
             .env(format!("HONO_{client}_HOST"), "127.0.0.1")
             .env(format!("HONO_{client}_PORT"), "1");
@@ -357,6 +364,33 @@ fn run_serves_probes_while_its_services_are_away_and_ends_by_sigterm() {
     let adapter = Running::start(command.stderr(Stdio::null()));
     assert!(probe(port, "/liveness").starts_with("HTTP/1.1 200 "));
     assert!(probe(port, "/readiness").starts_with("HTTP/1.1 503 "));
+    assert_eq!(adapter.end("-TERM"), 0);
+}
+
+/// No suite with certificates signs with RSA, so the reference serves keys only, and warns (spec: coap-adapter §9).
+#[test]
+fn an_rsa_key_is_warned_of_and_keys_are_served_all_the_same() {
+    let file = |name: &str| {
+        format!(
+            "{}/dtls-proto/tests/identities/{name}",
+            env!("CARGO_MANIFEST_DIR")
+        )
+    };
+    let mut command = coap_adapter(&["run"]);
+    command
+        .env("HONO_COAP_KEYPATH", file("rsa.key"))
+        .env("HONO_COAP_CERTPATH", file("rsa.crt"))
+        .env("HONO_COAP_PORT", "0")
+        .env("QUARKUS_HTTP_PORT", "0");
+    for client in CLIENTS {
+        command.env(format!("HONO_{client}_HOST"), "127.0.0.1");
+    }
+    let mut adapter = Running::start(command.stderr(Stdio::piped()));
+    let seen = adapter.lines_until("the adapter is up");
+    assert!(
+        seen.contains("WARN") && seen.contains("key is for RSA"),
+        "{seen}"
+    );
     assert_eq!(adapter.end("-TERM"), 0);
 }
 

@@ -54,7 +54,7 @@ impl Cast {
         let known = || Device::default().with_certificate(DEVICE);
         let mut disabled = Device::default().with_certificate("CN=Disabled,OU=Works,O=ACME");
         disabled.credentials[0].disabled = true;
-        let mut text_only = self.plain.trusted(json!({}));
+        let mut text_only = self.plain.trusted(&json!({}));
         text_only
             .as_object_mut()
             .unwrap()
@@ -88,26 +88,26 @@ impl Cast {
         );
         add(
             "NAMED",
-            trusting(self.named.trusted(template)),
+            trusting(self.named.trusted(&template)),
             vec![("d", Device::default().with_certificate("Device 1 of Works"))],
         );
         let impossible = json!({"auth-id-template": "{{serial-number}}"});
         add(
             "PICKY",
-            trusting(self.picky.trusted(impossible)),
+            trusting(self.picky.trusted(&impossible)),
             vec![("d", known())],
         );
         for id in ["ONE", "TWO"] {
             add(
                 id,
-                json!({"trusted-ca": [self.shared.trusted(json!({}))], "trust-anchor-group": "g"}),
+                json!({"trusted-ca": [self.shared.trusted(&json!({}))], "trust-anchor-group": "g"}),
                 vec![("d", known())],
             );
         }
         let takes_in = json!({"auto-provisioning-enabled": true});
         add(
             "OPEN",
-            trusting(self.open.trusted(takes_in)),
+            trusting(self.open.trusted(&takes_in)),
             vec![
                 ("d", known()),
                 ("other", another("CN=Other,OU=Works,O=ACME")),
@@ -115,7 +115,7 @@ impl Cast {
         );
         add(
             "OFF",
-            json!({"enabled": false, "trusted-ca": [self.off.trusted(json!({}))]}),
+            json!({"enabled": false, "trusted-ca": [self.off.trusted(&json!({}))]}),
             vec![("d", known())],
         );
         world

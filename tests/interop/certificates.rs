@@ -51,24 +51,24 @@ const SUITES: [&str; 6] = [
 
 async fn suite_of(suite: &'static str) -> Outcome {
     let authority = Authority::new("Devices");
-    let scene = Scene::new(suite, json!({"T": authority.trusted(json!({}))})).await?;
+    let scene = Scene::new(suite, json!({"T": authority.trusted(&json!({}))})).await?;
     let mut client = scene.client(&authority.issue(DEVICE), &["-cipher", suite])?;
     wait_for(&mut client, &format!("Cipher is {suite}")).await?;
-    scene.is_served(client, "T").await
+    scene.serves(client, "T").await
 }
 
 async fn host() -> Outcome {
     let authority = Authority::new("Devices");
-    let entry = authority.trusted(json!({}));
+    let entry = authority.trusted(&json!({}));
     let scene = Scene::new("host", json!({"ONE": entry, "TWO": entry})).await?;
     let words = ["-servername", "TWO.example.org"];
     let client = scene.client(&authority.issue(DEVICE), &words)?;
-    scene.is_served(client, "TWO").await
+    scene.serves(client, "TWO").await
 }
 
 async fn refused() -> Outcome {
     let authority = Authority::new("Devices");
-    let scene = Scene::new("refused", json!({"T": authority.trusted(json!({}))})).await?;
+    let scene = Scene::new("refused", json!({"T": authority.trusted(&json!({}))})).await?;
     let stranger = Authority::new("Devices").issue(DEVICE);
     let told = scene.client(&stranger, &[])?.rest(SOON).await?;
     if !told.contains("alert bad certificate") {
@@ -95,17 +95,17 @@ async fn rsa() -> Outcome {
         certificate: text("device.pem")?,
         key: text("device.key")?,
     };
-    let entry = trusted("CN=Rsa,O=ACME", &read("ca.der")?, "RSA", json!({}));
+    let entry = trusted("CN=Rsa,O=ACME", &read("ca.der")?, "RSA", &json!({}));
     let scene = Scene::new("rsa-scene", json!({"T": entry})).await?;
     let client = scene.client(&issued, &[])?;
-    scene.is_served(client, "T").await
+    scene.serves(client, "T").await
 }
 
 async fn libcoap(tool: Tool) -> Outcome {
     let authority = Authority::new("Devices");
     let scene = Scene::new(
         &format!("{tool:?}"),
-        json!({"T": authority.trusted(json!({}))}),
+        json!({"T": authority.trusted(&json!({}))}),
     )
     .await?;
     let mut application = scene.application("T").await?;
@@ -195,7 +195,7 @@ impl Scene {
     }
 
     /// What the client sends arrives at this tenant's application.
-    async fn is_served(self, mut client: Program, tenant: &str) -> Outcome {
+    async fn serves(self, mut client: Program, tenant: &str) -> Outcome {
         let mut application = self.application(tenant).await?;
         wait_for(&mut client, "Verify return code: 0 (ok)").await?;
         let request = CoapRequest::post("t").body(0, BODY);

@@ -73,7 +73,7 @@ impl Authority {
     /// # Panics
     /// If `further` is no object.
     #[must_use]
-    pub fn trusted(&self, further: Value) -> Value {
+    pub fn trusted(&self, further: &Value) -> Value {
         trusted(&self.name, self.issuer.der(), "EC", further)
     }
 
@@ -117,7 +117,7 @@ impl Authority {
 /// If it is no certificate, or `further` no object.
 #[must_use]
 #[expect(clippy::expect_used, reason = "who asks has made both")]
-pub fn trusted(name: &str, certificate: &[u8], algorithm: &str, further: Value) -> Value {
+pub fn trusted(name: &str, certificate: &[u8], algorithm: &str, further: &Value) -> Value {
     let (_, own) = X509Certificate::from_der(certificate).expect("a certificate");
     let mut entry = json!({
         "id": name,

@@ -15,7 +15,7 @@ mod listener;
 mod certificate;
 mod name;
 
-pub use certificate::{AnchorName, Certificate, CertificateError, TrustAnchor};
+pub use certificate::{AnchorName, Certificate, CertificateError, Signed, TrustAnchor};
 pub use dtls_proto::{
     AlertDescription, AssociationId, CipherSuite, CloseReason, Config, ConnectionIds, Group,
     Identity, IdentityError, Psk, Resumption, Route, Statistics, TicketKeys, UnusableLength,

@@ -1,25 +1,28 @@
 //! What is asked of a client's certificate beside that it has the key (spec: coap-adapter §9): may it be used for that, and is its
 //! issuer one that the tenant trusts.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+mod fields;
+mod signature;
 
-use dtls_proto::codec::{
-    Malformed, Reader,
-    der::{Tag, element, expect, optional},
-};
-use rustls_pki_types::{CertificateDer, TrustAnchor as WebpkiAnchor, UnixTime};
+use std::time::SystemTime;
+
 use thiserror::Error;
-use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, Error as WebpkiError, KeyUsage};
 
+use self::fields::{Extensions, read};
+pub use self::signature::Signed;
 use crate::name::DistinguishedName;
 
 /// A client's own certificate, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
+    serial: Vec<u8>,
     issuer: DistinguishedName,
+    not_before: SystemTime,
+    not_after: SystemTime,
     subject: DistinguishedName,
-    suits_clients: bool,
+    public_key: Vec<u8>,
+    extensions: Extensions,
 }
 
 /// An authority that may issue certificates of devices: a name and a key.
@@ -44,9 +47,12 @@ pub enum AnchorName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// It is no X.509 certificate of version 3, or has a critical extension nobody here knows.
+    /// It is no X.509 certificate.
     #[error("not a certificate that can be read")]
     Malformed,
+    /// It has a critical extension that nobody here knows.
+    #[error("with a critical extension that is not known")]
+    UnknownExtension,
     /// Its key usage forbids signing, or its extended key usage authenticating a client.
     #[error("not meant for authenticating a client")]
     UnsuitedUsage,
@@ -62,9 +68,6 @@ pub enum CertificateError {
     /// An anchor has the name of its issuer but did not sign it.
     #[error("not signed by its issuer")]
     BadSignature,
-    /// Something else that a path check minds.
-    #[error("not acceptable")]
-    Unacceptable,
 }
 
 impl Certificate {
@@ -97,11 +100,53 @@ impl Certificate {
     /// # Errors
     /// [`CertificateError::UnsuitedUsage`] if it may not.
     pub fn check_usage(&self) -> Result<(), CertificateError> {
-        if self.suits_clients {
+        let extensions = &self.extensions;
+        let signs = extensions.signs.unwrap_or(true);
+        if signs && (extensions.purposes.is_none() || self.is_for(CLIENT_AUTH)) {
             Ok(())
         } else {
             Err(CertificateError::UnsuitedUsage)
         }
+    }
+
+    /// Where the certificate says that a responder for OCSP is (RFC 5280 §4.2.2.1).
+    pub fn ocsp_responder(&self) -> Option<&str> {
+        self.extensions.ocsp.as_deref()
+    }
+
+    /// The content of the serial number.
+    pub fn serial(&self) -> &[u8] {
+        &self.serial
+    }
+
+    /// The key in it, a `SubjectPublicKeyInfo` in DER (RFC 5280 §4.1.2.7).
+    pub fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    /// Whether it may be used for something with this object identifier (its content in DER), because it says so.
+    pub fn is_for(&self, purpose: &[u8]) -> bool {
+        let purposes = self.extensions.purposes.as_deref().unwrap_or_default();
+        purposes.iter().any(|it| it == purpose)
+    }
+
+    /// Whether it is in its time.
+    ///
+    /// # Errors
+    /// [`CertificateError::Expired`] or [`CertificateError::NotYetValid`] if it is not.
+    pub fn check_validity(&self, now: SystemTime) -> Result<(), CertificateError> {
+        if now < self.not_before {
+            Err(CertificateError::NotYetValid)
+        } else if now > self.not_after {
+            Err(CertificateError::Expired)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the holder of this key (`SubjectPublicKeyInfo` in DER) signed it.
+    pub fn is_signed_by(&self, public_key: &[u8]) -> bool {
+        Signed::read(&self.der).is_ok_and(|signed| signed.is_by(public_key))
     }
 
     /// Which of the anchors issued it, directly: other certificates of the chain are not looked at. Checks usage and validity too.
@@ -114,41 +159,20 @@ impl Certificate {
         now: SystemTime,
     ) -> Result<usize, CertificateError> {
         self.check_usage()?;
+        if self.extensions.unknown {
+            return Err(CertificateError::UnknownExtension);
+        }
         let mut error = CertificateError::UnknownIssuer;
         for (index, anchor) in anchors.iter().enumerate() {
             if !anchor.is_called(&self.issuer) {
                 continue;
             }
-            match self.verify(anchor, now) {
-                Ok(()) => return Ok(index),
-                Err(found) => error = found,
+            if self.is_signed_by(&anchor.public_key) {
+                return self.check_validity(now).map(|()| index);
             }
+            error = CertificateError::BadSignature;
         }
         Err(error)
-    }
-
-    fn verify(&self, anchor: &TrustAnchor, now: SystemTime) -> Result<(), CertificateError> {
-        let der = CertificateDer::from(self.der.as_slice());
-        let certificate = EndEntityCert::try_from(&der).map_err(|error| reason(&error))?;
-        let anchors = [WebpkiAnchor {
-            // The name is known to match; the bytes may differ in the kind of string.
-            subject: content(self.issuer.as_der())?.into(),
-            subject_public_key_info: content(&anchor.public_key)?.into(),
-            name_constraints: None,
-        }];
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        certificate
-            .verify_for_usage(
-                ALL_VERIFICATION_ALGS,
-                &anchors,
-                &[],
-                UnixTime::since_unix_epoch(since),
-                KeyUsage::client_auth(),
-                None,
-                None,
-            )
-            .map(|_| ())
-            .map_err(|error| reason(&error))
     }
 }
 
@@ -162,110 +186,6 @@ impl TrustAnchor {
         }
     }
 }
-
-/// What is inside of a SEQUENCE that is all there is.
-fn content(der: &[u8]) -> Result<&[u8], CertificateError> {
-    let mut reader = Reader::new(der);
-    let content = expect(&mut reader, Tag::SEQUENCE).and_then(|content| {
-        reader.end()?;
-        Ok(content)
-    });
-    content.map_err(|_| CertificateError::Unacceptable)
-}
-
-/// The fields of a `TBSCertificate` that are asked for here (RFC 5280 §4.1).
-fn read(der: &[u8]) -> Result<Certificate, Malformed> {
-    let mut reader = Reader::new(der);
-    let mut certificate = Reader::new(expect(&mut reader, Tag::SEQUENCE)?);
-    reader.end()?;
-    let mut tbs = Reader::new(expect(&mut certificate, Tag::SEQUENCE)?);
-    optional(&mut tbs, Tag::context(0))?;
-    expect(&mut tbs, Tag::INTEGER)?;
-    expect(&mut tbs, Tag::SEQUENCE)?;
-    let issuer = DistinguishedName::from_der(sequence(&mut tbs)?)?;
-    expect(&mut tbs, Tag::SEQUENCE)?;
-    let subject = DistinguishedName::from_der(sequence(&mut tbs)?)?;
-    expect(&mut tbs, Tag::SEQUENCE)?;
-    let mut suits_clients = true;
-    while !tbs.is_empty() {
-        let (tag, content) = element(&mut tbs)?;
-        if tag == Tag::context(3) {
-            suits_clients = extensions_suit(content)?;
-        }
-    }
-    Ok(Certificate {
-        der: der.to_vec(),
-        issuer,
-        subject,
-        suits_clients,
-    })
-}
-
-/// The next element, whole, which must be a SEQUENCE.
-fn sequence<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
-    let mut whole = *reader;
-    let mut after = *reader;
-    expect(&mut after, Tag::SEQUENCE)?;
-    let mut behind = after;
-    let length = whole
-        .remaining()
-        .len()
-        .checked_sub(behind.remaining().len())
-        .ok_or(Malformed)?;
-    let taken = reader.bytes(length)?;
-    *reader = after;
-    Ok(taken)
-}
-
-/// Whether the extensions let the certificate authenticate a client.
-fn extensions_suit(der: &[u8]) -> Result<bool, Malformed> {
-    let mut list = Reader::new(der);
-    let mut list = Reader::new(expect(&mut list, Tag::SEQUENCE)?);
-    let mut suit = true;
-    while !list.is_empty() {
-        let mut extension = Reader::new(expect(&mut list, Tag::SEQUENCE)?);
-        let kind = expect(&mut extension, Tag::OBJECT_IDENTIFIER)?;
-        optional(&mut extension, Tag::BOOLEAN)?;
-        let mut value = Reader::new(expect(&mut extension, Tag::OCTET_STRING)?);
-        match kind {
-            KEY_USAGE => {
-                let bits = expect(&mut value, Tag::BIT_STRING)?;
-                // The first byte tells how many bits are unused, the first bit is digitalSignature.
-                suit &= bits.get(1).is_some_and(|bits| bits & 0x80 != 0);
-            }
-            EXTENDED_KEY_USAGE => {
-                let mut purposes = Reader::new(expect(&mut value, Tag::SEQUENCE)?);
-                let mut found = false;
-                while !purposes.is_empty() {
-                    found |= expect(&mut purposes, Tag::OBJECT_IDENTIFIER)? == CLIENT_AUTH;
-                }
-                suit &= found;
-            }
-            _ => {}
-        }
-    }
-    Ok(suit)
-}
-
-fn reason(error: &WebpkiError) -> CertificateError {
-    match error {
-        WebpkiError::CertExpired { .. } => CertificateError::Expired,
-        WebpkiError::CertNotValidYet { .. } => CertificateError::NotYetValid,
-        WebpkiError::InvalidSignatureForPublicKey => CertificateError::BadSignature,
-        WebpkiError::UnknownIssuer => CertificateError::UnknownIssuer,
-        WebpkiError::BadDer
-        | WebpkiError::BadDerTime
-        | WebpkiError::UnsupportedCertVersion
-        | WebpkiError::UnsupportedCriticalExtension => CertificateError::Malformed,
-        _ => CertificateError::Unacceptable,
-    }
-}
-
-/// 2.5.29.15
-const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
-
-/// 2.5.29.37
-const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
 
 /// 1.3.6.1.5.5.7.3.2
 const CLIENT_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, DnValue, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, PublicKeyData as _,
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, DnValue,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData as _,
 };
+
+use std::time::UNIX_EPOCH;
 
 use super::*;
 
@@ -227,4 +229,51 @@ fn an_anchor_that_is_rubbish_trusts_nobody() {
         certificate.issued_by(&[anchor], now()),
         Err(CertificateError::UnknownIssuer)
     );
+}
+
+/// Devices' certificates made by hand often say that they could issue others. A path check would refuse that, the reference does not.
+#[test]
+fn whether_it_may_issue_others_does_not_matter() {
+    let authority = Authority::new("Trusted CA");
+    let certificate =
+        authority.issue(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    assert_eq!(certificate.issued_by(&[authority.anchor()], now()), Ok(0));
+}
+
+#[test]
+fn an_extension_that_nobody_knows_is_refused_only_if_it_is_critical() {
+    let authority = Authority::new("Trusted CA");
+    let with = |critical| {
+        let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 9], vec![5, 0]);
+        extension.set_criticality(critical);
+        authority
+            .issue(|params| params.custom_extensions = vec![extension])
+            .issued_by(&[authority.anchor()], now())
+    };
+    assert_eq!(with(false), Ok(0));
+    assert_eq!(with(true), Err(CertificateError::UnknownExtension));
+}
+
+/// From 2050 on, years have four digits (RFC 5280 §4.1.2.5).
+#[test]
+fn times_of_both_kinds_are_read() {
+    let authority = Authority::new("Trusted CA");
+    let certificate = authority.issue(|params| {
+        params.not_before = rcgen::date_time_ymd(2049, 12, 31);
+        params.not_after = rcgen::date_time_ymd(2050, 1, 2);
+    });
+    let day = |number: u64| UNIX_EPOCH + Duration::from_secs(number * 86_400);
+    let rows = [
+        (29_218, Err(CertificateError::NotYetValid)),
+        (29_219, Ok(())),
+        (29_221, Ok(())),
+        (29_222, Err(CertificateError::Expired)),
+    ];
+    for (number, expected) in rows {
+        assert_eq!(
+            certificate.check_validity(day(number)),
+            expected,
+            "{number}"
+        );
+    }
 }
