@@ -1,5 +1,6 @@
 //! The composition root: builds all parts from a configuration, owns their tasks, and ends them in order.
 
+pub mod reload;
 mod ports;
 mod services;
 
@@ -16,6 +17,7 @@ use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
 use self::ports::Starter;
+use self::reload::Reload;
 use self::services::Services;
 use crate::command::consumer::ConsumerState;
 use crate::config::Config;
@@ -36,6 +38,7 @@ pub struct App {
     /// Ports, and what goes on as long as they do.
     ports: TaskTracker,
     stop: Stop,
+    reload: Reload,
     _notifications: Notifications,
     /// Halts what is left when the adapter is dropped.
     _halt: DropGuard,
@@ -63,6 +66,7 @@ impl App {
             stop: &stop,
             notifications: &notifications,
             liveness: Vec::new(),
+            sources: services.sources(),
         };
         let coaps = match config.coap.secure {
             Some(address) => Some(starter.coaps(address, &registry)?),
@@ -73,6 +77,9 @@ impl App {
             None => None,
         };
         let metrics = services.metrics.clone();
+        let (reload, reloading) =
+            Reload::new(starter.sources, config.reload_interval, metrics.clone());
+        ports.spawn(stop.halt.clone().run_until_cancelled_owned(reloading));
         let probes = Probes::new(readiness(&connections, &attached), starter.liveness)
             .with_metrics(move || metrics.render());
         let health = health::serve(&config.health, probes).await?;
@@ -99,6 +106,7 @@ impl App {
             requests,
             ports,
             stop,
+            reload,
             _notifications: notifications,
             _halt: halt,
         })
@@ -126,6 +134,12 @@ impl App {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.commands.is_attached() && self.connections.iter().all(Connection::is_connected)
+    }
+
+    /// What looks at files that may change.
+    #[must_use]
+    pub const fn reload(&self) -> &Reload {
+        &self.reload
     }
 
     /// Refuses new requests, lets those that wait for commands go, finishes what is in the works as far as it takes no more than

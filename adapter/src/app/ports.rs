@@ -10,16 +10,19 @@ use dtls_server::{Identity, IdentityError, Listener, UdpSocket};
 use registry_client::Notifications;
 use registry_client::notifications::Caches;
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use super::StartError;
+use super::reload::{Source, Unusable};
 use crate::authn::DeviceStore;
 use crate::config::{CoapConfig, Config, KeyAndCertificate};
 use crate::monitoring::checks::PulseCheck;
 use crate::monitoring::health::Check;
+use crate::monitoring::metrics::Reloaded;
 use crate::pipeline::Pipeline;
-use crate::serve::{Plain, Port, Serving, Stop, Transport};
+use crate::serve::{Plain, Port, Renewal, Serving, Stop, Transport};
 
 /// Starts ports.
 pub(super) struct Starter<'a> {
@@ -30,6 +33,8 @@ pub(super) struct Starter<'a> {
     pub(super) stop: &'a Stop,
     pub(super) notifications: &'a Notifications,
     pub(super) liveness: Vec<Arc<dyn Check>>,
+    /// Files of the ports that may change.
+    pub(super) sources: Vec<Source>,
 }
 
 impl Starter<'_> {
@@ -46,8 +51,13 @@ impl Starter<'_> {
             Arc::clone(&registry.credentials),
             split,
         );
+        let (renew, renewals) = mpsc::channel(RENEWALS);
+        if let Some(files) = self.config.coap.identity.clone() {
+            self.sources.push(identity_source(files, renew));
+        }
         self.run(
             "coaps",
+            renewals,
             Listener::new(
                 socket,
                 dtls_config(&self.config.coap)?,
@@ -61,11 +71,16 @@ impl Starter<'_> {
     pub(super) fn plain(&mut self, address: SocketAddr) -> Result<SocketAddr, StartError> {
         let socket = bind(address)?;
         let address = local(&socket, address)?;
-        self.run("coap", Plain::new(socket))?;
+        self.run("coap", mpsc::channel(RENEWALS).1, Plain::new(socket))?;
         Ok(address)
     }
 
-    fn run<T: Transport>(&mut self, name: &'static str, transport: T) -> Result<(), StartError> {
+    fn run<T: Transport>(
+        &mut self,
+        name: &'static str,
+        renewals: mpsc::Receiver<Renewal>,
+        transport: T,
+    ) -> Result<(), StartError> {
         let [a, b, c, d, e, f, g, h, ..] = random_seed()?;
         let seed = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
         let endpoint = Endpoint::new(coap_config(&self.config.coap), seed);
@@ -74,6 +89,7 @@ impl Starter<'_> {
             requests: self.requests.clone(),
             stop: self.stop.clone(),
             changes: self.notifications.subscribe(),
+            renewals,
         };
         let port = Port::new(transport, endpoint, serving);
         let tolerance = self.config.coap.blocked_check_timeout;
@@ -139,6 +155,16 @@ fn identity(files: &KeyAndCertificate) -> Result<Option<Identity>, StartError> {
     }
 }
 
+/// Hands a new certificate and key to the port.
+fn identity_source(files: KeyAndCertificate, renew: mpsc::Sender<Renewal>) -> Source {
+    let paths = vec![files.certificate.clone(), files.key.clone()];
+    Source::new(Reloaded::ServerIdentity, paths, move || {
+        let identity = identity(&files)?.ok_or(IdentityError::RsaKey)?;
+        let sent = renew.try_send(Renewal::Identity(Arc::new(identity)));
+        sent.map_err(|_| Unusable::from("the port takes nothing new"))
+    })
+}
+
 fn coap_config(config: &CoapConfig) -> coap_proto::Config {
     coap_proto::Config {
         exchange_lifetime: config.exchange_lifetime,
@@ -154,3 +180,6 @@ fn random_seed() -> Result<[u8; 32], StartError> {
         .map_err(|_| StartError::Random)?;
     Ok(seed)
 }
+
+/// What a port has not taken in use yet.
+const RENEWALS: usize = 4;

@@ -8,10 +8,11 @@ use registry_client::{CommandRouterClient, CredentialsClient, RegistrationClient
 use uuid::Uuid;
 
 use super::StartError;
+use super::reload::Source;
 use crate::command::consumer::Commands;
 use crate::command::response::Responder;
 use crate::config::Config;
-use crate::monitoring::metrics::{Metrics, host_name};
+use crate::monitoring::metrics::{Metrics, Reloaded, host_name};
 use crate::pipeline::Pipeline;
 use crate::serve::Stop;
 use crate::tenant::usage::MessageLimits;
@@ -79,6 +80,19 @@ impl Services {
         ];
         let all = messaging.into_iter().chain(registry).chain([&self.router]);
         all.cloned().collect()
+    }
+
+    /// The files by which connections trust and are trusted.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        let source = |connection: Connection| {
+            let files = connection.connector().files();
+            Source::new(Reloaded::ServiceTls, files, move || {
+                Ok(connection.connector().reload()?)
+            })
+        };
+        let with_files = |connection: &Connection| !connection.connector().files().is_empty();
+        let connections = self.connections().into_iter().filter(with_files);
+        connections.map(source).collect()
     }
 
     pub(super) fn commands(&self, stop: &Stop) -> Arc<Commands> {

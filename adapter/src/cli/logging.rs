@@ -3,33 +3,44 @@
 use std::{env, io};
 
 use adapter::config::LogConfig;
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, registry, reload,
+    util::SubscriberInitExt,
+};
 
 use super::Error;
 
 /// Starts to log; `RUST_LOG` outdoes the configured levels.
-pub(super) fn start(config: &LogConfig) -> Result<(), Error> {
-    let filter = filter(
-        config,
-        env::var("RUST_LOG")
-            .ok()
-            .filter(|text| !text.trim().is_empty()),
-    )?;
-    let lines = registry().with(filter);
-    if config.json {
-        let json = fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_writer(io::stderr);
-        lines.with(json).init();
+pub(super) fn start(config: &LogConfig) -> Result<Levels, Error> {
+    let (filter, handle) = reload::Layer::new(filter(config, variable())?);
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = if config.json {
+        lines.json().flatten_event(true).with_filter(filter).boxed()
     } else {
         let colour =
             io::IsTerminal::is_terminal(&io::stderr()) && env::var_os("NO_COLOR").is_none();
-        lines
-            .with(fmt::layer().with_ansi(colour).with_writer(io::stderr))
-            .init();
+        lines.with_ansi(colour).with_filter(filter).boxed()
+    };
+    registry().with(lines).init();
+    Ok(Levels(handle))
+}
+
+/// How much is logged, which may change.
+#[derive(Debug, Clone)]
+pub(super) struct Levels(reload::Handle<EnvFilter, Registry>);
+
+impl Levels {
+    /// Logs as much as `config` says from now on, unless `RUST_LOG` says it.
+    pub(super) fn set(&self, config: &LogConfig) -> Result<(), Error> {
+        let filter = filter(config, variable())?;
+        let set = self.0.reload(filter);
+        set.map_err(|error| Error::Failed(error.to_string()))
     }
-    Ok(())
+}
+
+fn variable() -> Option<String> {
+    let text = env::var("RUST_LOG").ok();
+    text.filter(|text| !text.trim().is_empty())
 }
 
 fn filter(config: &LogConfig, variable: Option<String>) -> Result<EnvFilter, Error> {

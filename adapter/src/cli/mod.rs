@@ -6,6 +6,7 @@ pub(crate) mod check_config;
 pub(crate) mod config_schema;
 pub(crate) mod send;
 mod logging;
+mod reconfigure;
 mod signals;
 
 use std::{

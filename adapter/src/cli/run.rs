@@ -2,7 +2,10 @@
 
 use adapter::{app::App, config::Config};
 
-use super::{ConfigOptions, Error, environment, logging, signals::Signals};
+use super::{
+    ConfigOptions, Error, environment, logging, reconfigure,
+    signals::{Signals, Told},
+};
 
 pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
     let config = Config::load(options.config.as_deref(), environment()).map_err(Error::Config)?;
@@ -10,16 +13,23 @@ pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
     if !unreadable.is_empty() {
         return Err(Error::Config(unreadable));
     }
-    logging::start(&config.log)?;
+    let levels = logging::start(&config.log)?;
     remark(&config);
     let mut signals =
         Signals::new().map_err(|error| Error::Io("cannot listen for signals".to_owned(), error))?;
+    let file = reconfigure::source(options, &config, levels);
     let app = App::start(config).await?;
-    signals.next().await;
+    if let Some(file) = file {
+        app.reload().watch(file).await;
+    }
+    while signals.next().await == Told::Reload {
+        tracing::info!("told by SIGHUP to look for changes in files");
+        app.reload().now().await;
+    }
     tracing::info!("ending; a second signal ends at once");
     tokio::select! {
         () = app.stop() => tracing::info!("ended"),
-        () = signals.next() => tracing::warn!("ended at once; what was in the works is cut off"),
+        () = signals.end() => tracing::warn!("ended at once; what was in the works is cut off"),
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
         .map_err(|error| told(error, &options))?;
     let result = tokio::select! {
         result = show(&app, &sandbox, world, options.no_play) => result,
-        () = signals.next() => Ok(()),
+        () = signals.end() => Ok(()),
     };
     app.stop().await;
     sandbox.stop().await;

@@ -1,4 +1,4 @@
-//! Being told to end: Ctrl-C, or SIGTERM from a service manager.
+//! Being told to end (Ctrl-C, or SIGTERM from a service manager), or to read files again (SIGHUP).
 
 use std::io;
 
@@ -9,6 +9,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
+}
+
+/// What a signal says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// End.
+    End,
+    /// Read files again.
+    Reload,
 }
 
 impl Signals {
@@ -17,14 +27,21 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
     /// Waits for the next one.
-    pub(super) async fn next(&mut self) {
+    pub(super) async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.terminate.recv() => Told::End,
+            _ = self.hang_up.recv() => Told::Reload,
         }
+    }
+
+    /// Waits for the next one that says to end.
+    pub(super) async fn end(&mut self) {
+        while self.next().await != Told::End {}
     }
 }

@@ -29,7 +29,7 @@ mod service;
 mod effective;
 mod schema;
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use downstream::{ConnectionConfig, Secret};
 use registry_client::CacheConfig;
@@ -88,6 +88,8 @@ pub struct Config {
     pub tracing: TracingConfig,
     /// Adapter instances, each with AMQP connections of its own; 0 is one for each processor.
     pub max_instances: usize,
+    /// How often files are looked at for changes; none only when asked to.
+    pub reload_interval: Option<Duration>,
     /// What was written and has no effect here, to be named once in the log.
     pub ignored: Vec<Ignored>,
     /// What may not be what was meant, to be told once in the log.
@@ -116,6 +118,7 @@ impl fmt::Display for Ignored {
 impl Default for Config {
     fn default() -> Self {
         let chosen = &mut Chosen::default();
+        let app = AppSettings::take(chosen, "hono.app");
         Self {
             coap: CoapConfig::default(),
             messaging: None,
@@ -132,7 +135,8 @@ impl Default for Config {
             health: HealthConfig::from_chosen(chosen),
             log: LogConfig::from_chosen(chosen),
             tracing: TracingConfig::from_chosen(chosen),
-            max_instances: AppSettings::take(chosen, "hono.app").max_instances,
+            max_instances: app.max_instances,
+            reload_interval: app.reload_interval(),
             ignored: Vec::new(),
             warnings: Vec::new(),
             effective: effective::all(chosen),
@@ -250,6 +254,7 @@ impl Config {
     fn build(&mut self, chosen: &mut Chosen) {
         let app = AppSettings::take(chosen, "hono.app");
         self.max_instances = app.max_instances;
+        self.reload_interval = app.reload_interval();
         self.coap = CoapConfig::from_chosen(chosen);
         self.messaging = amqp::client(chosen, "hono.messaging");
         self.legacy_trace_context = amqp::uses_legacy_trace_context(chosen);

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use super::{Ignored, chosen::Chosen, kind::Kind, setting::settings, source::Written};
@@ -176,6 +177,13 @@ impl TracingConfig {
     }
 }
 
+impl AppSettings {
+    /// None for zero.
+    pub(super) fn reload_interval(&self) -> Option<Duration> {
+        Some(self.reload_interval).filter(|period| !period.is_zero())
+    }
+}
+
 /// The category that a variable such as `QUARKUS_LOG_CATEGORY__DTLS_SERVER__LEVEL` names, as a property.
 pub(super) fn category_of_variable(name: &str) -> Option<String> {
     let category = name
@@ -263,6 +271,8 @@ settings! {
         max_instances: usize = Kind::Number { min: 0, max: 1024, unit: "" }, "maxInstances", Some("0");
         /// Whether AMQP 1.0 is not used for messages, though a host is set.
         amqp_messaging_disabled: bool = Kind::Flag, "amqpMessagingDisabled", Some("false");
+        /// How often certificates, keys, trust stores and the configuration file are looked at for changes; 0 only at SIGHUP.
+        reload_interval: Duration = Kind::Millis { min: 0 }, "reloadInterval", Some("10000");
     }
 }
 

@@ -13,4 +13,4 @@ mod transport;
 
 pub use exchange::Exchange;
 pub use port::{Port, Serving, Stop};
-pub use transport::{Arrival, Plain, Transport};
+pub use transport::{Arrival, Plain, Renewal, Transport};

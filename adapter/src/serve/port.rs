@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::exchange::{Exchange, Reply};
-use super::transport::{Arrival, Transport};
+use super::transport::{Arrival, Renewal, Transport};
 use crate::authn::{Principal, Revoked};
 use crate::monitoring::checks::Pulse;
 use crate::pipeline::Pipeline;
@@ -41,6 +41,8 @@ pub struct Serving {
     pub stop: Stop,
     /// What the registry tells of its changes.
     pub changes: Events,
+    /// What is to be taken in use.
+    pub renewals: mpsc::Receiver<Renewal>,
 }
 
 /// A port with all its peers and exchanges.
@@ -53,6 +55,7 @@ pub struct Port<T: Transport> {
     stop: Stop,
     /// What the registry tells of its changes.
     changes: Events,
+    renewals: mpsc::Receiver<Renewal>,
     answer: mpsc::Sender<Reply>,
     answers: mpsc::Receiver<Reply>,
     /// Exchanges that end early when their peer is gone.
@@ -69,6 +72,7 @@ impl<T: Transport> Port<T> {
             requests,
             stop,
             changes,
+            renewals,
         } = serving;
         let (answer, answers) = mpsc::channel(ANSWERS);
         Self {
@@ -78,6 +82,7 @@ impl<T: Transport> Port<T> {
             requests,
             stop,
             changes,
+            renewals,
             answer,
             answers,
             watched: HashMap::new(),
@@ -110,6 +115,7 @@ impl<T: Transport> Port<T> {
                         self.transport.expel(&revoked);
                     }
                 }
+                Some(renewal) = self.renewals.recv() => self.transport.renew(renewal),
                 _ = beat.tick() => self.beat(),
                 () = until(timeout) => self.endpoint.handle_timeout(Instant::now()),
             }

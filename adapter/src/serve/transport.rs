@@ -6,8 +6,9 @@ use std::future::Future;
 use std::hash::Hash;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use dtls_server::{AssociationId, Batch, Event, Listener, UdpSocket};
+use dtls_server::{AssociationId, Batch, Event, Identity, Listener, UdpSocket};
 
 use crate::authn::{DeviceStore, Principal, Revoked};
 use crate::monitoring::metrics::{Metrics, Transport as Kind};
@@ -28,6 +29,9 @@ pub trait Transport: Send + 'static {
 
     /// Ends the sessions of devices that may not speak any more.
     fn expel(&mut self, revoked: &Revoked);
+
+    /// Takes something new in use for handshakes to come.
+    fn renew(&mut self, renewal: Renewal);
 
     /// Sends one message; to a device that is gone, or when the kernel has no room, it is a lost datagram.
     fn send(&mut self, peer: &Self::Peer, message: &[u8]);
@@ -52,6 +56,13 @@ pub enum Arrival<P> {
         /// Whose.
         peer: P,
     },
+}
+
+/// What a port takes in use while it runs; sessions that live go on as they are.
+#[derive(Debug)]
+pub enum Renewal {
+    /// The server's certificate and key.
+    Identity(Arc<Identity>),
 }
 
 /// CoAP over DTLS (RFC 7252 §9): a peer is a session, whatever its address.
@@ -96,6 +107,12 @@ impl Transport for Listener<DeviceStore> {
                 closed,
                 "sessions are closed, for the registry told so"
             );
+        }
+    }
+
+    fn renew(&mut self, renewal: Renewal) {
+        match renewal {
+            Renewal::Identity(identity) => self.set_identity(Some(identity)),
         }
     }
 
@@ -152,6 +169,8 @@ impl Transport for Plain {
     fn observe(&self, _metrics: &Metrics) {}
 
     fn expel(&mut self, _revoked: &Revoked) {}
+
+    fn renew(&mut self, _renewal: Renewal) {}
 
     fn send(&mut self, peer: &SocketAddr, message: &[u8]) {
         if !self.socket.send(*peer, message) {

@@ -171,6 +171,12 @@ impl Connection {
         &self.shared.config
     }
 
+    /// How it reaches its server; what it reloads is for the next connection, not for the present one.
+    #[must_use]
+    pub fn connector(&self) -> &Connector {
+        &self.shared.connector
+    }
+
     /// Says goodbye: waits a little for what is under way, closes, and connects no more.
     pub async fn close(&self) {
         self.shared.stop.cancel();

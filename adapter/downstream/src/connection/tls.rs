@@ -1,6 +1,10 @@
 //! The stream below AMQP: TCP, and TLS if it is configured.
 
-use std::{fmt, fs, io, path::Path, sync::Arc};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -30,7 +34,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub struct Connector {
     host: String,
     port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    tls: Option<Tls>,
+}
+
+/// What TLS goes by; its files may be read again.
+struct Tls {
+    name: ServerName<'static>,
+    settings: TlsConfig,
+    connector: RwLock<TlsConnector>,
 }
 
 impl Connector {
@@ -44,7 +55,11 @@ impl Connector {
             Some(tls) => {
                 let name = ServerName::try_from(host.to_owned())
                     .map_err(|_| ConfigError::HostName(host.to_owned()))?;
-                Some((TlsConnector::from(Arc::new(client_config(tls)?)), name))
+                Some(Tls {
+                    name,
+                    settings: tls.clone(),
+                    connector: RwLock::new(connector(tls)?),
+                })
             }
         };
         Ok(Self {
@@ -63,8 +78,43 @@ impl Connector {
         stream.set_nodelay(true)?;
         match &self.tls {
             None => Ok(Box::new(stream)),
-            Some((connector, name)) => Ok(Box::new(connector.connect(name.clone(), stream).await?)),
+            Some(tls) => {
+                let handshake = tls.connector().connect(tls.name.clone(), stream);
+                Ok(Box::new(handshake.await?))
+            }
         }
+    }
+
+    /// Reads the files of TLS again, for connections that are made from now on.
+    ///
+    /// # Errors
+    /// A file cannot be read or used: all stays as it was.
+    pub fn reload(&self) -> Result<(), ConfigError> {
+        if let Some(tls) = &self.tls {
+            let new = connector(&tls.settings)?;
+            *tls.connector
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = new;
+        }
+        Ok(())
+    }
+
+    /// The files that [`Connector::reload`] reads.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let Some(settings) = self.tls.as_ref().map(|tls| &tls.settings) else {
+            return Vec::new();
+        };
+        let identity = settings.identity.iter();
+        let own = identity.flat_map(|own| [&own.certificate, &own.key]);
+        settings.trust_store.iter().chain(own).cloned().collect()
+    }
+}
+
+impl Tls {
+    fn connector(&self) -> TlsConnector {
+        let connector = self.connector.read();
+        connector.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -77,6 +127,10 @@ impl fmt::Debug for Connector {
             .field("tls", &self.tls.is_some())
             .finish()
     }
+}
+
+fn connector(tls: &TlsConfig) -> Result<TlsConnector, ConfigError> {
+    Ok(TlsConnector::from(Arc::new(client_config(tls)?)))
 }
 
 fn client_config(tls: &TlsConfig) -> Result<ClientConfig, ConfigError> {

@@ -190,6 +190,7 @@ const SINGLE: &[Row<Config>] = &[
     ("HONO_RESOURCELIMITS_PROMETHEUSBASED_USERNAME", "u", &[LIMITS[0], ("HONO_RESOURCELIMITS_PROMETHEUSBASED_PASSWORD", "p"), ("HONO_RESOURCELIMITS_PROMETHEUSBASED_USERNAME", "other")], |c| limits(c).credentials.as_ref().unwrap().username == "u"),
     ("HONO_RESOURCELIMITS_PROMETHEUSBASED_PASSWORD", "p", &[LIMITS[0], ("HONO_RESOURCELIMITS_PROMETHEUSBASED_USERNAME", "u"), ("HONO_RESOURCELIMITS_PROMETHEUSBASED_PASSWORD", "other")], |c| limits(c).credentials.as_ref().unwrap().password.reveal() == "p"),
     ("HONO_APP_MAXINSTANCES", "7", &[], |c| c.max_instances == 7),
+    ("HONO_APP_RELOADINTERVAL", "7", &[], |c| c.reload_interval == Some(millis(7))),
     ("HONO_MESSAGING_USELEGACYTRACECONTEXTFORMAT", "false", &[], |c| !c.legacy_trace_context),
     ("QUARKUS_HTTP_HOST", "127.0.0.1", &[], |c| c.health.address.ip().is_loopback()),
     ("QUARKUS_HTTP_PORT", "7", &[], |c| c.health.address.port() == 7),

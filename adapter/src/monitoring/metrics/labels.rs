@@ -107,6 +107,17 @@ labels! {
         /// UDP.
         Udp = "udp",
     }
+    /// `what` of the meter of reloads.
+    Reloaded {
+        /// The server's certificate and key.
+        ServerIdentity = "server_identity",
+        /// The keys that seal session tickets.
+        TicketKeys = "ticket_keys",
+        /// Whom AMQP connections trust, and who they are.
+        ServiceTls = "service_tls",
+        /// The configuration file, of which the log levels take effect.
+        Configuration = "configuration",
+    }
 }
 
 impl Status {

@@ -14,6 +14,7 @@ mod labels;
 mod distribution;
 mod series;
 mod cores;
+mod operation;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -28,8 +29,10 @@ use std::{
 
 use prometheus::{Registry, TextEncoder, core::Collector, core::Desc, proto::MetricFamily};
 
-pub use self::labels::{Direction, Disposition, Link, Qos, Status, Transport, Ttd, UploadKind};
-use self::{cores::Cores, page::Page, series::Series};
+pub use self::labels::{
+    Direction, Disposition, Link, Qos, Reloaded, Status, Transport, Ttd, UploadKind,
+};
+use self::{cores::Cores, operation::Operation, page::Page, series::Series};
 
 /// All meters of an adapter. Clones share them.
 #[derive(Clone)]
@@ -134,6 +137,11 @@ impl Metrics {
         self.meters.cores().coap.insert(transport, *statistics);
     }
 
+    /// Counts that a file changed, and whether what it says now is used.
+    pub fn reloaded(&self, what: Reloaded, used: bool) {
+        self.meters.operation().reloaded(what, used);
+    }
+
     /// Drops everything that was counted for a tenant, as is done with tenants that are idle for long
     /// (spec: metrics-health §2, `tenantIdleTimeout`).
     pub fn forget_tenant(&self, tenant: &str) {
@@ -178,6 +186,7 @@ struct Meters {
     host: String,
     tenants: RwLock<HashMap<String, Arc<Mutex<Series>>>>,
     cores: Mutex<Cores>,
+    operation: Mutex<Operation>,
 }
 
 impl Meters {
@@ -186,6 +195,7 @@ impl Meters {
             host: host.to_owned(),
             tenants: RwLock::default(),
             cores: Mutex::default(),
+            operation: Mutex::default(),
         }
     }
 
@@ -223,6 +233,12 @@ impl Meters {
         self.cores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn operation(&self) -> MutexGuard<'_, Operation> {
+        self.operation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn page(&self, now: Instant) -> Page {
         let mut page = Page::new(&[
             ("component_name", crate::tenant::ADAPTER),
@@ -241,6 +257,7 @@ impl Meters {
             series.write(&mut page, &tenant, now);
         }
         self.cores().write(&mut page);
+        self.operation().write(&mut page);
         page
     }
 }

@@ -263,7 +263,7 @@ fn odd_names_of_tenants_do_not_break_the_page() {
 #[test]
 fn the_cores_counters_are_all_there_by_their_own_names() {
     let metrics = Metrics::new("h");
-    assert!(!metrics.render().contains("coap_adapter"));
+    assert!(!metrics.render().contains("coap_adapter_dtls"));
     let mut dtls = dtls_server::Statistics::default();
     dtls.psk_unknown = 7;
     let gauges = dtls_server::Gauges::default();
