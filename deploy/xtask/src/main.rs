@@ -1,5 +1,5 @@
 //! Build helper: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask coverage`, `cargo xtask interop`,
-//! `cargo xtask bench`.
+//! `cargo xtask bench`, `cargo xtask chart`.
 //!
 //! Everything that proves the workspace right can be run from here; `.ci/run` does no more than call it.
 #![expect(clippy::print_stdout, reason = "a build helper talks to people")]
@@ -9,6 +9,7 @@ mod tidy;
 mod coverage;
 mod interop;
 mod bench;
+mod chart;
 mod step;
 
 use std::{env, process::ExitCode};
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         ["coverage"] => coverage::run(),
         ["interop", ref further @ ..] => interop::run(further),
         ["bench", ref rates @ ..] => bench::run(rates),
+        ["chart", ref further @ ..] => chart::run(further),
         _ => {
             println!("{USAGE}");
             return ExitCode::from(EX_USAGE);
@@ -42,6 +44,8 @@ cargo xtask tidy     dependencies that must not be, duplicate versions, licences
 cargo xtask coverage the lines of the specification, what proves each, and the gaps
 cargo xtask interop  install independent clients, consumers and a broker, then test against them;
                      further words go to the test runner
-cargo xtask bench    load the adapter, the floor and Californium in turn, at the rates given, and print what each cost";
+cargo xtask bench    load the adapter, the floor and Californium in turn, at the rates given, and print what each cost
+cargo xtask chart    the Helm chart: what is generated, every profile, wrong values; builds Helm with Go once;
+                     --write writes what is generated";
 /// A command was used wrongly (`sysexits.h`).
 const EX_USAGE: u8 = 64;

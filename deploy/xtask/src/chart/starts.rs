@@ -1,0 +1,131 @@
+//! Whether the adapter takes what is rendered: each profile's config maps and secrets are laid out in a folder as the pod mounts them, and
+//! `coap-adapter check-config` reads them there.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use cargo_metadata::MetadataCommand;
+use serde_json::Value;
+
+use super::profile::Profile;
+use crate::step::{self, cargo};
+
+/// What the adapter finds wrong in the profiles.
+pub(super) fn faults(profiles: &[Profile]) -> Result<Vec<String>> {
+    // The whole workspace is named so that what was built for the tests is used again.
+    step::run(&mut cargo(
+        "build --locked --workspace --bin coap-adapter".split(' '),
+    ))?;
+    let target = MetadataCommand::new().no_deps().exec()?.target_directory;
+    let adapter = target.as_std_path().join("debug/coap-adapter");
+    let mut faults = Vec::new();
+    for profile in profiles {
+        for set in profile.of_kind("StatefulSet") {
+            let pod = &set["spec"]["template"]["spec"];
+            let folder = target.as_std_path().join("tools/pods").join(&profile.name);
+            if folder.exists() {
+                fs::remove_dir_all(&folder)?;
+            }
+            lay_out(profile, pod, &folder)?;
+            faults.extend(check(&adapter, profile, &pod["containers"][0], &folder)?);
+        }
+    }
+    Ok(faults)
+}
+
+/// Writes what the pod's container sees, under `folder` instead of the root.
+fn lay_out(profile: &Profile, pod: &Value, folder: &Path) -> Result<()> {
+    for mount in items(&pod["containers"][0]["volumeMounts"]) {
+        let place = inside(folder, mount["mountPath"].as_str().unwrap_or_default());
+        fs::create_dir_all(&place)?;
+        let volume = items(&pod["volumes"]).find(|volume| volume["name"] == mount["name"]);
+        let volume = volume.unwrap_or(&Value::Null);
+        if let Some(name) = volume["configMap"]["name"].as_str() {
+            let rendered = profile
+                .of_kind("ConfigMap")
+                .find(|map| map["metadata"]["name"] == name);
+            match rendered.and_then(|map| map["data"].as_object()) {
+                Some(data) => {
+                    for (file, text) in data {
+                        let text = text.as_str().unwrap_or_default();
+                        fs::write(place.join(file), moved(text, folder))?;
+                    }
+                }
+                // One that is there before.
+                None => write_all(&place, &[("ca.crt", PEM)])?,
+            }
+        } else if volume["secret"].is_object() {
+            let (tls, user) = (
+                [("tls.crt", PEM), ("tls.key", PEM)],
+                "username = u\npassword = p\n",
+            );
+            write_all(&place, &tls)?;
+            write_all(&place, &[("ca.crt", PEM), ("credentials.properties", user)])?;
+        }
+    }
+    Ok(())
+}
+
+fn check(
+    adapter: &Path,
+    profile: &Profile,
+    container: &Value,
+    folder: &Path,
+) -> Result<Option<String>> {
+    let words: Vec<_> = items(&container["args"])
+        .filter_map(Value::as_str)
+        .collect();
+    let Some(file) = words.iter().find_map(|word| word.strip_prefix("--config=")) else {
+        return Ok(None);
+    };
+    let mut command = Command::new(adapter);
+    command.env_clear().args(["check-config", "--config"]);
+    command.arg(inside(folder, file));
+    for variable in items(&container["env"]) {
+        let text = variable["value"].as_str().unwrap_or("0");
+        command.env(variable["name"].as_str().unwrap_or_default(), text);
+    }
+    let output = command.output().context("the adapter does not start")?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let page = String::from_utf8_lossy(&output.stdout);
+    let doubtful = page
+        .lines()
+        .find(|line| line.starts_with("warning:") || line.starts_with("no effect:"));
+    Ok(match doubtful {
+        _ if !output.status.success() => {
+            Some(format!("profile {}: the adapter says {told}", profile.name))
+        }
+        Some(line) => Some(format!("profile {}: the adapter says {line}", profile.name)),
+        None => None,
+    })
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn write_all(place: &Path, files: &[(&str, &str)]) -> Result<()> {
+    for (file, text) in files {
+        fs::write(place.join(file), text)?;
+    }
+    Ok(())
+}
+
+fn inside(folder: &Path, path: &str) -> PathBuf {
+    folder.join(path.trim_start_matches('/'))
+}
+
+/// Paths in the settings point into the folder.
+fn moved(text: &str, folder: &Path) -> String {
+    text.replace(ROOT, &inside(folder, ROOT).to_string_lossy())
+}
+
+/// The chart's `coap-adapter.mountRoot`.
+const ROOT: &str = "/etc/coap-adapter";
+
+/// Files are looked for and read, not understood, by `check-config`.
+const PEM: &str = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";

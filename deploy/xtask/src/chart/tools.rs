@@ -1,0 +1,107 @@
+//! Helm and kubeconform, built from their Go modules once and kept beside what cargo builds.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+use cargo_metadata::MetadataCommand;
+
+use crate::step;
+
+/// Where the tools are.
+pub(crate) struct Tools {
+    folder: PathBuf,
+}
+
+impl Tools {
+    /// Installs what is missing; none if there is no Go, and none can be had.
+    pub(crate) fn ready() -> Result<Option<Self>> {
+        let target = MetadataCommand::new().no_deps().exec()?.target_directory;
+        let folder = target.as_std_path().join("tools");
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let tools = Self { folder };
+        let missing: Vec<_> = MODULES
+            .iter()
+            .filter(|(name, _)| !tools.path(name).exists())
+            .collect();
+        if !missing.is_empty() && !go_is_there()? {
+            return Ok(None);
+        }
+        for (_, module) in missing {
+            let mut install = go(["install", "-trimpath", "-ldflags=-s -w", module]);
+            step::run(install.env("GOBIN", &tools.folder))?;
+        }
+        Ok(Some(tools))
+    }
+
+    pub(crate) fn helm(&self) -> Command {
+        let mut helm = Command::new(self.path("helm"));
+        // Nothing of the person's who runs this may decide.
+        for variable in ["HELM_NAMESPACE", "HELM_KUBECONTEXT", "KUBECONFIG"] {
+            helm.env_remove(variable);
+        }
+        helm.stdin(Stdio::null());
+        helm
+    }
+
+    pub(crate) fn kubeconform(&self) -> Command {
+        Command::new(self.path("kubeconform"))
+    }
+
+    /// A folder or a file beside the tools.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+/// A Go that takes a newer tool chain if a module wants one.
+pub(crate) fn go<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
+    let mut go = Command::new("go");
+    go.args(words).env("CGO_ENABLED", "0").stdin(Stdio::null());
+    // A release that is too old for a module fetches the one that it wants.
+    go.env("GOTOOLCHAIN", "auto")
+        .env("GOFLAGS", "-mod=mod -buildvcs=false");
+    go
+}
+
+/// Whether Go is there, after an attempt to install it on a Debian system.
+fn go_is_there() -> Result<bool> {
+    let there = || step::output(Command::new("go").arg("version")).is_ok();
+    if there() {
+        return Ok(true);
+    }
+    if !Path::new("/usr/bin/apt-get").exists() {
+        return Ok(false);
+    }
+    let mut install = Command::new("apt-get");
+    install.args([
+        "install",
+        "-y",
+        "-qq",
+        "--no-install-recommends",
+        "golang-go",
+    ]);
+    install
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
+    if let Err(error) = step::run(&mut install) {
+        println!("xtask: {error:#}");
+    }
+    Ok(there())
+}
+
+/// For what Kubernetes charts are rendered, where one version must do.
+pub(super) const KUBERNETES: &str = "1.37.0";
+
+/// A program and the package that it is built from.
+const MODULES: [(&str, &str); 2] = [
+    ("helm", "helm.sh/helm/v3/cmd/helm@v3.22.0"),
+    (
+        "kubeconform",
+        "github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0",
+    ),
+];
