@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ring::hmac;
 use subtle::ConstantTimeEq;
 
+use crate::codec::extension::HelloExtensions;
 use crate::codec::hello::ClientHello;
 
 /// Makes and checks cookies.
@@ -97,7 +98,11 @@ fn compute(key: &hmac::Key, peer: SocketAddr, hello: &ClientHello<'_>) -> [u8; C
     part(&peer.port().to_be_bytes());
     part(&hello.version.0.to_be_bytes());
     part(&hello.random);
-    part(hello.session_id);
+    part(if brings_ticket(hello) {
+        &[]
+    } else {
+        hello.session_id
+    });
     part(hello.cipher_suites);
     part(hello.compression_methods);
     let tag = context.sign();
@@ -106,6 +111,16 @@ fn compute(key: &hmac::Key, peer: SocketAddr, hello: &ClientHello<'_>) -> [u8; C
         *byte = *source;
     }
     cookie
+}
+
+/// Whether the session id was made up, to learn from its echo that the ticket was taken (RFC 5077 §3.4). Mbed TLS 2.28 makes up
+/// another one for the hello that returns the cookie, so that the cookie cannot depend on it.
+fn brings_ticket(hello: &ClientHello<'_>) -> bool {
+    HelloExtensions::decode(hello.extensions).is_ok_and(|extensions| {
+        extensions
+            .session_ticket
+            .is_some_and(|ticket| !ticket.is_empty())
+    })
 }
 
 /// Half an HMAC-SHA256. The HelloVerifyRequest around it has 44 bytes; the shortest ClientHello has 67.
@@ -165,6 +180,27 @@ mod tests {
             },
         ] {
             assert!(!cookies.accepts(now, peer(1), &other), "{other:?}");
+        }
+    }
+
+    /// Mbed TLS 2.28 changes it, and would go on for ever asking for a cookie with another one.
+    #[test]
+    fn a_hello_with_a_ticket_may_change_its_session_id() {
+        let mut cookies = Cookies::new(&[1; 32], Duration::from_secs(60));
+        let now = Instant::now_for_tests();
+        for (ticket, accepted) in [(&[0, 35, 0, 1, 9][..], true), (&[0, 35, 0, 0], false)] {
+            let first = ClientHello {
+                session_id: &[1; 32],
+                extensions: ticket,
+                ..HELLO
+            };
+            let cookie = cookies.issue(now, peer(1), &first);
+            let returned = ClientHello {
+                session_id: &[2; 32],
+                cookie: &cookie,
+                ..first
+            };
+            assert_eq!(cookies.accepts(now, peer(1), &returned), accepted);
         }
     }
 
