@@ -21,8 +21,10 @@ pub(crate) fn run(further: &[&str]) -> Result<()> {
     install_packages()?;
     install_proton(&folder)?;
     install_artemis(&folder)?;
+    build_webrtc(&folder)?;
     // The whole workspace is named so that what `ci` built is used again.
-    let mut tests = cargo("test --locked --workspace --test interop --".split(' '));
+    let words = "test --locked --workspace --no-fail-fast --test interop --test matrix --";
+    let mut tests = cargo(words.split(' '));
     step::run(tests.args(further).env("INTEROP_REQUIRED", "1"))
 }
 
@@ -95,6 +97,13 @@ fn install_artemis(folder: &Path) -> Result<()> {
     fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))
 }
 
+/// The crate `dtls` is no dependency of the workspace, as it would bring older versions of much that is there.
+fn build_webrtc(folder: &Path) -> Result<()> {
+    let mut build = cargo("build --quiet --locked --manifest-path".split(' '));
+    build.arg("adapter/dtls-proto/tests/matrix/webrtc/Cargo.toml");
+    step::run(build.arg("--target-dir").arg(folder.join("webrtc")))
+}
+
 fn succeeds(words: &[&str]) -> bool {
     let Some((program, words)) = words.split_first() else {
         return false;
@@ -109,7 +118,7 @@ fn succeeds(words: &[&str]) -> bool {
 }
 
 /// A Debian package, and a command that succeeds only if it is there.
-const PACKAGES: [(&str, &[&str]); 12] = [
+const PACKAGES: [(&str, &[&str]); 13] = [
     (
         "libcoap3-bin",
         &[
@@ -122,6 +131,7 @@ const PACKAGES: [(&str, &[&str]); 12] = [
     ("python3-venv", &["python3", "-c", "import ensurepip, venv"]),
     ("python3-dev", &["python3", "-c", PYTHON_HEADERS]),
     ("build-essential", &["cc", "--version"]),
+    ("libmbedtls-dev", &["sh", "-c", MBEDTLS_HEADERS]),
     ("gnutls-bin", &["gnutls-cli", "--version"]),
     ("default-jdk-headless", &["javac", "-version"]),
     ("maven", &["mvn", "--version"]),
@@ -133,6 +143,7 @@ const PACKAGES: [(&str, &[&str]); 12] = [
     ),
     ("python3-yaml", &["python3", "-c", "import yaml"]),
 ];
+const MBEDTLS_HEADERS: &str = "echo '#include <mbedtls/ssl.h>' | cc -E -";
 const PYTHON_HEADERS: &str = "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))";
 /// The version of `python-qpid-proton`.
 const PROTON: &str = "0.40.0";

@@ -32,6 +32,11 @@ pub(crate) struct RunningServer {
 
 impl RunningServer {
     pub(crate) fn start(config: Config) -> Self {
+        Self::answering(config, <[u8]>::to_vec)
+    }
+
+    /// Sends back not what it gets, but this.
+    pub(crate) fn answering(config: Config, reply: fn(&[u8]) -> Vec<u8>) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket
             .set_read_timeout(Some(Duration::from_millis(10)))
@@ -49,7 +54,7 @@ impl RunningServer {
                 server.handle_timeout(Instant::now());
                 while let Some(event) = server.poll_event() {
                     // The test may have seen enough and gone.
-                    let _gone = sender.send(answer(&mut server, event));
+                    let _gone = sender.send(answer(&mut server, event, reply));
                 }
                 while let Some(transmit) = server.poll_transmit() {
                     socket.send_to(&transmit.payload, transmit.peer).unwrap();
@@ -79,7 +84,7 @@ impl RunningServer {
     }
 }
 
-fn answer(server: &mut Server, event: Event) -> Seen {
+fn answer(server: &mut Server, event: Event, reply: fn(&[u8]) -> Vec<u8>) -> Seen {
     match event {
         Event::PskRequested {
             association,
@@ -101,7 +106,9 @@ fn answer(server: &mut Server, event: Event) -> Seen {
         Event::ApplicationData {
             association, data, ..
         } => {
-            server.send(Instant::now(), association, &data).unwrap();
+            server
+                .send(Instant::now(), association, &reply(&data))
+                .unwrap();
             Seen::Data
         }
         Event::Closed { .. } => Seen::Closed,

@@ -1,9 +1,9 @@
 //! Scandium, the DTLS stack of Californium: the only other one here with suites of `ECDHE_PSK` and AEAD, and with connection ids.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+mod jars;
+
+use std::process::Command;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
 
 use dtls_proto::{CipherSuite, Config, ConnectionIds, Identity};
 
@@ -113,82 +113,22 @@ fn config(ids: Option<ConnectionIds>) -> Config {
 }
 
 fn start(port: u16, suite: CipherSuite, id_length: &str, credentials: &str) -> Option<Peer> {
-    let jars = JARS.as_ref()?;
+    if !*COMPILED {
+        return None;
+    }
     let mut command = Command::new("java");
     command
         .args(["-XX:TieredStopAtLevel=1", "-cp"])
-        .arg(class_path(jars))
+        .arg(jars::class_path())
         .arg("Client")
         .args([port.to_string(), suite.code().to_string()])
         .args([id_length, credentials]);
     Peer::start(&mut command, "default-jdk-headless")
 }
 
-/// Where the jars and our class are, fetched and compiled once; `None`, and a loud word about it, if they can't be had.
-static JARS: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("scandium");
-    for artifact in [
-        "org.eclipse.californium:scandium:3.14.0",
-        "org.eclipse.californium:element-connector:3.14.0",
-        "org.slf4j:slf4j-api:1.7.36",
-    ] {
-        let mut parts = artifact.split(':').skip(1);
-        let name = [parts.next()?, parts.next()?].join("-") + ".jar";
-        if !folder.join(name).is_file() && !fetch(artifact, &folder) {
-            eprintln!(
-                "SKIPPED: this test needs {artifact} from Maven Central (Debian: apt-get install maven default-jdk-headless)"
-            );
-            return None;
-        }
-    }
-    if !compile(&folder) {
-        eprintln!("SKIPPED: this test needs javac (Debian: apt-get install default-jdk-headless)");
-        return None;
-    }
-    Some(folder)
-});
-
-fn compile(folder: &Path) -> bool {
-    let compiled = Command::new("javac")
-        .arg("-cp")
-        .arg(class_path(folder))
-        .arg("-d")
-        .arg(folder)
-        .arg("tests/interop/scandium/Client.java")
-        .status();
-    compiled.is_ok_and(|status| status.success())
-}
-
-/// Our class, and the jars.
-fn class_path(folder: &Path) -> String {
-    format!("{}:{}/*", folder.display(), folder.display())
-}
-
-fn fetch(artifact: &str, folder: &Path) -> bool {
-    let spawned = Command::new("mvn")
-        .args(["--quiet", "--batch-mode", PLUGIN])
-        .arg(format!("-Dartifact={artifact}"))
-        .arg(format!("-DoutputDirectory={}", folder.display()))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let Ok(mut fetching) = spawned else {
-        return false;
-    };
-    let end = Instant::now() + Duration::from_secs(180);
-    while Instant::now() < end {
-        if let Some(status) = fetching.try_wait().unwrap() {
-            return status.success();
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    fetching.kill().unwrap();
-    fetching.wait().unwrap();
-    false
-}
-
-const PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
+/// Compiled once.
+static COMPILED: LazyLock<bool> =
+    LazyLock::new(|| jars::compile("tests/interop/scandium/Client.java"));
 
 /// Key and certificate, for both sides, as nobody here asks who vouches for it.
 const PEM: &str = "tests/identities/p256.pem";
