@@ -1,5 +1,6 @@
 //! Build helper: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask coverage`, `cargo xtask interop`,
-//! `cargo xtask bench`, `cargo xtask chart`.
+//! `cargo xtask bench`, `cargo xtask chart`,
+//! `cargo xtask image`.
 //!
 //! Everything that proves the workspace right can be run from here; `.ci/run` does no more than call it.
 #![expect(clippy::print_stdout, reason = "a build helper talks to people")]
@@ -10,6 +11,8 @@ mod coverage;
 mod interop;
 mod bench;
 mod chart;
+mod image;
+mod manifest;
 mod step;
 
 use std::{env, process::ExitCode};
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
         ["interop", ref further @ ..] => interop::run(further),
         ["bench", ref rates @ ..] => bench::run(rates),
         ["chart", ref further @ ..] => chart::run(further),
+        ["image", ref further @ ..] => image::run(further),
         _ => {
             println!("{USAGE}");
             return ExitCode::from(EX_USAGE);
@@ -46,6 +50,8 @@ cargo xtask interop  install independent clients, consumers and a broker, then t
                      further words go to the test runner
 cargo xtask bench    load the adapter, the floor and Californium in turn, at the rates given, and print what each cost
 cargo xtask chart    the Helm chart: what is generated, every profile, wrong values; builds Helm with Go once;
-                     --write writes what is generated";
+                     --write writes what is generated
+cargo xtask image    the file system of the container image, by the steps of deploy/Dockerfile, and whether the adapter runs
+                     in it; --debug takes the unoptimised binary";
 /// A command was used wrongly (`sysexits.h`).
 const EX_USAGE: u8 = 64;

@@ -4,7 +4,6 @@
 //! `cargo xtask chart --write` writes what is generated; the change is for people to read.
 
 mod generated;
-mod manifest;
 mod policy;
 mod profile;
 mod refused;

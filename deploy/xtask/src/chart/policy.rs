@@ -2,10 +2,8 @@
 
 use serde_json::Value;
 
-use super::{
-    manifest,
-    profile::{Profile, RELEASE},
-};
+use super::profile::{Profile, RELEASE};
+use crate::manifest;
 
 /// What is wrong in the profiles.
 pub(super) fn faults(profiles: &[Profile]) -> Vec<String> {

@@ -8,8 +8,8 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{Chart, Tools, manifest, tools::KUBERNETES};
-use crate::step;
+use super::{Chart, Tools, tools::KUBERNETES};
+use crate::{manifest, step};
 
 /// A values file and what is rendered of it.
 pub(super) struct Profile {

@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
-use super::{Tools, manifest, profile::Profile, tools::go};
-use crate::step;
+use super::{Tools, profile::Profile, tools::go};
+use crate::{manifest, step};
 
 /// Patterns of files, as kubeconform understands them.
 pub(super) struct Schemas {

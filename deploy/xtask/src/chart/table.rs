@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use super::manifest;
+use crate::manifest;
 
 /// The table as Markdown.
 pub(super) fn of(text: &str) -> Result<String> {

@@ -5,7 +5,7 @@ use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 use serde_json::{Map, Value};
 
 /// Every document of a text that is not empty.
-pub(super) fn read(text: &str) -> Result<Vec<Value>> {
+pub(crate) fn read(text: &str) -> Result<Vec<Value>> {
     let documents = Yaml::load_from_str(text).context("this is not YAML")?;
     let values = documents.iter().map(value).collect::<Result<Vec<_>>>()?;
     Ok(values
@@ -40,7 +40,7 @@ fn key_of(yaml: &Yaml<'_>) -> Result<String> {
 }
 
 /// A manifest as people name it.
-pub(super) fn name(manifest: &Value) -> String {
+pub(crate) fn name(manifest: &Value) -> String {
     let word = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     format!(
         "{} {}",
