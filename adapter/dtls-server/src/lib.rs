@@ -12,14 +12,19 @@
 
 mod udp;
 mod listener;
+mod lookup;
+mod restart;
+mod store;
 mod certificate;
 mod name;
 
 pub use certificate::{AnchorName, Certificate, CertificateError, Signed, TrustAnchor};
 pub use dtls_proto::{
     AlertDescription, AssociationId, CipherSuite, CloseReason, Config, ConnectionIds, Group,
-    Identity, IdentityError, Psk, Resumption, Route, Statistics, TicketKeys, UnusableLength,
+    Identity, IdentityError, LoadError, Psk, Resumption, Route, SaveKey, SavedSessions, Statistics,
+    TicketKeys, UnusableLength,
 };
-pub use listener::{Event, Gauges, KeyStore, Listener};
+pub use listener::{Confirmation, Event, Gauges, KeyStore, Listener};
 pub use name::DistinguishedName;
+pub use store::{SessionStore, StoreError};
 pub use udp::{Batch, UdpSocket};

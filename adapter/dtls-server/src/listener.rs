@@ -7,18 +7,15 @@ use std::{
     io,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use dtls_proto::{
     AssociationId, CipherSuite, CloseReason, Config, Event as CoreEvent, Identity, Psk, Server,
     Statistics, TicketKeys, Verdict,
 };
-use tokio::{
-    sync::Semaphore,
-    task::{AbortHandle, JoinSet},
-};
 
+use crate::lookup::{Answer, Deadlines, Lookups, Question};
 use crate::udp::{Batch, UdpSocket};
 
 /// Who devices are: where their keys are kept, what is thought of their certificates, and what a device is known as once it has
@@ -47,9 +44,29 @@ pub trait KeyStore: Send + Sync + 'static {
         drop((chain, server_name));
         std::future::ready(None)
     }
+
+    /// Whether the owner of a session that was loaded ([`Listener::load`]) may still speak: what the registry told while there was no
+    /// process, nobody has heard. Asked once for each session, with its first record. May take its time as [`KeyStore::key`] may. Unless
+    /// this is overridden, nobody's rights change.
+    fn confirm(&self, principal: Self::Principal) -> impl Future<Output = Confirmation> + Send {
+        drop(principal);
+        std::future::ready(Confirmation::Unchanged)
+    }
 }
 
-/// What [`Listener::next`] tells. Each `Established` is followed, in the end, by exactly one `Closed`.
+/// What became of the owner of a loaded session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// It may speak as before.
+    Unchanged,
+    /// Its credentials or itself are gone or disabled: the session is closed.
+    Revoked,
+    /// Nobody can tell now: its records pass, as those of a session that was never away would, and the next one asks again.
+    Unknown,
+}
+
+/// What [`Listener::next`] tells. Each `Established` is followed, in the end, by exactly one `Closed`, unless the port is saved; so is
+/// each loaded session.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<P> {
@@ -103,18 +120,11 @@ pub struct Gauges {
 pub struct Listener<K: KeyStore> {
     socket: UdpSocket,
     batch: Batch,
-    server: Server,
-    keys: Arc<K>,
-    lookups: JoinSet<(AssociationId, Answer<K>)>,
-    /// What each handshake that waits for an answer has running for it.
-    running: HashMap<AssociationId, AbortHandle>,
-    /// How many look-ups the store is asked for at a time.
-    turns: Arc<Semaphore>,
-    /// How long a look-up may take, the same as the handshake waits for it.
-    psk_deadline: Duration,
-    /// How long a judgement may take, the same as the handshake waits for it.
-    verdict_deadline: Duration,
-    principals: HashMap<AssociationId, Holder<K::Principal>>,
+    pub(crate) server: Server,
+    lookups: Lookups<K>,
+    pub(crate) principals: HashMap<AssociationId, Holder<K::Principal>>,
+    /// Records of loaded sessions whose owners are in question.
+    held: HashMap<AssociationId, Vec<Held>>,
     events: VecDeque<Event<K::Principal>>,
     unsent: u64,
 }
@@ -123,16 +133,18 @@ impl<K: KeyStore> Listener<K> {
     /// Serves DTLS on `socket` with the keys of `keys`; `seed` must be random, cookies are made with it.
     pub fn new(socket: UdpSocket, config: Config, seed: [u8; 32], keys: Arc<K>) -> Self {
         Self {
-            psk_deadline: config.psk_deadline,
-            verdict_deadline: config.verdict_deadline,
+            lookups: Lookups::new(
+                keys,
+                Deadlines {
+                    psk: config.psk_deadline,
+                    verdict: config.verdict_deadline,
+                },
+            ),
             socket,
             batch: Batch::new(),
             server: Server::new(config, seed),
-            keys,
-            lookups: JoinSet::new(),
-            running: HashMap::new(),
-            turns: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             principals: HashMap::new(),
+            held: HashMap::new(),
             events: VecDeque::new(),
             unsent: 0,
         }
@@ -142,7 +154,7 @@ impl<K: KeyStore> Listener<K> {
     /// handshake does. Before this is called, the limit is 1,024.
     #[must_use]
     pub fn with_max_lookups(mut self, limit: usize) -> Self {
-        self.turns = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
+        self.lookups.limit(limit);
         self
     }
 
@@ -163,12 +175,7 @@ impl<K: KeyStore> Listener<K> {
                     let (now, server) = (Instant::now(), &mut self.server);
                     self.batch.for_each(|peer, datagram| server.handle_datagram(now, peer, datagram));
                 }
-                Some(answered) = self.lookups.join_next() => {
-                    // A look-up that panicked has no answer; its handshake ends at its own deadline.
-                    if let Ok((association, answer)) = answered {
-                        self.answer(association, answer);
-                    }
-                }
+                Some((association, answer)) = self.lookups.next() => self.answer(association, answer),
                 () = until(timeout) => self.server.handle_timeout(Instant::now()),
             }
         }
@@ -187,16 +194,18 @@ impl<K: KeyStore> Listener<K> {
         self.drain();
     }
 
-    /// Says `close_notify` to every session of those principals, and tells how many there were. It looks at all sessions.
+    /// Says `close_notify` to every session of those principals, drops their handshakes in silence, and tells how many there were of
+    /// both. Whatever a look-up under way will find is looked up once more, as it may be true no longer. It looks at all sessions.
     pub fn close_where(&mut self, mut whose: impl FnMut(&K::Principal) -> bool) -> usize {
         let holders = self.principals.iter();
         let closed: Vec<_> = holders
-            .filter(|(_, holder)| holder.established && whose(&holder.principal))
+            .filter(|(_, holder)| whose(&holder.principal))
             .map(|(association, _)| *association)
             .collect();
         for association in &closed {
             self.server.close(Instant::now(), *association);
         }
+        self.lookups.doubt_all();
         self.drain();
         closed.len()
     }
@@ -243,11 +252,7 @@ impl<K: KeyStore> Listener<K> {
         self.socket.local_address()
     }
 
-    fn answer(&mut self, association: AssociationId, answer: Answer<K>) {
-        if self.running.remove(&association).is_none() {
-            // The handshake ended just before.
-            return;
-        }
+    fn answer(&mut self, association: AssociationId, answer: Answer<K::Principal>) {
         let now = Instant::now();
         match answer {
             Answer::Key(found) => {
@@ -266,6 +271,7 @@ impl<K: KeyStore> Listener<K> {
                 self.server
                     .provide_verdict(now, association, Verdict::Refused);
             }
+            Answer::Confirmation(confirmation) => self.on_confirmed(association, confirmation),
         }
     }
 
@@ -278,12 +284,15 @@ impl<K: KeyStore> Listener<K> {
                     association,
                     identity,
                     ..
-                } => self.look_up(association, identity),
+                } => self.lookups.ask(association, Question::Key(identity)),
                 CoreEvent::VerdictRequested {
                     association,
                     chain,
                     server_name,
-                } => self.judge(association, chain, server_name),
+                } => {
+                    let question = Question::Verdict { chain, server_name };
+                    self.lookups.ask(association, question);
+                }
                 CoreEvent::Established {
                     association,
                     peer,
@@ -293,17 +302,7 @@ impl<K: KeyStore> Listener<K> {
                     association,
                     peer,
                     data,
-                } => {
-                    if let Some(holder) = self.principals.get(&association) {
-                        let principal = holder.principal.clone();
-                        self.events.push_back(Event::ApplicationData {
-                            association,
-                            principal,
-                            peer,
-                            data,
-                        });
-                    }
-                }
+                } => self.on_data(association, peer, data),
                 CoreEvent::Closed {
                     association,
                     reason,
@@ -318,7 +317,7 @@ impl<K: KeyStore> Listener<K> {
     fn on_established(&mut self, association: AssociationId, peer: SocketAddr, suite: CipherSuite) {
         tracing::debug!(%peer, suite = suite.name(), %association, "DTLS session established");
         if let Some(holder) = self.principals.get_mut(&association) {
-            holder.established = true;
+            holder.standing = Standing::Confirmed;
             let principal = holder.principal.clone();
             self.events.push_back(Event::Established {
                 association,
@@ -329,13 +328,68 @@ impl<K: KeyStore> Listener<K> {
         }
     }
 
+    fn on_data(&mut self, association: AssociationId, peer: SocketAddr, data: Vec<u8>) {
+        let Some(holder) = self.principals.get_mut(&association) else {
+            return;
+        };
+        match holder.standing {
+            Standing::Handshaking | Standing::Confirmed => {
+                let principal = holder.principal.clone();
+                self.events.push_back(Event::ApplicationData {
+                    association,
+                    principal,
+                    peer,
+                    data,
+                });
+            }
+            Standing::Loaded => {
+                holder.standing = Standing::InQuestion;
+                let question = Question::Confirmation(holder.principal.clone());
+                self.lookups.ask(association, question);
+                self.held.insert(association, vec![Held { peer, data }]);
+            }
+            Standing::InQuestion => {
+                let held = self.held.entry(association).or_default();
+                // What there is no room for is sent again if it matters.
+                if held.len() < MAX_HELD {
+                    held.push(Held { peer, data });
+                }
+            }
+        }
+    }
+
+    /// Somebody knows whether the owner of a loaded session still is who it was.
+    fn on_confirmed(&mut self, association: AssociationId, confirmation: Confirmation) {
+        let Some(holder) = self.principals.get_mut(&association) else {
+            return;
+        };
+        let held = self.held.remove(&association).unwrap_or_default();
+        holder.standing = match confirmation {
+            Confirmation::Unchanged => Standing::Confirmed,
+            Confirmation::Unknown => Standing::Loaded,
+            Confirmation::Revoked => {
+                tracing::info!(principal = ?holder.principal, "a loaded session is closed, for its owner is no more");
+                return self.server.close(Instant::now(), association);
+            }
+        };
+        let principal = &holder.principal;
+        let passed = held
+            .into_iter()
+            .map(|Held { peer, data }| Event::ApplicationData {
+                association,
+                principal: principal.clone(),
+                peer,
+                data,
+            });
+        self.events.extend(passed);
+    }
+
     fn on_closed(&mut self, association: AssociationId, reason: CloseReason) {
         tracing::debug!(%association, ?reason, "DTLS session closed");
-        if let Some(lookup) = self.running.remove(&association) {
-            lookup.abort();
-        }
+        self.lookups.forget(association);
+        self.held.remove(&association);
         let holder = self.principals.remove(&association);
-        if let Some(holder) = holder.filter(|holder| holder.established) {
+        if let Some(holder) = holder.filter(|holder| holder.standing != Standing::Handshaking) {
             self.events.push_back(Event::Closed {
                 association,
                 principal: holder.principal,
@@ -351,82 +405,42 @@ impl<K: KeyStore> Listener<K> {
             }
         }
     }
-
-    /// Starts a look-up. There are never more of them than half-open handshakes, which the core bounds: one that ends takes its
-    /// look-up with it.
-    fn look_up(&mut self, association: AssociationId, identity: Vec<u8>) {
-        let (keys, turns) = (Arc::clone(&self.keys), Arc::clone(&self.turns));
-        let found = in_turn(
-            turns,
-            self.psk_deadline,
-            async move { keys.key(identity).await },
-        );
-        self.spawn(association, async { Answer::Key(found.await) });
-    }
-
-    /// Has certificates judged, within the same bounds.
-    fn judge(
-        &mut self,
-        association: AssociationId,
-        chain: Vec<Vec<u8>>,
-        server_name: Option<String>,
-    ) {
-        let (keys, turns) = (Arc::clone(&self.keys), Arc::clone(&self.turns));
-        let principal = in_turn(turns, self.verdict_deadline, async move {
-            keys.verdict(chain, server_name).await
-        });
-        self.spawn(association, async { Answer::Verdict(principal.await) });
-    }
-
-    fn spawn(
-        &mut self,
-        association: AssociationId,
-        answer: impl Future<Output = Answer<K>> + Send + 'static,
-    ) {
-        let task = self
-            .lookups
-            .spawn(async move { (association, answer.await) });
-        self.running.insert(association, task);
-    }
 }
 
 /// Who a handshake or session belongs to.
 #[derive(Debug)]
-struct Holder<P> {
-    principal: P,
-    /// Whether the caller was told of the session.
-    established: bool,
+pub(crate) struct Holder<P> {
+    pub(crate) principal: P,
+    pub(crate) standing: Standing,
+}
+
+/// How far the owner of an association is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is about to prove itself; the caller was not told of it.
+    Handshaking,
+    /// It has proved itself, and nothing else was heard.
+    Confirmed,
+    /// It has proved itself to an earlier process.
+    Loaded,
+    /// The same, and its rights are being looked up.
+    InQuestion,
 }
 
 impl<P> Holder<P> {
     fn new(principal: P) -> Self {
         Self {
             principal,
-            established: false,
+            standing: Standing::Handshaking,
         }
     }
 }
 
-/// What the store said.
-enum Answer<K: KeyStore> {
-    /// The key, and whom it stands for.
-    Key(Option<(Psk, K::Principal)>),
-    /// Whom a certificate stands for.
-    Verdict(Option<K::Principal>),
-}
-
-/// Asks when it is its turn, unless the deadline passes first.
-async fn in_turn<T>(
-    turns: Arc<Semaphore>,
-    deadline: Duration,
-    ask: impl Future<Output = Option<T>>,
-) -> Option<T> {
-    let answer = async {
-        // Never closed, so there is always a turn to wait for.
-        let _turn = turns.acquire().await.ok()?;
-        ask.await
-    };
-    tokio::time::timeout(deadline, answer).await.ok().flatten()
+/// A record of a loaded session.
+#[derive(Debug)]
+struct Held {
+    peer: SocketAddr,
+    data: Vec<u8>,
 }
 
 /// Waits until `deadline`, or for ever where there is none.
@@ -437,5 +451,5 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// How many keys are asked for at a time, unless told otherwise.
-const MAX_LOOKUPS: usize = 1024;
+/// Records of one session that wait for the answer about its owner.
+const MAX_HELD: usize = 8;

@@ -16,7 +16,8 @@ use dtls_client::{
     Event as DeviceEvent,
 };
 use dtls_server::{
-    Certificate, CloseReason, Config, Event, Identity, KeyStore, Listener, Psk, UdpSocket,
+    Certificate, CloseReason, Config, Confirmation, Event, Identity, KeyStore, Listener, Psk,
+    UdpSocket,
 };
 use rcgen::{CertificateParams, DnType, KeyPair};
 use tokio::{net::UdpSocket as TokioSocket, sync::Semaphore, time::timeout};
@@ -57,6 +58,15 @@ impl KeyStore for Store {
         certificate.check_usage().ok()?;
         let name = certificate.subject().attribute("CN")?;
         (name != "stranger").then(|| format!("{name}@{}", server_name.unwrap_or_default()))
+    }
+
+    async fn confirm(&self, principal: String) -> Confirmation {
+        self.asked.add_permits(1);
+        match principal.as_str() {
+            "revoked" => Confirmation::Revoked,
+            "unknown" => Confirmation::Unknown,
+            _ => Confirmation::Unchanged,
+        }
     }
 }
 
@@ -307,4 +317,154 @@ async fn certificates_are_judged_beside_keys_on_one_port() {
     );
     assert_eq!(listener.gauges().sessions, 2);
     assert_eq!(listener.gauges().handshakes, 0);
+}
+
+#[tokio::test]
+async fn handshakes_of_the_revoked_end_and_look_ups_under_way_are_made_once_more() {
+    let store = Store::new();
+    let mut config = Config::default();
+    config.retransmission_timeout = LIMIT;
+    let (mut listener, address) = listener(&store, config);
+    // The first device is past its look-up, but its Finished never comes whole.
+    let mut half = Device::new("half@T", address).await;
+    let stuck = async {
+        while listener.statistics().bad_records == 0 {
+            while let Some(mut datagram) = half.client.poll_transmit() {
+                let switches = datagram.windows(3).any(|bytes| bytes == [20, 0xfe, 0xfd]);
+                *datagram.last_mut().unwrap() ^= u8::from(switches);
+                half.socket.send(&datagram).await.unwrap();
+            }
+            let pause = timeout(Duration::from_millis(20), listener.next()).await;
+            assert!(pause.is_err(), "{pause:?}");
+            let mut buffer = [0; 2048];
+            while let Ok(length) = half.socket.try_recv(&mut buffer) {
+                let answer = &mut buffer[..length];
+                half.client.handle_datagram(Instant::now(), answer);
+            }
+        }
+    };
+    timeout(LIMIT, stuck).await.unwrap();
+    store.asked.acquire().await.unwrap().forget();
+    // The second device's look-up is under way.
+    let mut slow = Device::new("slow@T", address).await;
+    tokio::select! {
+        _ = slow.event() => panic!("the gate is shut"),
+        event = listener.next() => panic!("{event:?}"),
+        asked = store.asked.acquire() => asked.unwrap().forget(),
+    }
+    let closed = listener.close_where(|principal| principal == "half@T");
+    assert_eq!(closed, 1);
+    assert_eq!(listener.gauges().handshakes, 1);
+    store.gate.add_permits(2);
+    let ((), event) = tokio::join!(slow.greet(), next(&mut listener));
+    assert!(
+        matches!(&event, Event::Established { principal, .. } if principal == "slow@T"),
+        "{event:?}"
+    );
+    assert_eq!(store.asked.available_permits(), 1, "asked once more");
+}
+
+/// Ends a port and begins another with its sessions.
+async fn restart(listener: Listener<Store>, store: &Arc<Store>) -> Listener<Store> {
+    let address = listener.local_address().unwrap();
+    let saved = listener.save(|_, principal| principal.as_bytes().to_vec());
+    let socket = UdpSocket::bind(address).unwrap();
+    let mut listener = Listener::new(socket, Config::default(), [8; 32], Arc::clone(store));
+    let loaded = listener.load(&saved, |_, bytes| {
+        let principal = String::from_utf8(bytes.to_vec()).unwrap();
+        (principal != "unreadable").then_some(principal)
+    });
+    assert_eq!(loaded, Ok(1));
+    listener
+}
+
+#[tokio::test]
+async fn a_session_goes_on_at_the_next_port_once_its_owner_was_confirmed() {
+    let store = Store::new();
+    let (mut listener, address) = listener(&store, Config::default());
+    let mut device = Device::new("sensor1", address).await;
+    tokio::join!(device.greet(), next(&mut listener));
+    let mut unreadable = Device::new("unreadable", address).await;
+    tokio::join!(unreadable.greet(), next(&mut listener));
+    let mut listener = restart(listener, &store).await;
+    assert_eq!(listener.gauges().sessions, 1);
+    let asked = store.asked.available_permits();
+    for text in [b"1", b"2", b"3"] {
+        device.say(text).await;
+    }
+    for text in [b"1", b"2", b"3"] {
+        let event = next(&mut listener).await;
+        let Event::ApplicationData {
+            association,
+            principal,
+            data,
+            ..
+        } = event
+        else {
+            panic!("{event:?}")
+        };
+        assert_eq!(
+            (principal.as_str(), data.as_slice()),
+            ("sensor1", &text[..])
+        );
+        assert!(listener.send(association, b"heard"));
+        let heard = device.event().await;
+        assert_eq!(heard, DeviceEvent::ApplicationData(b"heard".to_vec()));
+    }
+    assert_eq!(store.asked.available_permits(), asked + 1, "once");
+}
+
+#[tokio::test]
+async fn a_loaded_session_whose_owner_is_no_more_is_closed_at_its_first_record() {
+    let store = Store::new();
+    let (mut listener, address) = listener(&store, Config::default());
+    let mut device = Device::new("revoked", address).await;
+    tokio::join!(device.greet(), next(&mut listener));
+    let mut listener = restart(listener, &store).await;
+    device.say(b"let me in").await;
+    let event = next(&mut listener).await;
+    assert!(
+        matches!(
+            &event,
+            Event::Closed { principal, reason: CloseReason::Local, .. } if principal == "revoked"
+        ),
+        "{event:?}"
+    );
+    let told = device.event().await;
+    assert_eq!(told, DeviceEvent::Closed(DeviceReason::PeerClosed));
+    assert_eq!(listener.gauges(), dtls_server::Gauges::default());
+}
+
+#[tokio::test]
+async fn as_long_as_nobody_knows_a_loaded_session_goes_on_and_is_asked_about() {
+    let store = Store::new();
+    let (mut listener, address) = listener(&store, Config::default());
+    let mut device = Device::new("unknown", address).await;
+    tokio::join!(device.greet(), next(&mut listener));
+    let mut listener = restart(listener, &store).await;
+    let asked = store.asked.available_permits();
+    for round in 1..3 {
+        device.say(b"hello").await;
+        let event = next(&mut listener).await;
+        assert!(matches!(event, Event::ApplicationData { .. }), "{event:?}");
+        assert_eq!(store.asked.available_permits(), asked + round);
+    }
+}
+
+#[tokio::test]
+async fn a_port_about_to_end_lets_nobody_new_in() {
+    let store = Store::new();
+    let (mut listener, address) = listener(&store, Config::default());
+    listener.close_admission();
+    let mut device = Device::new("late", address).await;
+    let heard = async {
+        while listener.statistics().hellos_after_closing == 0 {
+            drop(timeout(Duration::from_millis(20), listener.next()).await);
+        }
+    };
+    tokio::select! {
+        event = device.event() => panic!("{event:?}"),
+        heard = timeout(LIMIT, heard) => heard.unwrap(),
+    }
+    assert_eq!(listener.gauges(), dtls_server::Gauges::default());
 }

@@ -190,6 +190,14 @@ impl Server {
         }
     }
 
+    /// Drops an association without a word, to its peer or to the caller.
+    pub fn forget(&mut self, association: AssociationId) {
+        let events = self.shared.events.len();
+        self.forget_session(association, CloseReason::Local);
+        self.forget_handshake(association, CloseReason::Local);
+        self.shared.events.truncate(events);
+    }
+
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.shared.transmits.pop_front()

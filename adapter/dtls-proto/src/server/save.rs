@@ -5,8 +5,8 @@
 //! - whoever loads saved sessions must have made sure before that nobody can load them again, not even after a crash, so a process that
 //!   is killed leaves nothing to load, and its clients shake hands anew;
 //! - and sequence numbers jump when they are loaded, by at least [`MIN_JUMP`], and by chance, so that two servers which against that
-//!   rule load the same sessions hardly use the same numbers. The jump is below 2^24: an epoch lasts for millions of restarts, and a
-//!   client that keeps but 32 bits of a number for hundreds.
+//!   rule load the same sessions hardly use the same numbers. The jump is not much above 2^24: an epoch lasts for millions of restarts,
+//!   and a client that keeps but 32 bits of a number for hundreds.
 //!
 //! What a client has sent before can't be replayed either: the window is saved, too. Handshakes are not saved.
 
@@ -247,7 +247,7 @@ impl Item {
 /// By how much sequence numbers jump this time; `None` if there is no randomness.
 fn jump() -> Option<u64> {
     let [a, b, c, ..] = crypto::random()?;
-    Some(u64::from(u32::from_be_bytes([0, a, b, c])).max(MIN_JUMP))
+    Some(MIN_JUMP.saturating_add(u32::from_be_bytes([0, a, b, c]).into()))
 }
 
 fn unix_time(wall: SystemTime) -> Duration {

@@ -1,0 +1,184 @@
+//! Questions to the key store, each in a task of its own, so many at a time, each within its deadline.
+
+use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
+
+use dtls_proto::{AssociationId, Psk};
+use tokio::{
+    sync::Semaphore,
+    task::{AbortHandle, JoinSet},
+};
+
+use crate::listener::{Confirmation, KeyStore};
+
+/// All questions that wait for an answer; there is at most one for each association.
+#[derive(Debug)]
+pub(crate) struct Lookups<K: KeyStore> {
+    keys: Arc<K>,
+    tasks: JoinSet<(AssociationId, Answer<K::Principal>)>,
+    running: HashMap<AssociationId, Running<K::Principal>>,
+    /// How many questions the store is asked at a time.
+    turns: Arc<Semaphore>,
+    deadlines: Deadlines,
+}
+
+/// How long an answer may take, the same as the handshake waits for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    pub(crate) psk: Duration,
+    pub(crate) verdict: Duration,
+}
+
+/// What is asked for an association.
+#[derive(Debug, Clone)]
+pub(crate) enum Question<P> {
+    /// The key of this identity.
+    Key(Vec<u8>),
+    /// What to think of these certificates.
+    Verdict {
+        chain: Vec<Vec<u8>>,
+        server_name: Option<String>,
+    },
+    /// Whether this owner of a loaded session still is who it was.
+    Confirmation(P),
+}
+
+/// What the store said.
+pub(crate) enum Answer<P> {
+    /// The key, and whom it stands for.
+    Key(Option<(Psk, P)>),
+    /// Whom a certificate stands for.
+    Verdict(Option<P>),
+    /// What became of the owner.
+    Confirmation(Confirmation),
+}
+
+#[derive(Debug)]
+struct Running<P> {
+    task: AbortHandle,
+    question: Question<P>,
+    trust: Trust,
+}
+
+/// What an answer that is on its way is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Good,
+    /// Something was revoked since it was asked for, so it is asked for once more.
+    Doubtful,
+}
+
+impl<K: KeyStore> Lookups<K> {
+    pub(crate) fn new(keys: Arc<K>, deadlines: Deadlines) -> Self {
+        Self {
+            keys,
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            turns: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            deadlines,
+        }
+    }
+
+    pub(crate) fn limit(&mut self, limit: usize) {
+        self.turns = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Asks, in place of what was asked for the association before. There are never more questions than associations, which the core
+    /// bounds: one that ends takes its question with it.
+    pub(crate) fn ask(&mut self, association: AssociationId, question: Question<K::Principal>) {
+        let answer = self.answer(question.clone());
+        let task = self.tasks.spawn(async move { (association, answer.await) });
+        let running = Running {
+            task,
+            question,
+            trust: Trust::Good,
+        };
+        if let Some(before) = self.running.insert(association, running) {
+            before.task.abort();
+        }
+    }
+
+    /// The next answer; `None` if nothing was asked. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Option<(AssociationId, Answer<K::Principal>)> {
+        loop {
+            // One that panicked has no answer; its handshake ends at its own deadline.
+            let Ok((association, answer)) = self.tasks.join_next().await? else {
+                continue;
+            };
+            match self.running.remove(&association) {
+                // The association ended just before.
+                None => {}
+                Some(Running {
+                    question,
+                    trust: Trust::Doubtful,
+                    ..
+                }) => self.ask(association, question),
+                Some(_) => return Some((association, answer)),
+            }
+        }
+    }
+
+    /// Wants no answer any more.
+    pub(crate) fn forget(&mut self, association: AssociationId) {
+        if let Some(running) = self.running.remove(&association) {
+            running.task.abort();
+        }
+    }
+
+    /// Something was revoked: what is on its way may have been true before only.
+    pub(crate) fn doubt_all(&mut self) {
+        for running in self.running.values_mut() {
+            running.trust = Trust::Doubtful;
+        }
+    }
+
+    fn answer(
+        &self,
+        question: Question<K::Principal>,
+    ) -> impl Future<Output = Answer<K::Principal>> + Send + 'static {
+        let (keys, turns) = (Arc::clone(&self.keys), Arc::clone(&self.turns));
+        let Deadlines { psk, verdict } = self.deadlines;
+        async move {
+            match question {
+                Question::Key(identity) => {
+                    let key = in_turn(turns, psk, keys.key(identity));
+                    Answer::Key(key.await.flatten())
+                }
+                Question::Verdict { chain, server_name } => {
+                    let principal = in_turn(turns, verdict, keys.verdict(chain, server_name));
+                    Answer::Verdict(principal.await.flatten())
+                }
+                Question::Confirmation(principal) => {
+                    let confirmed = in_turn(turns, psk, keys.confirm(principal)).await;
+                    Answer::Confirmation(confirmed.unwrap_or(Confirmation::Unknown))
+                }
+            }
+        }
+    }
+}
+
+impl<P> fmt::Debug for Answer<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answer(..)")
+    }
+}
+
+/// Asks when it is its turn, unless the deadline passes first.
+async fn in_turn<T>(
+    turns: Arc<Semaphore>,
+    deadline: Duration,
+    ask: impl Future<Output = T>,
+) -> Option<T> {
+    let answer = async {
+        // Never closed, so there is always a turn to wait for.
+        let _turn = turns.acquire().await.ok()?;
+        Some(ask.await)
+    };
+    tokio::time::timeout(deadline, answer).await.ok().flatten()
+}
+
+/// How many questions are asked at a time, unless told otherwise.
+const MAX_LOOKUPS: usize = 1024;
