@@ -13,6 +13,8 @@ mod strangers;
 mod certificates;
 mod slow_registry;
 mod waiting;
+mod idle_tenants;
+mod renewal;
 mod gateways;
 mod outage;
 mod floods;

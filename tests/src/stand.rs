@@ -200,9 +200,17 @@ pub fn config(amqp: SocketAddr, settings: &[(&str, &str)]) -> Result<Config, Err
 /// # Errors
 /// If nobody answers in time, or in another language.
 pub async fn status(server: SocketAddr, path: &str) -> io::Result<u16> {
+    page(server, path).await.map(|(status, _)| status)
+}
+
+/// Status and body that a GET request over plain HTTP gets.
+///
+/// # Errors
+/// If nobody answers in time, or in another language.
+pub async fn page(server: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     let exchange = async {
         let mut stream = TcpStream::connect(server).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.0\r\nhost: {server}\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
@@ -210,7 +218,12 @@ pub async fn status(server: SocketAddr, path: &str) -> io::Result<u16> {
             .split(' ')
             .nth(1)
             .and_then(|status| status.parse().ok());
-        status.ok_or_else(|| io::Error::other("that is no HTTP"))
+        let body = answer
+            .split_once("\r\n\r\n")
+            .map(|(_, body)| body.to_owned());
+        status
+            .zip(body)
+            .ok_or_else(|| io::Error::other("that is no HTTP"))
     };
     timeout(Duration::from_secs(2), exchange).await?
 }

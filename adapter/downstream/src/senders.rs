@@ -80,19 +80,15 @@ impl Senders {
         }
     }
 
-    /// Ends the link to an address, if there is one. What is under way on it is lost.
-    pub fn close(&self, address: &str) {
-        self.lock().remove(address);
-    }
-
-    /// Ends the links that carried nothing for that long. Tells how many are left.
-    pub fn drop_idle(&self, for_longer_than: Duration) -> usize {
+    /// Ends the link to an address if it carried nothing for that long. Tells whether it is gone.
+    pub fn close_idle(&self, address: &str, for_longer_than: Duration) -> bool {
         let mut slots = self.lock();
-        slots.retain(|_, slot| match slot {
-            Slot::Attached { used, .. } => used.elapsed() <= for_longer_than,
-            Slot::Attaching(_) => true,
-        });
-        slots.len()
+        let is_idle = match slots.get(address) {
+            Some(Slot::Attached { used, .. }) => used.elapsed() > for_longer_than,
+            Some(Slot::Attaching(_)) => false,
+            None => return true,
+        };
+        is_idle && slots.remove(address).is_some()
     }
 
     /// A sender may turn out to be gone only when it is used; then nothing was sent, and a new one is tried, once.

@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::monitoring::checks::{CommandConsumerCheck, ConnectionCheck};
 use crate::monitoring::health::{self, Check, Health, Probes};
 use crate::serve::Stop;
+use crate::tenant::idle;
 
 /// A running adapter. Dropping it cuts everything off; [`App::stop`] finishes what is in the works.
 #[derive(Debug)]
@@ -57,10 +58,10 @@ impl App {
         let notifications = Notifications::start(&services.notification, &registry);
         let commands = services.commands(&stop);
         let attached = Arc::new(ConsumerState::default());
-        let pipeline = services.pipeline(&config, &registry, Arc::clone(&commands));
+        let pipeline = Arc::new(services.pipeline(&config, &registry, Arc::clone(&commands)));
         let mut starter = Starter {
             config: &config,
-            pipeline: Arc::new(pipeline),
+            pipeline: Arc::clone(&pipeline),
             requests: &requests,
             ports: &ports,
             stop: &stop,
@@ -77,6 +78,10 @@ impl App {
             None => None,
         };
         let metrics = services.metrics.clone();
+        if let Some(timeout) = config.coap.tenant_idle_timeout {
+            let forgetting = idle::forget(pipeline, timeout);
+            ports.spawn(stop.halt.clone().run_until_cancelled_owned(forgetting));
+        }
         let (reload, reloading) =
             Reload::new(starter.sources, config.reload_interval, metrics.clone());
         ports.spawn(stop.halt.clone().run_until_cancelled_owned(reloading));

@@ -3,6 +3,7 @@
 
 pub mod data_volume;
 pub mod usage;
+pub(crate) mod idle;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ pub mod defaults;
 pub mod ttl;
 pub mod message;
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use coap_proto::{Reliability, Request};
 use downstream::{Connection, Outcome as Disposition, SendError, Senders, Until};
@@ -88,6 +88,16 @@ impl Uplink {
         }
     }
 
+    /// Ends the links of a tenant as far as they carried nothing for that long.
+    pub fn close_idle(&self, tenant: &str, for_longer_than: Duration) {
+        for (endpoint, senders) in [
+            (Endpoint::Telemetry, &self.telemetry),
+            (Endpoint::Event, &self.event),
+        ] {
+            senders.close_idle(&address(endpoint, tenant), for_longer_than);
+        }
+    }
+
     /// Sends a message and, if the device wants to know, waits until the consumer has taken it.
     ///
     /// # Errors
@@ -110,7 +120,7 @@ impl Uplink {
                 (&self.telemetry, Until::Transferred)
             }
         };
-        let address = format!("{}/{}", upload.endpoint.name(), origin.tenant);
+        let address = address(upload.endpoint, &origin.tenant);
         let started = Instant::now();
         let sent = senders.send(&address, &message, until).await;
         let link = match upload.endpoint {
@@ -121,6 +131,11 @@ impl Uplink {
             .sent(link, &origin.tenant, sent.as_ref(), started.elapsed());
         accepted(sent)
     }
+}
+
+/// Where messages of a tenant go (spec: amqp-messages §1).
+fn address(endpoint: Endpoint, tenant: &str) -> String {
+    format!("{}/{tenant}", endpoint.name())
 }
 
 /// Only what was accepted is done.

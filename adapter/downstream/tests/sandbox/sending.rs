@@ -177,8 +177,9 @@ async fn senders_of_one_address_share_a_link() {
     for sent in sending {
         assert_eq!(sent.await.unwrap(), Ok(Outcome::Accepted));
     }
-    assert_eq!(senders.drop_idle(PATIENCE), 1);
-    assert_eq!(senders.drop_idle(Duration::ZERO), 0);
+    assert!(!senders.close_idle(TELEMETRY, PATIENCE), "it was used");
+    assert!(senders.close_idle(TELEMETRY, Duration::ZERO));
+    assert!(senders.close_idle("event/T", PATIENCE), "there was none");
     let outcome = senders
         .send(TELEMETRY, &message(b"1"), Until::Settled)
         .await;
@@ -211,7 +212,7 @@ async fn an_address_that_is_none_is_refused_with_a_reason_every_time() {
             "{refused:?}"
         );
     }
-    assert_eq!(senders.drop_idle(PATIENCE), 0);
+    assert!(senders.close_idle("nowhere", PATIENCE), "there is none");
 }
 
 /// A request that is dropped half-way leaves nothing behind that would stop the next one.

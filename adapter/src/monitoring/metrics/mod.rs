@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Upload, Command ──> Metrics (by tenant) ──┐
-//! deliveries ───────>    forget_tenant      ├─> render ─> /prometheus
+//! deliveries ───────>    forget_idle        ├─> render ─> /prometheus
 //! Statistics of the cores ─> snapshots ─────┘
 //! ```
 //!
@@ -142,10 +142,16 @@ impl Metrics {
         self.meters.operation().reloaded(what, used);
     }
 
-    /// Drops everything that was counted for a tenant, as is done with tenants that are idle for long
+    /// Drops everything that was counted for tenants without a message or command for that long, and tells which they are
     /// (spec: metrics-health §2, `tenantIdleTimeout`).
-    pub fn forget_tenant(&self, tenant: &str) {
-        self.meters.tenants_mut().remove(label(tenant));
+    #[must_use]
+    pub fn forget_idle(&self, now: Instant, timeout: Duration) -> Vec<String> {
+        let mut tenants = self.meters.tenants_mut();
+        let gone = tenants.extract_if(|_, series| {
+            let series = series.lock().unwrap_or_else(PoisonError::into_inner);
+            series.is_idle(now, timeout)
+        });
+        gone.map(|(tenant, _)| tenant).collect()
     }
 
     /// The page that Prometheus scrapes, in its text format.
@@ -213,7 +219,11 @@ impl Meters {
         drop(known);
         let label = if is_full { UNKNOWN } else { tenant };
         let mut tenants = self.tenants_mut();
-        Arc::clone(tenants.entry(label.to_owned()).or_default())
+        Arc::clone(
+            tenants
+                .entry(label.to_owned())
+                .or_insert_with(|| Arc::new(Mutex::new(Series::new(Instant::now())))),
+        )
     }
 
     /// A copy, so that nobody waits while a page is written.

@@ -13,8 +13,10 @@ use super::{
 };
 
 /// What was counted, by the values of all labels but the tenant.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Series {
+    /// When a message or a command was last reported.
+    heard: Instant,
     uploads: BTreeMap<(UploadKind, Status, Qos, Ttd), Processed>,
     commands: BTreeMap<(Direction, Status), Processed>,
     deliveries: BTreeMap<(Link, Disposition), Distribution>,
@@ -23,7 +25,23 @@ pub(super) struct Series {
 }
 
 impl Series {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            heard: now,
+            uploads: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
+            no_credit: BTreeMap::new(),
+            timed_out: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_idle(&self, now: Instant, timeout: Duration) -> bool {
+        now.saturating_duration_since(self.heard) >= timeout
+    }
+
     pub(super) fn upload(&mut self, upload: &Upload<'_>, now: Instant) {
+        self.heard = now;
         let labels = (upload.kind, upload.status, upload.qos, upload.ttd);
         self.uploads
             .entry(labels)
@@ -32,6 +50,7 @@ impl Series {
     }
 
     pub(super) fn command(&mut self, command: &Command<'_>, now: Instant) {
+        self.heard = now;
         self.commands
             .entry((command.direction, command.status))
             .or_insert_with(|| Processed::new(now))

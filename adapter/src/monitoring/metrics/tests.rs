@@ -207,11 +207,19 @@ fn a_response_s_class_tells_its_status() {
 }
 
 #[test]
-fn a_forgotten_tenant_leaves_nothing_and_begins_anew() {
+fn an_idle_tenant_leaves_nothing_and_begins_anew() {
+    const TIMEOUT: Duration = Duration::from_secs(60);
     let metrics = all_values();
     metrics.no_credit_of("other");
     assert!(metrics.render().contains(r#"tenant="T""#));
-    metrics.forget_tenant("T");
+    let start = Instant::now();
+    assert_eq!(metrics.forget_idle(start, TIMEOUT), [""; 0]);
+    let series = metrics.meters.series("other");
+    series
+        .lock()
+        .unwrap()
+        .command(&one_command("other"), start + TIMEOUT);
+    assert_eq!(metrics.forget_idle(start + TIMEOUT, TIMEOUT), ["T"]);
     let page = metrics.render();
     assert!(!page.contains(r#"tenant="T""#), "{page}");
     assert!(page.contains(r#"tenant="other""#), "{page}");
@@ -225,6 +233,16 @@ fn a_forgotten_tenant_leaves_nothing_and_begins_anew() {
     );
 }
 
+const fn one_command(tenant: &str) -> Command<'_> {
+    Command {
+        direction: Direction::Request,
+        tenant,
+        status: Status::Forwarded,
+        payload: 1,
+        duration: Duration::ZERO,
+    }
+}
+
 #[test]
 fn nameless_tenants_are_unknown() {
     let metrics = Metrics::new("h");
@@ -233,7 +251,11 @@ fn nameless_tenants_are_unknown() {
         values_of(&metrics.render(), "hono_amqp_nocredit_total", "tenant"),
         ["UNKNOWN"]
     );
-    metrics.forget_tenant("");
+    let much_later = Instant::now() + Duration::from_secs(3600);
+    assert_eq!(
+        metrics.forget_idle(much_later, Duration::from_secs(60)),
+        ["UNKNOWN"]
+    );
     assert!(!metrics.render().contains("UNKNOWN"));
 }
 
