@@ -83,13 +83,32 @@ impl Device {
         within: Duration,
     ) -> Result<Self, Error> {
         let mut device = Self::plain(server).await?;
+        device.shake_hands(config, within).await?;
+        Ok(device)
+    }
+
+    /// Shakes hands anew from the same address, as after a loss of power: without farewell to the session it had.
+    ///
+    /// # Errors
+    /// As [`Device::connect`].
+    pub async fn restart(
+        &mut self,
+        identity: &str,
+        key: &[u8],
+        within: Duration,
+    ) -> Result<(), Error> {
+        self.shake_hands(Config::new(identity, key), within).await
+    }
+
+    async fn shake_hands(&mut self, config: Config, within: Duration) -> Result<(), Error> {
+        let server = self.server;
         let refused = |reason: String| Error::Handshake {
             address: server,
             reason,
         };
         let client =
             Client::new(Instant::now(), config).map_err(|error| refused(error.to_string()))?;
-        device.dtls = Some(Box::new(Dtls {
+        self.dtls = Some(Box::new(Dtls {
             client,
             suite: String::new(),
             received: VecDeque::new(),
@@ -97,9 +116,9 @@ impl Device {
         }));
         let deadline = Instant::now() + within;
         loop {
-            device.drive().await?;
-            match device.dtls.as_deref() {
-                Some(dtls) if dtls.client.is_established() => return Ok(device),
+            self.drive().await?;
+            match self.dtls.as_deref() {
+                Some(dtls) if dtls.client.is_established() => return Ok(()),
                 Some(Dtls {
                     closed: Some(CloseReason::HandshakeTimeout),
                     ..
@@ -109,7 +128,7 @@ impl Device {
                     ..
                 }) => return Err(refused(format!("{reason:?}"))),
                 _ if Instant::now() >= deadline => return Err(Error::Timeout(within)),
-                _ => device.wait(deadline).await?,
+                _ => self.wait(deadline).await?,
             }
         }
     }

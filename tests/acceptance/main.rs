@@ -6,6 +6,8 @@
 )]
 
 mod scene;
+mod prometheus;
+mod metrics;
 mod coverage;
 mod outcomes;
 mod refusals;
@@ -15,7 +17,10 @@ mod slow_registry;
 mod waiting;
 mod idle_tenants;
 mod renewal;
+mod waits;
+mod departures;
 mod gateways;
+mod limits;
 mod outage;
 mod floods;
 mod garbage;

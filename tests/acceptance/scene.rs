@@ -5,14 +5,19 @@ use std::{path::Path, time::Duration};
 use acceptance::stand::Stand;
 use sandbox::{
     device::{CoapRequest, CoapResponse, Device},
-    northbound::{Application, Behaviour},
+    northbound::{Application, Behaviour, Body, Message, Outcome, command},
+    services::{Asked, Operation},
     world::World,
 };
+use tokio::{sync::broadcast::Receiver, time::timeout};
 
 /// How long anything may take that should come at once.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// How long to watch that nothing comes.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(300);
+
+/// Between two looks at what is to change.
+pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 /// Two tenants that may use the adapter, two that may not.
 const WORLD: &str = "
@@ -67,6 +72,43 @@ pub(crate) async fn session(stand: &Stand, identity: &str) -> Device {
     Device::connect(stand.coaps(), identity, b"k", SOON)
         .await
         .unwrap()
+}
+
+/// Whoever talks to the port without security.
+pub(crate) async fn plain(stand: &Stand) -> Device {
+    Device::plain(stand.coap()).await.unwrap()
+}
+
+/// Waits until a service is asked for this, and tells what was asked.
+pub(crate) async fn asked_for(asked: &mut Receiver<Asked>, operation: Operation) -> Asked {
+    let wanted = async {
+        loop {
+            let asked = asked.recv().await.unwrap();
+            if asked.operation == operation {
+                return asked;
+            }
+        }
+    };
+    timeout(SOON, wanted).await.unwrap()
+}
+
+/// What has been asked for of this kind so far.
+pub(crate) fn already_asked(asked: &mut Receiver<Asked>, operation: Operation) -> Vec<Asked> {
+    let all = std::iter::from_fn(|| asked.try_recv().ok());
+    all.filter(|it| it.operation == operation).collect()
+}
+
+/// Sends a one-way command with this body, and tells what became of it.
+pub(crate) async fn give(
+    application: &Application,
+    device: &str,
+    body: impl Into<Vec<u8>>,
+) -> Option<Outcome> {
+    let order = Message {
+        body: Body::Data(body.into()),
+        ..command("T", device, "go")
+    };
+    application.send_command("T", &order, SOON).await.unwrap()
 }
 
 /// Code and text of an answer.

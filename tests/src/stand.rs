@@ -139,10 +139,15 @@ impl Stand {
 
     /// Ends the adapter, then the sandbox.
     pub async fn stop(self) {
-        self.app.stop().await;
-        if let Some(sandbox) = self.sandbox {
+        if let Some(sandbox) = self.stop_adapter().await {
             sandbox.stop().await;
         }
+    }
+
+    /// Ends the adapter, and leaves the sandbox as it is; none while the network is cut.
+    pub async fn stop_adapter(self) -> Option<Sandbox> {
+        self.app.stop().await;
+        self.sandbox
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Instruction {
     pub command: Command,
     /// Whom it is for, or where to answer to: the segments of Location-Path.
     pub location: Vec<String>,
-    /// Settled when the command stands in a response.
+    /// Settled when the command goes out.
     pub delivery: Delivery,
 }
 
@@ -212,16 +212,35 @@ impl Rejection {
     }
 }
 
+/// A response on its way to a port.
+#[derive(Debug)]
+pub struct Answer {
+    /// What the device is told.
+    pub response: Response,
+    /// Of the command that stands in it. Who sends the response accepts it; dropped with a response that nobody waits for any more,
+    /// it is released.
+    pub command: Option<Delivery>,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self {
+            response,
+            command: None,
+        }
+    }
+}
+
 /// The response to a request. `now` is told to devices that ask for the time.
 ///
-/// A command in it is settled here: accepted, or released if it cannot be written as a response.
+/// A command that cannot be written as a response is released here.
 #[must_use]
-pub fn response(result: Result<Outcome, Rejection>, now: SystemTime) -> Response {
+pub fn answer(result: Result<Outcome, Rejection>, now: SystemTime) -> Answer {
     match result {
         Ok(Outcome::Changed {
             time,
             command: None,
-        }) => changed(time, now),
+        }) => changed(time, now).into(),
         Ok(Outcome::Changed {
             time,
             command: Some(instruction),
@@ -233,17 +252,20 @@ pub fn response(result: Result<Outcome, Rejection>, now: SystemTime) -> Response
             } = *instruction;
             let response = with_command(changed(time, now), command, &location);
             if response.is_valid() {
-                delivery.accept();
-                response
+                Answer {
+                    response,
+                    command: Some(delivery),
+                }
             } else {
                 delivery.release();
-                Response::new(Code::INTERNAL_SERVER_ERROR)
+                Response::new(Code::INTERNAL_SERVER_ERROR).into()
             }
         }
         Ok(Outcome::Links) => Response::new(Code::CONTENT)
             .content_format(LINK_FORMAT)
-            .payload(LINKS),
-        Err(rejection) => rejected(&rejection),
+            .payload(LINKS)
+            .into(),
+        Err(rejection) => rejected(&rejection).into(),
     }
 }
 

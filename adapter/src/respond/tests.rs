@@ -8,8 +8,8 @@ use downstream::LinkError;
 use super::*;
 use crate::command::message::Payload;
 
-fn answer(rejection: Rejection) -> (Code, Option<u16>, Option<u8>, String) {
-    let response = response(Err(rejection), UNIX_EPOCH);
+fn refused(rejection: Rejection) -> (Code, Option<u16>, Option<u8>, String) {
+    let response = answer(Err(rejection), UNIX_EPOCH).response;
     assert!(response.is_valid());
     let uint = |number| response.options.uint(number);
     let format = uint(option::CONTENT_FORMAT).and_then(|value| u16::try_from(value).ok());
@@ -223,7 +223,7 @@ fn every_rejection_has_the_code_and_text_of_the_reference() {
         let format = (!text.is_empty()).then_some(0);
         let told = format!("{rejection:?}");
         assert_eq!(
-            answer(rejection),
+            refused(rejection),
             (code, format, None, text.to_owned()),
             "{told}"
         );
@@ -280,7 +280,7 @@ fn what_may_work_later_is_5_03_and_says_when() {
     for (rejection, text) in rows {
         let told = format!("{rejection:?}");
         assert_eq!(
-            answer(rejection),
+            refused(rejection),
             (Code::SERVICE_UNAVAILABLE, Some(0), Some(2), text.to_owned()),
             "{told}"
         );
@@ -295,14 +295,14 @@ fn the_transport_s_own_errors_have_no_payload() {
         (Rejection::NotAcceptable, Code::NOT_ACCEPTABLE),
     ];
     for (rejection, code) in rows {
-        assert_eq!(answer(rejection), (code, None, None, String::new()));
+        assert_eq!(refused(rejection), (code, None, None, String::new()));
     }
 }
 
 #[test]
 fn only_success_tells_the_time() {
     let now = UNIX_EPOCH + Duration::from_millis(0x01_a2_0b_55_34_5e);
-    let told = response(
+    let told = answer(
         Ok(Outcome::Changed {
             time: TimeRequest::Wanted,
             command: None,
@@ -310,21 +310,31 @@ fn only_success_tells_the_time() {
         now,
     );
     assert_eq!(
-        told.options.first(option::HONO_TIME),
+        told.response.options.first(option::HONO_TIME),
         Some(&[0x01, 0xa2, 0x0b, 0x55, 0x34, 0x5e][..])
     );
-    let plain = response(
+    let plain = answer(
         Ok(Outcome::Changed {
             time: TimeRequest::None,
             command: None,
         }),
         now,
     );
-    assert_eq!(plain, Response::new(Code::CHANGED));
+    assert_eq!(plain.response, Response::new(Code::CHANGED));
+}
+
+/// Whether the device that waits for an answer is still there.
+enum Device {
+    Waits,
+    IsGone,
 }
 
 /// Answers with a command; also tells the outcome for the application.
-fn instruct(content_type: Option<&str>, location: &[&str]) -> (Response, Disposition) {
+fn instruct(
+    content_type: Option<&str>,
+    location: &[&str],
+    device: &Device,
+) -> (Response, Disposition) {
     let (told, outcome) = mpsc::channel();
     let command = Command {
         name: "setLight".to_owned(),
@@ -343,13 +353,18 @@ fn instruct(content_type: Option<&str>, location: &[&str]) -> (Response, Disposi
         time: TimeRequest::None,
         command: Some(instruction),
     };
-    let response = response(Ok(outcome_of_request), UNIX_EPOCH);
+    let Answer { response, command } = answer(Ok(outcome_of_request), UNIX_EPOCH);
+    match (device, command) {
+        (Device::Waits, Some(command)) => command.accept(),
+        (_, command) => drop(command),
+    }
     (response, outcome.recv().unwrap())
 }
 
 #[test]
 fn a_command_is_told_and_accepted_at_that_moment() {
-    let (response, outcome) = instruct(Some("Application/JSON"), &["c", "", "4712"]);
+    let location = ["c", "", "4712"];
+    let (response, outcome) = instruct(Some("Application/JSON"), &location, &Device::Waits);
     let expected = Response::new(Code::CHANGED)
         .option(option::LOCATION_QUERY, "hono-command=setLight")
         .option(option::LOCATION_PATH, "c")
@@ -358,6 +373,8 @@ fn a_command_is_told_and_accepted_at_that_moment() {
         .content_format(50)
         .payload("on");
     assert_eq!((response, outcome), (expected, Disposition::Accepted));
+    let (_, outcome) = instruct(None, &["c"], &Device::IsGone);
+    assert_eq!(outcome, Disposition::Released);
 }
 
 #[test]
@@ -367,7 +384,7 @@ fn a_content_type_without_number_is_not_told() {
         Some("text/plain; charset=utf-8"),
         Some("application/vnd.x+json"),
     ] {
-        let (response, _) = instruct(content_type, &["c"]);
+        let (response, _) = instruct(content_type, &["c"], &Device::Waits);
         assert_eq!(
             response.options.first(option::CONTENT_FORMAT),
             None,
@@ -378,13 +395,13 @@ fn a_content_type_without_number_is_not_told() {
 
 #[test]
 fn a_command_that_cannot_be_told_goes_back() {
-    let (response, outcome) = instruct(None, &["cr", &"x".repeat(256)]);
+    let (response, outcome) = instruct(None, &["cr", &"x".repeat(256)], &Device::Waits);
     assert_eq!(response, Response::new(Code::INTERNAL_SERVER_ERROR));
     assert_eq!(outcome, Disposition::Released);
 }
 
 #[test]
 fn a_long_text_is_cut_between_letters() {
-    let (_, _, _, text) = answer(rejected(None, Some(&"ä".repeat(400))));
+    let (_, _, _, text) = refused(rejected(None, Some(&"ä".repeat(400))));
     assert_eq!(text, "ä".repeat(256));
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::authn::Principal;
+use crate::respond::Answer;
 use crate::tenant::AckTimeout;
 
 /// A request and the way back to its peer. Dropped unanswered, it is answered 5.00.
@@ -28,7 +29,7 @@ pub(super) enum Reply {
     /// Cancel this when the peer's session is over.
     Watch(ExchangeId, CancellationToken),
     /// Answer it.
-    Respond(ExchangeId, Response),
+    Respond(ExchangeId, Answer),
 }
 
 impl Exchange {
@@ -90,9 +91,9 @@ impl Exchange {
         self.reply(Reply::Acknowledge(self.id)).await;
     }
 
-    pub(super) async fn respond(mut self, response: Response) {
+    pub(super) async fn respond(mut self, answer: Answer) {
         self.answered = true;
-        self.reply(Reply::Respond(self.id, response)).await;
+        self.reply(Reply::Respond(self.id, answer)).await;
     }
 
     /// The port takes replies as long as it lives; after that nobody waits for them.
@@ -109,11 +110,62 @@ impl Drop for Exchange {
             let response = Response::new(Code::INTERNAL_SERVER_ERROR);
             if self
                 .replies
-                .try_send(Reply::Respond(self.id, response))
+                .try_send(Reply::Respond(self.id, response.into()))
                 .is_err()
             {
                 tracing::debug!("a request stays without answer");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+
+    use coap_proto::{Config, Endpoint, Event};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    fn exchange() -> (Exchange, mpsc::Receiver<Reply>) {
+        let mut endpoint = Endpoint::new(Config::default(), 0);
+        let post = [0x40, 2, 0, 1, 0xb1, b't'];
+        endpoint.handle_datagram(std::time::Instant::now(), &(), &post);
+        let Some(Event::Request {
+            exchange, request, ..
+        }) = endpoint.poll_event()
+        else {
+            panic!("that is a request");
+        };
+        let (replies, taken) = mpsc::channel(4);
+        (Exchange::new(exchange, request, None, replies), taken)
+    }
+
+    /// Whatever keeps a request from being answered, its device gets an answer.
+    #[test]
+    fn a_request_whose_task_fails_is_answered_5_00() {
+        let (exchange, mut replies) = exchange();
+        let failed = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let _exchange = exchange;
+            panic!("a step failed");
+        }));
+        assert!(failed.is_err());
+        let Ok(Reply::Respond(_, answer)) = replies.try_recv() else {
+            panic!("there is no answer");
+        };
+        assert_eq!(answer.response.code, Code::INTERNAL_SERVER_ERROR);
+        assert!(replies.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_once() {
+        let (exchange, mut replies) = exchange();
+        exchange.respond(Response::new(Code::CHANGED).into()).await;
+        let Ok(Reply::Respond(_, answer)) = replies.try_recv() else {
+            panic!("there is no answer");
+        };
+        assert_eq!(answer.response.code, Code::CHANGED);
+        assert!(replies.try_recv().is_err());
     }
 }

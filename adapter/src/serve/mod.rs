@@ -1,7 +1,7 @@
 //! The shell around [`coap_proto::Endpoint`]: a task for each port, and a task for each request.
 //!
 //! ```text
-//! Transport::next ─> Endpoint ─> Event::Request ─> task: Pipeline::handle ─> respond::response ─┐
+//! Transport::next ─> Endpoint ─> Event::Request ─> task: Pipeline::handle ─> respond::answer ───┐
 //! Transport::send <─ Endpoint <─ acknowledge / respond <──────────── Reply (bounded channel) <──┘
 //! ```
 //!

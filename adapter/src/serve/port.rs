@@ -107,7 +107,7 @@ impl<T: Transport> Port<T> {
         loop {
             let timeout = self.endpoint.poll_timeout();
             tokio::select! {
-                () = halt.cancelled() => return Ok(()),
+                () = halt.cancelled() => break,
                 Some(reply) = self.answers.recv() => self.reply(reply),
                 arrival = self.transport.next() => self.arrive(arrival?),
                 Some(change) = self.changes.next() => {
@@ -121,6 +121,12 @@ impl<T: Transport> Port<T> {
             }
             self.transmit();
         }
+        // Answers to the last requests: their tasks have ended, but the port may not have got to them yet.
+        while let Ok(reply) = self.answers.try_recv() {
+            self.reply(reply);
+        }
+        self.transmit();
+        Ok(())
     }
 
     fn beat(&self) {
@@ -138,9 +144,14 @@ impl<T: Transport> Port<T> {
                 self.watched.insert(exchange, gone);
             }
             Reply::Watch(_, gone) => gone.cancel(),
-            Reply::Respond(exchange, response) => {
+            Reply::Respond(exchange, answer) => {
                 self.watched.remove(&exchange);
-                self.endpoint.respond(now, exchange, response);
+                if let Some(command) = answer.command
+                    && self.endpoint.is_open(exchange)
+                {
+                    command.accept();
+                }
+                self.endpoint.respond(now, exchange, answer.response);
             }
         }
     }
@@ -191,8 +202,8 @@ impl<T: Transport> Port<T> {
         address: SocketAddr,
     ) {
         if self.stop.drain.is_cancelled() {
-            let response = respond::response(Err(Rejection::Stopping), SystemTime::now());
-            return self.endpoint.respond(Instant::now(), id, response);
+            let answer = respond::answer(Err(Rejection::Stopping), SystemTime::now());
+            return self.endpoint.respond(Instant::now(), id, answer.response);
         }
         let span = tracing::debug_span!(
             "coap.exchange",
@@ -221,7 +232,7 @@ async fn serve(pipeline: Arc<Pipeline>, exchange: Exchange) {
         Err(rejection) => tracing::debug!(code = %rejection.code(), reason = %rejection, "refused"),
     }
     exchange
-        .respond(respond::response(result, SystemTime::now()))
+        .respond(respond::answer(result, SystemTime::now()))
         .await;
 }
 

@@ -1,0 +1,202 @@
+//! How a device's wait for a command begins and ends, seen from the device, the application and the command router
+//! (spec: coap-adapter §4 steps 6 to 10, registry-apis A.6).
+
+use std::time::Duration;
+
+use acceptance::stand::Stand;
+use sandbox::{
+    device::CoapRequest,
+    northbound::{Application, ApplicationConfig, Behaviour, Outcome},
+    services::{Fault, Operation},
+};
+
+use crate::scene::{
+    A_WHILE, SOON, already_asked, application, asked_for, device, give, plain, stand, told, world,
+};
+
+fn waiting(seconds: u32) -> CoapRequest {
+    CoapRequest::put("e/T/d")
+        .query(&format!("hono-ttd={seconds}"))
+        .query("empty")
+}
+
+/// Of two waits of a device the later one gets the command; the earlier one ends with nothing at its own time, and gives up no
+/// place but its own (spec: coap-adapter §10 K).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_waits_of_a_device_the_later_gets_the_command() {
+    let stand = stand().await;
+    let mut application = application(&stand, "T", Behaviour::Accept).await;
+    let mut asked = stand.sandbox().services().asked();
+    let (mut earlier, mut later) = (plain(&stand).await, plain(&stand).await);
+    let (first, second) = (waiting(3), waiting(60));
+    let (first, (second, outcome)) = tokio::join!(earlier.request(&first, SOON), async {
+        assert!(application.receive(SOON).await.is_some());
+        tokio::join!(later.request(&second, SOON), async {
+            assert!(application.receive(SOON).await.is_some());
+            give(&application, "d", "for the later").await
+        })
+    });
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!(outcome, Some(Outcome::Accepted));
+    let expected = ("2.04".to_owned(), "for the later".to_owned());
+    assert_eq!(told(&second), expected);
+    assert_eq!(told(&first), ("2.04".to_owned(), String::new()));
+    assert_eq!(first.options, []);
+    assert!(first.took >= Duration::from_secs(3), "{:?}", first.took);
+    // The place was the later one's, so only that gave it up.
+    assert_eq!(
+        already_asked(&mut asked, Operation::UnregisterConsumer).len(),
+        1
+    );
+    stand.stop().await;
+}
+
+/// The lifespan is what the device waits, no event is wanted, and the answer comes after the farewell at the router.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_router_has_let_the_device_go_before_it_is_answered() {
+    let stand = stand().await;
+    let mut application = application(&stand, "T", Behaviour::Accept).await;
+    let services = stand.sandbox().services();
+    let mut asked = services.asked();
+    let late = Duration::from_millis(600);
+    services.fail(Operation::UnregisterConsumer, Fault::Late(late));
+    let response = plain(&stand)
+        .await
+        .request(&waiting(1), SOON)
+        .await
+        .unwrap();
+    assert_eq!(told(&response), ("2.04".to_owned(), String::new()));
+    let least = Duration::from_secs(1) + late;
+    assert!(response.took >= least, "{:?}", response.took);
+    let event = application.receive(SOON).await.unwrap();
+    assert_eq!(event.application_property("ttd", "int"), 1);
+
+    let begun = asked_for(&mut asked, Operation::RegisterConsumer).await;
+    let ended = asked_for(&mut asked, Operation::UnregisterConsumer).await;
+    for request in [&begun, &ended] {
+        assert_eq!(request.address, "cmd_router/T");
+        assert_eq!(request.text("device_id"), Some("d"));
+        let properties = &request.sections["application-properties"];
+        assert_eq!(properties["send_event"]["boolean"], false);
+    }
+    assert_eq!(
+        begun.sections["application-properties"]["lifespan"]["int"],
+        1
+    );
+    let instance = begun.text("adapter_instance_id");
+    assert!(instance.is_some_and(|it| it.starts_with("HonoCoAPAdapter-")));
+    assert_eq!(ended.text("adapter_instance_id"), instance);
+    stand.stop().await;
+}
+
+/// What the router says at the end of a wait is no matter of the device's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_farewell_that_fails_changes_no_answer() {
+    let stand = stand().await;
+    let mut application = application(&stand, "T", Behaviour::Accept).await;
+    let services = stand.sandbox().services();
+    for fault in [
+        Fault::Status(404),
+        Fault::Status(412),
+        Fault::Status(500),
+        Fault::Settled(Outcome::Released),
+    ] {
+        services.fail(Operation::UnregisterConsumer, fault.clone());
+        let mut device = plain(&stand).await;
+        let request = waiting(60);
+        let (response, outcome) = tokio::join!(device.request(&request, SOON), async {
+            assert!(application.receive(SOON).await.is_some());
+            give(&application, "d", "x").await
+        });
+        assert_eq!(
+            told(&response.unwrap()),
+            ("2.04".to_owned(), "x".to_owned()),
+            "{fault:?}"
+        );
+        assert_eq!(outcome, Some(Outcome::Accepted), "{fault:?}");
+    }
+    stand.stop().await;
+}
+
+/// Without its place at the router a device cannot wait, so its message is not sent either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_wait_is_refused_and_nothing_goes_north() {
+    let stand = Stand::start(world(), &[("HONO_COMMANDROUTER_REQUESTTIMEOUT", "300")]).await;
+    let stand = stand.unwrap();
+    let mut application = application(&stand, "T", Behaviour::Accept).await;
+    let services = stand.sandbox().services();
+    let mut device = device(&stand, "sensor").await;
+    let refused = |condition: &str| {
+        Fault::Settled(Outcome::Rejected {
+            condition: Some(condition.to_owned()),
+            description: Some("no".to_owned()),
+        })
+    };
+    let later = ("5.03", "Temporarily unavailable");
+    let rows = [
+        (Fault::Status(503), later),
+        (Fault::Silent, later),
+        (Fault::Settled(Outcome::Released), later),
+        (refused("amqp:resource-limit-exceeded"), later),
+        (Fault::Status(500), ("5.00", "Internal server error")),
+        (
+            Fault::Status(404),
+            ("4.04", "the sandbox was told to refuse this"),
+        ),
+        (
+            Fault::Status(400),
+            ("4.00", "the sandbox was told to refuse this"),
+        ),
+        (Fault::Status(507), ("5.00", "Internal server error")),
+    ];
+    for (fault, (code, text)) in rows {
+        services.fail(Operation::RegisterConsumer, fault.clone());
+        for resource in ["t", "e"] {
+            let request = CoapRequest::post(resource)
+                .body(0, "x")
+                .query("hono-ttd=60");
+            let response = device.request(&request, SOON).await.unwrap();
+            assert_eq!(
+                told(&response),
+                (code.to_owned(), text.to_owned()),
+                "{fault:?}"
+            );
+        }
+    }
+    assert_eq!(application.receive(A_WHILE).await, None);
+    assert_eq!(give(&application, "d", "x").await, Some(Outcome::Released));
+    stand.stop().await;
+}
+
+/// No request is acknowledged early for what the registry takes; it is for what the application takes (spec: coap-adapter §5).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_registry_s_time_is_not_acknowledged() {
+    let settings = [
+        ("HONO_COAP_TIMEOUTTOACK", "700"),
+        ("HONO_REGISTRATION_REQUESTTIMEOUT", "10000"),
+        ("HONO_MESSAGING_SENDMESSAGETIMEOUT", "10000"),
+    ];
+    let stand = Stand::start(world(), &settings).await.unwrap();
+    let late = Duration::from_millis(1200);
+    let attached = |behaviour, endpoint| {
+        let mut config = ApplicationConfig::of_tenant(stand.amqp(), "T", behaviour);
+        config.addresses = vec![format!("{endpoint}/T")];
+        Application::start(config)
+    };
+    let mut quick = attached(Behaviour::Accept, "telemetry").await.unwrap();
+    let mut slow = attached(Behaviour::Delay(late), "event").await.unwrap();
+    let mut device = device(&stand, "sensor").await;
+    let services = stand.sandbox().services();
+    services.fail(Operation::Assertion, Fault::Late(late));
+    let upload = |resource| CoapRequest::post(resource).body(0, "x");
+    let response = device.request(&upload("t"), SOON).await.unwrap();
+    assert_eq!(told(&response), ("2.04".to_owned(), String::new()));
+    assert!(response.took >= late && !response.separate, "{response:?}");
+    assert!(quick.receive(SOON).await.is_some());
+    services.recover(Operation::Assertion);
+    let response = device.request(&upload("e"), SOON).await.unwrap();
+    assert_eq!(told(&response), ("2.04".to_owned(), String::new()));
+    assert!(response.took >= late && response.separate, "{response:?}");
+    assert!(slow.receive(SOON).await.is_some());
+    stand.stop().await;
+}
