@@ -691,3 +691,53 @@ async fn what_is_to_go_wrong_goes_wrong_until_it_is_mended() {
     ];
     assert_eq!(seen, expected);
 }
+
+#[tokio::test]
+async fn a_command_is_released_while_the_registry_fails() {
+    let (sandbox, application) = sandbox().await;
+    let mut adapter = Adapter::of(&sandbox, "a-1", CreditMode::default()).await;
+    adapter.waits_for("4711").await;
+    let services = sandbox.services();
+    let rejected = |text| ("rejected", Some("hono:bad-request"), Some(text));
+    let released = ("released", None, None);
+    let mut nameless = command(TENANT, "4711", "");
+    nameless.properties.subject = None;
+    let order = command(TENANT, "4711", "go");
+    for (operation, fault, message, expected) in [
+        (Operation::Tenant, Fault::Status(503), &order, released),
+        (Operation::Assertion, Fault::Status(500), &order, released),
+        (Operation::Assertion, Fault::Silent, &order, released),
+        (
+            Operation::Tenant,
+            Fault::Status(404),
+            &order,
+            rejected("tenant is disabled or not registered"),
+        ),
+        (
+            Operation::Assertion,
+            Fault::Status(404),
+            &order,
+            rejected("device is disabled or not registered"),
+        ),
+        (
+            Operation::Assertion,
+            Fault::Status(503),
+            &nameless,
+            rejected("malformed command message"),
+        ),
+    ] {
+        services.fail(operation, fault.clone());
+        let told = send(&application, message.clone()).await.unwrap().unwrap();
+        assert_eq!(
+            recorded_outcome(told.as_ref()),
+            expected,
+            "{operation:?} {fault:?}"
+        );
+        services.recover(operation);
+    }
+    adapter.hears_nothing().await;
+    let sent = send(&application, order);
+    let delivery = adapter.command().await;
+    adapter.commands.accept(&delivery).await.unwrap();
+    assert_eq!(sent.await.unwrap().unwrap(), Some(Outcome::Accepted));
+}

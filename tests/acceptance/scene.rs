@@ -19,7 +19,7 @@ pub(crate) const A_WHILE: Duration = Duration::from_millis(300);
 /// Between two looks at what is to change.
 pub(crate) const POLL: Duration = Duration::from_millis(10);
 
-/// Two tenants that may use the adapter, two that may not.
+/// Tenants that may use the adapter, and tenants that may not.
 const WORLD: &str = "
 tenants:
   T:
@@ -28,10 +28,16 @@ tenants:
       off: { enabled: false, credentials: [{ type: psk, auth-id: off, key: k }] }
       gw: { credentials: [{ type: psk, auth-id: gw, key: k }] }
       behind: { via: [gw] }
+      gw2: { credentials: [{ type: psk, auth-id: gw2, key: k }] }
+      both: { via: [gw, gw2], credentials: [{ type: psk, auth-id: both, key: k }] }
+      both-2: { via: [gw2, gw] }
       disabled-key: { credentials: [{ type: psk, auth-id: disabled, key: k, enabled: false }] }
   OTHER:
     devices:
       d: { credentials: [{ type: psk, auth-id: sensor, key: other }] }
+  STRICT:
+    adapters: [{ type: hono-coap, enabled: true, device-authentication-required: true }]
+    devices: { d: {} }
   OFF:
     enabled: false
     devices:

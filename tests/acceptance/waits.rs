@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use acceptance::stand::Stand;
 use sandbox::{
+    Error,
     device::CoapRequest,
     northbound::{Application, ApplicationConfig, Behaviour, Outcome},
     services::{Fault, Operation},
@@ -198,5 +199,44 @@ async fn the_registry_s_time_is_not_acknowledged() {
     assert_eq!(told(&response), ("2.04".to_owned(), String::new()));
     assert!(response.took >= late && response.separate, "{response:?}");
     assert!(slow.receive(SOON).await.is_some());
+    stand.stop().await;
+}
+
+/// The router passes commands on to disabled tenants: who waits already gets them; who is in a session has lost it, and what comes
+/// for it goes back (spec: command-routing §3, registry-apis part B).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_is_disabled_meanwhile_still_gets_its_commands() {
+    let stand = stand().await;
+    let mut application = application(&stand, "T", Behaviour::Accept).await;
+    let (mut stranger, mut known) = (plain(&stand).await, device(&stand, "gw").await);
+    let (in_the_open, in_a_session) = (
+        waiting(60),
+        CoapRequest::post("e").query("empty").query("hono-ttd=60"),
+    );
+    let (response, lost, ()) = tokio::join!(
+        stranger.request(&in_the_open, SOON),
+        known.request(&in_a_session, SOON),
+        async {
+            for _ in 0..2 {
+                assert!(application.receive(SOON).await.is_some());
+            }
+            let mut asked = stand.sandbox().services().asked();
+            stand.sandbox().world().change(|world| {
+                let tenant = world.tenants.get_mut("T").unwrap();
+                tenant.members.insert("enabled".to_owned(), false.into());
+            });
+            asked_for(&mut asked, Operation::UnregisterConsumer).await;
+            assert_eq!(give(&application, "gw", "x").await, Some(Outcome::Released));
+            assert_eq!(give(&application, "d", "x").await, Some(Outcome::Accepted));
+        },
+    );
+    assert_eq!(
+        told(&response.unwrap()),
+        ("2.04".to_owned(), "x".to_owned())
+    );
+    assert!(matches!(lost, Err(Error::Connection { .. })), "{lost:?}");
+    let refused = stranger.request(&waiting(60), SOON).await.unwrap();
+    let text = "tenant is disabled or not registered";
+    assert_eq!(told(&refused), ("4.03".to_owned(), text.to_owned()));
     stand.stop().await;
 }

@@ -23,7 +23,8 @@ use super::{
 };
 use crate::{
     amqp::error,
-    command_router::{Decision, Presence},
+    command_router::{Decision, Presence, Rejection},
+    services::{Fault, Operation},
 };
 
 /// When commands that were handed to adapters have to be settled, the earliest first.
@@ -60,6 +61,7 @@ impl Router {
         let decision = self
             .world
             .look(|world| router.route(world, tenant, &command.message, now));
+        let decision = self.unless_look_ups_fail(decision);
         let state = match decision {
             Decision::Forward { instance, message } => {
                 let address = format!("command_internal/{instance}");
@@ -79,6 +81,27 @@ impl Router {
             ),
         };
         self.settle_command(sender, command, state);
+    }
+
+    /// What becomes of a command if the registry is to fail: its sender, its device and its gateways are not known then
+    /// (spec: command-routing §3 steps 5, 6 and 8). What is wrong with the message itself is seen before anybody is asked.
+    fn unless_look_ups_fail(&self, decision: Decision) -> Decision {
+        let is_wrong = matches!(
+            &decision,
+            Decision::Reject(reason) if !matches!(reason, Rejection::UnknownTenant | Rejection::UnknownDevice)
+        );
+        let unknown = [
+            (Operation::Tenant, Rejection::UnknownTenant),
+            (Operation::Assertion, Rejection::UnknownDevice),
+        ];
+        let failed = unknown.into_iter().find_map(|(operation, unknown)| {
+            match self.services.fault(operation)? {
+                Fault::Status(404) => Some(Decision::Reject(unknown)),
+                Fault::Late(_) | Fault::Twice => None,
+                _ => Some(Decision::Release),
+            }
+        });
+        failed.filter(|_| !is_wrong).unwrap_or(decision)
     }
 
     fn hand_over(
