@@ -230,15 +230,31 @@ fn a_busy_port_is_told_with_its_flag() {
 }
 
 /// A running binary, ended with the test.
-struct Running(Child);
+struct Running(Child, Option<mpsc::Receiver<String>>);
 
 impl Running {
     fn start(command: &mut Command) -> Self {
-        Self(command.stdin(Stdio::null()).spawn().unwrap())
+        Self(command.stdin(Stdio::null()).spawn().unwrap(), None)
     }
 
-    /// Its lines of output until one has `wanted`; its log, if only that is piped.
+    /// Its further lines of output until one has `wanted`; its log, if only that is piped.
     fn lines_until(&mut self, wanted: &str) -> String {
+        let lines = match self.1.take() {
+            Some(lines) => lines,
+            None => self.lines(),
+        };
+        let mut seen = String::new();
+        while !seen.contains(wanted) {
+            match lines.recv_timeout(PATIENCE) {
+                Ok(line) => seen += &(line + "\n"),
+                Err(_) => panic!("no `{wanted}` in:\n{seen}"),
+            }
+        }
+        self.1 = Some(lines);
+        seen
+    }
+
+    fn lines(&mut self) -> mpsc::Receiver<String> {
         let output: Box<dyn Read + Send> = match self.0.stdout.take() {
             Some(output) => Box::new(output),
             None => Box::new(self.0.stderr.take().unwrap()),
@@ -251,26 +267,18 @@ impl Running {
                 .map_while(Result::ok)
                 .try_for_each(|line| sender.send(line))
         });
-        let mut seen = String::new();
-        while !seen.contains(wanted) {
-            match lines.recv_timeout(PATIENCE) {
-                Ok(line) => seen += &(line + "\n"),
-                Err(_) => panic!("no `{wanted}` in:\n{seen}"),
-            }
-        }
-        seen
+        lines
+    }
+
+    fn signal(&self, signal: &str) {
+        let process = self.0.id().to_string();
+        let kill = Command::new("kill").args([signal, &process]).status();
+        assert!(kill.unwrap().success());
     }
 
     /// Sends the signal and tells the exit code.
     fn end(mut self, signal: &str) -> i32 {
-        let process = self.0.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([signal, &process])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.signal(signal);
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.0.try_wait().unwrap() {
@@ -443,4 +451,28 @@ fn a_command_that_no_device_waits_for_is_told_as_released() {
     assert_eq!(nobody.status.code(), Some(1));
     let (code, _, told) = output(&mut coap_adapter(&["send", "--amqp", "here", "4711", "x"]));
     assert_eq!(code, 64, "{told}");
+}
+
+#[test]
+fn log_levels_change_with_the_file_and_of_all_else_it_is_told_that_it_waits() {
+    let least = LEAST.replace("coap.port: 0", "coap: {port: 0}\n  app.reloadInterval: 0");
+    let text = |more: &str| format!("{least}quarkus.http: {{host: 127.0.0.1, port: 0}}\n{more}");
+    let file = File::new("reload.yml", &text(""));
+    let arguments = ["run", "--config", file.path()];
+    let mut adapter = Running::start(coap_adapter(&arguments).stderr(Stdio::piped()));
+    adapter.lines_until("the adapter is up");
+
+    fs::write(file.path(), text("quarkus.log.level: LOUD\n")).unwrap();
+    adapter.signal("-HUP");
+    let told = adapter.lines_until("all stays as it was");
+    assert!(
+        told.contains("`quarkus.log.level` is `LOUD`, but should be"),
+        "{told}"
+    );
+
+    let changed = "quarkus.log.level: WARN\nhono.coap.maxPayloadSize: 4096\n";
+    fs::write(file.path(), text(changed)).unwrap();
+    adapter.signal("-HUP");
+    adapter.lines_until("these settings changed and take effect at the next start settings=\"hono.coap.maxPayloadSize\"");
+    assert_eq!(adapter.end("-TERM"), 0);
 }

@@ -12,6 +12,8 @@ mod certificates;
 mod proton;
 mod artemis;
 mod prometheus;
+mod dashboard;
+mod renewal;
 mod schema;
 
 use std::{env, future::Future, process::ExitCode, sync::Arc};
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
     proton::add(&runner, &mut trials);
     artemis::add(&runner, &mut trials);
     prometheus::add(&runner, &mut trials);
+    dashboard::add(&runner, &mut trials);
+    renewal::add(&runner, &mut trials);
     schema::add(&runner, &mut trials);
     let conclusion = libtest_mimic::run(&arguments, trials);
     for tool in Tool::ALL.iter().filter(|tool| !tool.is_there()) {

@@ -1,12 +1,11 @@
 //! Prometheus itself: it scrapes the adapter's metrics, and its answers to the limit query limit a tenant.
 
 use std::{
-    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
     time::Duration,
 };
 
+use acceptance::pki::Folder;
 use adapter::{
     config::{Config, HealthConfig},
     monitoring::{
@@ -97,26 +96,38 @@ async fn serve(metrics: Metrics) -> Result<Health, String> {
 }
 
 /// Prometheus with a folder of its own.
-struct Prometheus {
+pub(crate) struct Prometheus {
     program: Program,
     address: SocketAddr,
     folder: Folder,
 }
 
 impl Prometheus {
-    /// Starts it, with the adapter as its only target.
+    /// Starts it on a free port, with the adapter as its only target.
     async fn start(target: SocketAddr) -> Result<Self, String> {
-        let folder = Folder::create().map_err(|error| error.to_string())?;
-        let configuration = folder.0.join("prometheus.yml");
-        let text = CONFIGURATION.replace("TARGET", &target.to_string());
-        fs::write(&configuration, text).map_err(|error| error.to_string())?;
         let address = free_port().map_err(|error| error.to_string())?;
+        Self::start_at(address, target, "scrape", "").await
+    }
+
+    /// Starts it with these rule files, in a folder of that name.
+    pub(crate) async fn start_at(
+        address: SocketAddr,
+        target: SocketAddr,
+        name: &str,
+        rules: &str,
+    ) -> Result<Self, String> {
+        let folder = Folder::new(name).map_err(|error| error.to_string())?;
+        let text = CONFIGURATION
+            .replace("TARGET", &target.to_string())
+            .replace("RULES", rules);
+        let configuration = folder.file("prometheus.yml", &text);
+        let configuration = configuration.map_err(|error| error.to_string())?;
         let mut command = Command::new(Tool::Prometheus.program());
         command
-            .arg(format!("--config.file={}", configuration.display()))
+            .arg(format!("--config.file={configuration}"))
             .arg(format!(
                 "--storage.tsdb.path={}",
-                folder.0.join("data").display()
+                folder.path().join("data").display()
             ))
             .arg(format!("--web.listen-address={address}"));
         let program = Program::start(command)?;
@@ -144,9 +155,14 @@ impl Prometheus {
 
     /// `None` while it does not answer.
     async fn ask(&self, query: &str) -> Option<Value> {
+        self.get(&format!("query?query={query}")).await
+    }
+
+    /// What its API answers.
+    pub(crate) async fn get(&self, path: &str) -> Option<Value> {
         let mut stream = TcpStream::connect(self.address).await.ok()?;
         let request = format!(
-            "GET /api/v1/query?query={query} HTTP/1.0\r\nHost: {}\r\n\r\n",
+            "GET /api/v1/{path} HTTP/1.0\r\nHost: {}\r\n\r\n",
             self.address
         );
         stream.write_all(request.as_bytes()).await.ok()?;
@@ -155,33 +171,13 @@ impl Prometheus {
         serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.program.kill().await;
         drop(self.folder);
     }
 }
 
-/// A folder for one test; gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create() -> std::io::Result<Self> {
-        let name = format!("interop-prometheus-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let path: &Path = &self.0;
-        // What cannot be removed is left to the system.
-        fs::remove_dir_all(path).ok();
-    }
-}
-
-fn free_port() -> std::io::Result<SocketAddr> {
+pub(crate) fn free_port() -> std::io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
@@ -209,7 +205,8 @@ fn tenant(id: &str, max_bytes: u64) -> Result<Tenant, String> {
 }
 
 const CONFIGURATION: &str = "\
-global: {scrape_interval: 1s}
+global: {scrape_interval: 1s, evaluation_interval: 1s}
+rule_files: [RULES]
 scrape_configs:
   - job_name: adapter
     metrics_path: /prometheus

@@ -429,3 +429,32 @@ fn values_of(page: &str, name: &str, label: &str) -> Vec<String> {
     }
     found
 }
+
+/// What is shipped for Prometheus and Grafana asks for what is there.
+#[test]
+fn rules_and_dashboard_name_metrics_that_are_exposed() {
+    let metrics = all_values();
+    let (counted, held) = Default::default();
+    metrics.observe_dtls(&counted, held);
+    metrics.observe_coap(Transport::Dtls, &coap_proto::Statistics::default());
+    let page = metrics.render();
+    let exposed: std::collections::BTreeSet<&str> =
+        samples(&page).map(|sample| sample.name).collect();
+    let word = regex::Regex::new(r"(:?)\b((?:hono|coap_adapter)_[a-z0-9_]+)\b(:?)").unwrap();
+    let mut named = 0;
+    for shipped in [
+        include_str!("../../../../deploy/prometheus/rules.yaml"),
+        include_str!("../../../../deploy/grafana/coap-adapter.json"),
+    ] {
+        // What stands between colons is the name of a recording rule.
+        let words = word
+            .captures_iter(shipped)
+            .filter(|word| word[1].is_empty() && word[3].is_empty());
+        for word in words {
+            let name = word.get(2).unwrap().as_str();
+            assert!(exposed.contains(name), "{name} is not exposed");
+            named += 1;
+        }
+    }
+    assert!(named > 30, "{named}");
+}
