@@ -181,6 +181,11 @@ impl<K: KeyStore> Listener<K> {
         }
     }
 
+    /// What [`Listener::next`] would tell without waiting for anything.
+    pub fn take_waiting(&mut self) -> Option<Event<K::Principal>> {
+        self.events.pop_front()
+    }
+
     /// Sends `data` as one record and tells whether the session was there to take it.
     pub fn send(&mut self, association: AssociationId, data: &[u8]) -> bool {
         let sent = self.server.send(Instant::now(), association, data).is_ok();

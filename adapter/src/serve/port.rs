@@ -108,8 +108,14 @@ impl<T: Transport> Port<T> {
             let timeout = self.endpoint.poll_timeout();
             tokio::select! {
                 () = halt.cancelled() => break,
-                Some(reply) = self.answers.recv() => self.reply(reply),
-                arrival = self.transport.next() => self.arrive(arrival?),
+                Some(reply) = self.answers.recv() => {
+                    self.reply(reply);
+                    self.reply_to_all();
+                }
+                arrival = self.transport.next() => {
+                    self.arrive(arrival?);
+                    self.take_arrivals();
+                }
                 Some(change) = self.changes.next() => {
                     if let Some(revoked) = Revoked::by(change.subject) {
                         self.transport.expel(&revoked);
@@ -153,6 +159,23 @@ impl<T: Transport> Port<T> {
                 }
                 self.endpoint.respond(now, exchange, answer.response);
             }
+        }
+    }
+
+    /// Takes the further replies that are there, up to a bound, so that arrivals get their turn.
+    fn reply_to_all(&mut self) {
+        for _ in 0..AT_A_TIME {
+            let Ok(reply) = self.answers.try_recv() else {
+                return;
+            };
+            self.reply(reply);
+        }
+    }
+
+    /// Takes what else came with the same batch of datagrams.
+    fn take_arrivals(&mut self) {
+        while let Some(arrival) = self.transport.take_waiting() {
+            self.arrive(arrival);
         }
     }
 
@@ -244,5 +267,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
+/// The most replies that are taken before something else has its turn.
+const AT_A_TIME: usize = 64;
 /// Replies that a port has not taken yet; tasks of requests wait while there are more.
 const ANSWERS: usize = 1024;

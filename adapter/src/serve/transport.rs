@@ -21,6 +21,9 @@ pub trait Transport: Send + 'static {
     /// The next thing that comes. Cancel safe.
     fn next(&mut self) -> impl Future<Output = io::Result<Arrival<Self::Peer>>> + Send;
 
+    /// What else is there already, without a look at the network: the rest of a batch.
+    fn take_waiting(&mut self) -> Option<Arrival<Self::Peer>>;
+
     /// Tells what was counted below CoAP.
     fn observe(&self, metrics: &Metrics);
 
@@ -71,26 +74,19 @@ impl Transport for Listener<DeviceStore> {
 
     async fn next(&mut self) -> io::Result<Arrival<AssociationId>> {
         loop {
-            match Self::next(self).await? {
-                Event::ApplicationData {
-                    association,
-                    principal,
-                    peer,
-                    data,
-                } => {
-                    return Ok(Arrival::Message {
-                        peer: association,
-                        principal: Some(principal),
-                        address: peer,
-                        bytes: data,
-                    });
-                }
-                Event::Closed { association, .. } => {
-                    return Ok(Arrival::Gone { peer: association });
-                }
-                _ => {}
+            if let Some(arrival) = arrival(Self::next(self).await?) {
+                return Ok(arrival);
             }
         }
+    }
+
+    fn take_waiting(&mut self) -> Option<Arrival<AssociationId>> {
+        while let Some(event) = Self::take_waiting(self) {
+            if let Some(arrival) = arrival(event) {
+                return Some(arrival);
+            }
+        }
+        None
     }
 
     const KIND: Kind = Kind::Dtls;
@@ -123,6 +119,25 @@ impl Transport for Listener<DeviceStore> {
     }
 }
 
+/// None for what CoAP need not know.
+fn arrival(event: Event<Principal>) -> Option<Arrival<AssociationId>> {
+    match event {
+        Event::ApplicationData {
+            association,
+            principal,
+            peer,
+            data,
+        } => Some(Arrival::Message {
+            peer: association,
+            principal: Some(principal),
+            address: peer,
+            bytes: data,
+        }),
+        Event::Closed { association, .. } => Some(Arrival::Gone { peer: association }),
+        _ => None,
+    }
+}
+
 /// CoAP over UDP: a peer is an address, and nobody is authenticated.
 #[derive(Debug)]
 pub struct Plain {
@@ -149,19 +164,24 @@ impl Transport for Plain {
 
     async fn next(&mut self) -> io::Result<Arrival<SocketAddr>> {
         loop {
-            if let Some((address, bytes)) = self.waiting.pop_front() {
-                return Ok(Arrival::Message {
-                    peer: address,
-                    principal: None,
-                    address,
-                    bytes,
-                });
+            if let Some(arrival) = self.take_waiting() {
+                return Ok(arrival);
             }
             self.socket.receive(&mut self.batch).await?;
             let waiting = &mut self.waiting;
             self.batch
                 .for_each(|peer, datagram| waiting.push_back((peer, datagram.to_vec())));
         }
+    }
+
+    fn take_waiting(&mut self) -> Option<Arrival<SocketAddr>> {
+        let (address, bytes) = self.waiting.pop_front()?;
+        Some(Arrival::Message {
+            peer: address,
+            principal: None,
+            address,
+            bytes,
+        })
     }
 
     const KIND: Kind = Kind::Udp;
