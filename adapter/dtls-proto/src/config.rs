@@ -1,5 +1,6 @@
 //! What can be set of a [`crate::Server`].
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use crate::connection_ids::ConnectionIds;
 use crate::crypto::{CipherSuite, Group};
 use crate::flight::Backoff;
 use crate::identity::Identity;
+use crate::inbox::InboxLimits;
 use crate::resumption::Resumption;
 
 /// Limits, times and suites of a server; [`Config::default`] behaves as Hono's adapter does.
@@ -27,6 +29,13 @@ pub struct Config {
     pub max_associations: usize,
     /// How many of these may be handshakes that have not ended.
     pub max_handshakes: usize,
+    /// How many handshakes may begin in a second from one neighbourhood of the network; `None`: as many as come.
+    pub handshake_rate: Option<HandshakeRate>,
+    /// How many forged records are opened for one association in a second, before its other records of that second are dropped
+    /// unopened; 0: as many as come.
+    pub max_forgeries: u32,
+    /// What is held for a peer in handshake until its turn comes.
+    pub inbox: InboxLimits,
     /// How long an association must have been silent before it may be given up for a new one when all places are taken.
     pub idle_threshold: Duration,
     /// The most bytes a datagram we send during a handshake may have (UDP payload), at least 64.
@@ -43,6 +52,52 @@ pub struct Config {
     pub verdict_deadline: Duration,
     /// How long the secret behind the cookies is used; a cookie is good for one to two of these times.
     pub cookie_lifetime: Duration,
+}
+
+/// A limit for handshakes from one neighbourhood: all addresses that begin alike. Addresses are proved by the cookie before they count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandshakeRate {
+    /// How many may begin in a second in the long run.
+    pub per_second: u32,
+    /// How many may begin at once after a pause.
+    pub burst: u32,
+    /// How many bits of an IPv4 address make the neighbourhood. 24: the smallest piece that the Internet routes by itself; who has one
+    /// of its addresses can mostly get others.
+    pub ipv4_prefix: u8,
+    /// How many bits of an IPv6 address make the neighbourhood. 56: what one household or site is given (RFC 6177 §2), so that its
+    /// many addresses are one peer.
+    pub ipv6_prefix: u8,
+    /// How many neighbourhoods are counted at a time; others pass uncounted.
+    pub neighbourhoods: usize,
+}
+
+impl HandshakeRate {
+    /// So many in a second, ten times as many at once.
+    #[must_use]
+    pub fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            burst: per_second.saturating_mul(10),
+            ipv4_prefix: 24,
+            ipv6_prefix: 56,
+            neighbourhoods: 16_384,
+        }
+    }
+
+    /// What stands for all addresses near this one; those of IPv4 are mapped into IPv6.
+    pub(crate) fn neighbourhood(&self, peer: IpAddr) -> u128 {
+        let (address, bits) = match peer.to_canonical() {
+            IpAddr::V4(address) => {
+                let bits = 96_u32.saturating_add(u32::from(self.ipv4_prefix));
+                (address.to_ipv6_mapped(), bits)
+            }
+            IpAddr::V6(address) => (address, u32::from(self.ipv6_prefix)),
+        };
+        let hosts = 128_u32.saturating_sub(bits);
+        let mask = u128::MAX.checked_shl(hosts).unwrap_or(0);
+        address.to_bits() & mask
+    }
 }
 
 impl Config {
@@ -66,6 +121,10 @@ impl Default for Config {
             resumption: Resumption::default(),
             max_associations: 100_000,
             max_handshakes: 10_000,
+            // Thousands of devices may stand behind one address, so there is no number that fits everywhere.
+            handshake_rate: None,
+            max_forgeries: 1000,
+            inbox: InboxLimits::default(),
             // Hono lets a connection be evicted when it was idle for 30 minutes.
             idle_threshold: Duration::from_secs(30 * 60),
             // What passes through any IPv6 network: 1280 less 40 of IPv6 and 8 of UDP (RFC 8200 §5).

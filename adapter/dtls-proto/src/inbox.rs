@@ -23,6 +23,29 @@ pub struct SealedRecord {
 #[error("no room for an early record")]
 pub struct NoRoom;
 
+/// How much a peer can make an [`Inbox`] hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InboxLimits {
+    /// Of handshake messages that are not whole, or not awaited yet.
+    pub messages: Limits,
+    /// How many records of epoch 1 that came early. A Finished and a few more; whoever sends more before it has our Finished gets it
+    /// dropped.
+    pub early_records: usize,
+    /// How many bytes these may have together.
+    pub early_bytes: usize,
+}
+
+impl Default for InboxLimits {
+    fn default() -> Self {
+        Self {
+            messages: Limits::default(),
+            early_records: 8,
+            early_bytes: 4096,
+        }
+    }
+}
+
 /// Holds what comes early, within bounds.
 #[derive(Debug)]
 pub struct Inbox {
@@ -31,16 +54,18 @@ pub struct Inbox {
     /// Whether a ChangeCipherSpec has come.
     pub change_cipher_spec: bool,
     sealed: VecDeque<SealedRecord>,
+    limits: InboxLimits,
 }
 
 impl Inbox {
     /// Empty; the handshake message with number `next_message_seq` is awaited first.
     #[must_use]
-    pub fn new(next_message_seq: u16) -> Self {
+    pub fn new(next_message_seq: u16, limits: InboxLimits) -> Self {
         Self {
-            messages: Reassembler::new(next_message_seq, Limits::default()),
+            messages: Reassembler::new(next_message_seq, limits.messages),
             change_cipher_spec: false,
             sealed: VecDeque::new(),
+            limits,
         }
     }
 
@@ -81,7 +106,8 @@ impl Inbox {
 
     fn has_room(&self, length: usize) -> bool {
         let held: usize = self.sealed.iter().map(|record| record.fragment.len()).sum();
-        self.sealed.len() < MAX_EARLY_RECORDS && held.saturating_add(length) <= MAX_EARLY_BYTES
+        self.sealed.len() < self.limits.early_records
+            && held.saturating_add(length) <= self.limits.early_bytes
     }
 
     /// Throws away the oldest record that is no handshake record, or else the oldest; `false` if there is none.
@@ -99,8 +125,3 @@ impl Inbox {
 fn may_be_handshake(header: &RecordHeader) -> bool {
     [ContentType::HANDSHAKE, ContentType::TLS12_CID].contains(&header.content_type)
 }
-
-/// A Finished and a few more; whoever sends more before it has our Finished gets it dropped.
-const MAX_EARLY_RECORDS: usize = 8;
-
-const MAX_EARLY_BYTES: usize = 4096;

@@ -61,7 +61,7 @@ mod statistics;
 pub mod fuzzing;
 
 pub use codec::alert::AlertDescription;
-pub use config::Config;
+pub use config::{Config, HandshakeRate};
 pub use connection_ids::{ConnectionIds, Route, UnusableLength};
 pub use crypto::{CipherSuite, Group, Psk};
 pub use event::{AssociationId, CloseReason, Event, SendError, Transmit, Verdict};

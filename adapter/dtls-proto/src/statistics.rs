@@ -35,6 +35,8 @@ counters! {
     no_association,
     /// Protected records that were not authentic.
     bad_records,
+    /// Protected records dropped unopened, as too many were forged for their association.
+    filtered_records,
     /// Protected records seen before or older than the window.
     replayed_records,
     /// Application data in plaintext, or before the handshake was done.
@@ -61,6 +63,10 @@ counters! {
     handshakes_refused,
     /// Handshakes dropped because all places were taken.
     handshakes_over_limit,
+    /// Handshakes dropped because too many came from their neighbourhood.
+    handshakes_over_rate,
+    /// Handshakes whose neighbourhood could not be counted.
+    handshakes_uncounted,
     /// Handshakes begun, with a good cookie.
     handshakes_started,
     /// Handshakes that began as the resumption of a session.

@@ -21,8 +21,8 @@ mod name;
 pub use certificate::{AnchorName, Certificate, CertificateError, Signed, TrustAnchor};
 pub use dtls_proto::{
     AlertDescription, AssociationId, CipherSuite, CloseReason, Config, ConnectionIds, Group,
-    Identity, IdentityError, LoadError, Psk, Resumption, Route, SaveKey, SavedSessions, Statistics,
-    TicketKeys, UnusableLength,
+    HandshakeRate, Identity, IdentityError, LoadError, Psk, Resumption, Route, SaveKey,
+    SavedSessions, Statistics, TicketKeys, UnusableLength,
 };
 pub use listener::{Confirmation, Event, Gauges, KeyStore, Listener};
 pub use name::DistinguishedName;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use coap_proto::Endpoint;
-use dtls_server::{Identity, IdentityError, Listener, UdpSocket};
+use dtls_server::{HandshakeRate, Identity, IdentityError, Listener, UdpSocket};
 use registry_client::Notifications;
 use registry_client::notifications::Caches;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::StartError;
 use super::reload::{Source, Unusable};
 use crate::authn::DeviceStore;
-use crate::config::{CoapConfig, Config, KeyAndCertificate};
+use crate::config::{CoapConfig, Config, DtlsConfig, KeyAndCertificate};
 use crate::monitoring::checks::PulseCheck;
 use crate::monitoring::health::Check;
 use crate::monitoring::metrics::Reloaded;
@@ -124,11 +124,21 @@ fn dtls_config(config: &CoapConfig) -> Result<dtls_server::Config, StartError> {
     let mut dtls = dtls_server::Config::default();
     dtls.retransmission_timeout = config.dtls_retransmission_timeout;
     dtls.max_associations = config.max_connections;
+    limit(&mut dtls, &config.dtls);
     dtls.identity = match &config.identity {
         Some(files) => identity(files)?.map(Arc::new),
         None => None,
     };
     Ok(dtls)
+}
+
+fn limit(dtls: &mut dtls_server::Config, limits: &DtlsConfig) {
+    dtls.max_handshakes = limits.max_handshakes;
+    dtls.handshake_rate = limits.handshakes_per_neighbourhood.map(HandshakeRate::new);
+    dtls.max_forgeries = limits.max_forged_records;
+    dtls.inbox.messages.bytes = limits.max_handshake_bytes;
+    dtls.inbox.early_records = limits.max_early_records;
+    dtls.inbox.early_bytes = limits.max_early_bytes;
 }
 
 /// The server's certificates and key; none if the key is for RSA, with which the suites for certificates cannot sign.

@@ -5,6 +5,7 @@ use super::{
     amqp::{CacheSettings, ClientSettings, MessagingSettings},
     chosen::full_name,
     coap::{self, CoapSettings},
+    dtls::DtlsSettings,
     limits::{self, LimitSettings},
     service::{
         AppSettings, HealthSettings, HttpSettings, LogSettings, OtlpSettings, SamplerSettings,
@@ -25,6 +26,7 @@ pub struct Group {
 /// All settings, in the order in which they are shown.
 pub const GROUPS: &[Group] = &[
     group(coap::PREFIX, CoapSettings::TABLE),
+    group(coap::PREFIX, DtlsSettings::TABLE),
     group("hono.messaging", ClientSettings::TABLE),
     group("hono.messaging", TlsSettings::TABLE),
     group("hono.messaging", MessagingSettings::TABLE),

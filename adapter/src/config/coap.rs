@@ -6,6 +6,7 @@ use regex::Regex;
 
 use super::{
     chosen::Chosen,
+    dtls::DtlsConfig,
     kind::Kind,
     memory,
     ports::{self, Port, Wanted},
@@ -36,6 +37,8 @@ pub struct CoapConfig {
     pub exchange_lifetime: Duration,
     /// When a flight of the DTLS handshake is sent again for the first time.
     pub dtls_retransmission_timeout: Duration,
+    /// What peers of the DTLS endpoint may make the adapter hold and do.
+    pub dtls: DtlsConfig,
     /// Whether defaults of tenants and devices are merged into telemetry and events.
     pub defaults_enabled: bool,
     /// Whether messages carry the application properties that JMS vendors define.
@@ -59,7 +62,8 @@ pub struct KeyAndCertificate {
 /// The defaults of the reference, and no endpoint: which one there is must be said.
 impl Default for CoapConfig {
     fn default() -> Self {
-        Self::new(CoapSettings::take(&Chosen::default(), PREFIX), (None, None))
+        let chosen = &Chosen::default();
+        Self::new(chosen, CoapSettings::take(chosen, PREFIX), (None, None))
     }
 }
 
@@ -80,10 +84,11 @@ impl CoapConfig {
                 (None, None)
             }
         };
-        Self::new(settings, endpoints)
+        Self::new(chosen, settings, endpoints)
     }
 
     fn new(
+        chosen: &Chosen,
         settings: CoapSettings,
         (secure, insecure): (Option<SocketAddr>, Option<SocketAddr>),
     ) -> Self {
@@ -104,6 +109,7 @@ impl CoapConfig {
             timeout_to_ack: settings.timeout_to_ack,
             exchange_lifetime: settings.exchange_lifetime,
             dtls_retransmission_timeout: settings.dtls_retransmission_timeout,
+            dtls: DtlsConfig::from_chosen(chosen),
             defaults_enabled: settings.defaults_enabled,
             jms_vendor_props_enabled: settings.jms_vendor_props_enabled,
             tenant_idle_timeout: Some(settings.tenant_idle_timeout).filter(|idle| !idle.is_zero()),

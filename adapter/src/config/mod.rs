@@ -22,6 +22,7 @@ mod ports;
 mod memory;
 mod properties;
 mod coap;
+mod dtls;
 mod amqp;
 mod tls;
 mod limits;
@@ -37,6 +38,7 @@ use registry_client::CacheConfig;
 pub use self::{
     catalogue::{GROUPS, Group, variable},
     coap::{CoapConfig, KeyAndCertificate},
+    dtls::DtlsConfig,
     effective::Effective,
     kind::Kind,
     limits::ResourceLimitsConfig,

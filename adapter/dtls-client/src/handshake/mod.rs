@@ -33,7 +33,7 @@ use dtls_proto::codec::record::{MAX_PLAINTEXT, RecordHeader};
 use dtls_proto::codec::ticket::NewSessionTicket;
 use dtls_proto::crypto::{KeyExchange, MasterSecret, Side, Transcript, has_signed};
 use dtls_proto::flight::{Packer, Part};
-use dtls_proto::inbox::{Inbox, SealedRecord};
+use dtls_proto::inbox::{Inbox, InboxLimits, SealedRecord};
 use dtls_proto::protection::{IdPair, Protection};
 use dtls_proto::reassembly::{Limits, Reassembler};
 use dtls_proto::{AlertDescription, CipherSuite, Group};
@@ -188,7 +188,7 @@ impl Handshake {
             config,
             random,
             hello: Vec::new(),
-            inbox: Inbox::new(0),
+            inbox: Inbox::new(0, InboxLimits::default()),
             flight: Vec::new(),
             sequence: 0,
             message_seq: 0,
@@ -523,7 +523,7 @@ impl Context {
                 let verify_data = secrets.master_secret.verify_data(Side::Client, &hash);
                 self.next_message(HandshakeType::FINISHED, &verify_data)
             });
-            let inbox = std::mem::replace(&mut self.inbox, Inbox::new(0));
+            let inbox = std::mem::replace(&mut self.inbox, Inbox::new(0, InboxLimits::default()));
             return Step::Established(Box::new(Established {
                 suite: secrets.suite,
                 protection: secrets.protection,

@@ -9,7 +9,8 @@
 //!                       │
 //!                  a copy?      ─yes─▶ of a session: nothing; of a handshake: its flight once more
 //!                       │no
-//!                  room?        ─no─▶ silence
+//!                  room, and not too
+//!                  many from there? ─no─▶ silence
 //!                       │yes
 //!                  a handshake, in place of one that was begun with the same address
 //! ```
@@ -28,6 +29,7 @@ use crate::protection::IdPair;
 use crate::resumption::Resumable;
 use crate::server::handshake::{Handshake, Offer};
 use crate::server::negotiation::Negotiated;
+use crate::server::rate::Share;
 use crate::server::{Admission, Server};
 use crate::statistics::count;
 
@@ -119,6 +121,15 @@ impl Server {
                 return handshake.repeat_flight(&mut self.shared);
             }
             self.forget_handshake(id, CloseReason::Replaced);
+        }
+        if let Some(rate) = &self.shared.config.handshake_rate {
+            match self.rates.admit(now, peer.ip(), rate) {
+                Share::Granted => {}
+                Share::Uncounted => count(&mut self.shared.statistics.handshakes_uncounted),
+                Share::OverRate => {
+                    return count(&mut self.shared.statistics.handshakes_over_rate);
+                }
+            }
         }
         if !self.has_room(now, known.session) {
             return count(&mut self.shared.statistics.handshakes_over_limit);

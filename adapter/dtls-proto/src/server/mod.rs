@@ -6,6 +6,8 @@ mod admission;
 mod handshake;
 mod session;
 mod idle;
+mod rate;
+mod forgeries;
 mod save;
 
 pub use save::{Loaded, LoadedSession, Moment};
@@ -30,8 +32,10 @@ use crate::flight::CHANGE_CIPHER_SPEC;
 use crate::identity::Identity;
 use crate::protection::{OpenError, Protection};
 use crate::resumption::{SessionCache, TicketKeys};
+use crate::server::forgeries::Forgeries;
 use crate::server::handshake::{Established, Handshake, Progress};
 use crate::server::idle::IdleQueue;
+use crate::server::rate::Rates;
 use crate::server::session::{Receipt, Session};
 use crate::server::shared::Shared;
 use crate::statistics::{Statistics, count};
@@ -49,6 +53,8 @@ pub struct Server {
     /// Sessions that may be resumed by their ids.
     resumable: SessionCache,
     idle: IdleQueue,
+    rates: Rates,
+    forgeries: Forgeries,
     next_association: NonZeroU64,
     /// When the server was first told the time.
     origin: Option<Instant>,
@@ -69,6 +75,13 @@ enum Admission {
     Closed,
 }
 
+/// Why an association did not take a record.
+enum Refusal {
+    Unopened(OpenError),
+    /// Too many were forged for it in this second.
+    Filtered,
+}
+
 impl Server {
     /// The longest PSK identity that is looked up, in bytes; RFC 4279 §5.3 demands at least 128. A longer one counts as unknown.
     pub const MAX_PSK_IDENTITY: usize = MAX_PSK_IDENTITY;
@@ -85,6 +98,8 @@ impl Server {
             connection_ids: HashMap::new(),
             resumable: SessionCache::default(),
             idle: IdleQueue::default(),
+            rates: Rates::default(),
+            forgeries: Forgeries::default(),
             next_association: NonZeroU64::MIN,
             origin: None,
             admission: Admission::Open,
@@ -419,12 +434,24 @@ impl Server {
         from: SocketAddr,
         header: RecordHeader,
         fragment: &mut [u8],
-    ) -> Result<(), OpenError> {
+    ) -> Result<(), Refusal> {
         let seconds = self.seconds(now);
+        let limit = self.shared.config.max_forgeries;
+        if limit > 0 && self.forgeries.are_too_many(association, seconds, limit) {
+            return Err(Refusal::Filtered);
+        }
         let Some(session) = self.sessions.get_mut(&association) else {
-            return Err(OpenError::NotAuthentic);
+            return Err(Refusal::Unopened(OpenError::NotAuthentic));
         };
-        let opened = session.open(header, fragment)?;
+        let opened = match session.open(header, fragment) {
+            Ok(opened) => opened,
+            Err(error) => {
+                if error == OpenError::NotAuthentic {
+                    self.forgeries.add(association, seconds);
+                }
+                return Err(Refusal::Unopened(error));
+            }
+        };
         session.last_used = seconds;
         let home = session.peer();
         if opened.is_newest && home != from {
@@ -432,7 +459,7 @@ impl Server {
             self.move_session(association, home, from);
         }
         let Some(session) = self.sessions.get_mut(&association) else {
-            return Err(OpenError::NotAuthentic);
+            return Err(Refusal::Unopened(OpenError::NotAuthentic));
         };
         match session.handle_opened(association, from, &opened, &mut self.shared) {
             Receipt::Taken => {}
@@ -460,11 +487,12 @@ impl Server {
             .map_or(0, |ids| ids.length())
     }
 
-    fn count_refused(&mut self, error: OpenError) {
+    fn count_refused(&mut self, refusal: Refusal) {
         let statistics = &mut self.shared.statistics;
-        count(match error {
-            OpenError::Replayed => &mut statistics.replayed_records,
-            OpenError::NotAuthentic => &mut statistics.bad_records,
+        count(match refusal {
+            Refusal::Unopened(OpenError::Replayed) => &mut statistics.replayed_records,
+            Refusal::Unopened(OpenError::NotAuthentic) => &mut statistics.bad_records,
+            Refusal::Filtered => &mut statistics.filtered_records,
         });
     }
 
@@ -604,6 +632,7 @@ impl Server {
     fn forget_session(&mut self, association: AssociationId, reason: CloseReason) {
         if let Some(session) = self.sessions.remove(&association) {
             self.idle.remove(association, &session);
+            self.forgeries.forget(association);
             self.connection_ids.remove(&session.connection_id());
             // After a fatal alert a session may not be resumed (RFC 5246 §7.2.2).
             if let (CloseReason::PeerAlert(_), Some(id)) = (reason, session.session_id()) {

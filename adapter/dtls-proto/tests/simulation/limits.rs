@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use dtls_client::Client;
-use dtls_proto::{AssociationId, CloseReason, Config, Event, Psk, Server};
+use dtls_proto::codec::record::{ContentType, RecordHeader, put_plain_record};
+use dtls_proto::{AssociationId, CloseReason, Config, Event, HandshakeRate, Psk, Server};
 
-use crate::pair::{KEY, client_config, start};
+use crate::network::Weather;
+use crate::pair::{KEY, Pair, client_config, start};
 
 /// A server and clients at different addresses, with a network that takes no time.
 struct Crowd {
@@ -34,10 +36,14 @@ impl Crowd {
     }
 
     fn join_with(&mut self, number: u16, config: dtls_client::Config) -> bool {
+        self.join_from(address(number), config)
+    }
+
+    fn join_from(&mut self, address: SocketAddr, config: dtls_client::Config) -> bool {
         let client = Client::new(self.now, config).unwrap();
-        self.clients.insert(address(number), client);
+        self.clients.insert(address, client);
         self.exchange();
-        self.clients[&address(number)].is_established()
+        self.clients[&address].is_established()
     }
 
     fn exchange(&mut self) {
@@ -206,4 +212,102 @@ fn one_silent_look_up_delays_nobody_else() {
         Some(Event::PskRequested { .. })
     ));
     assert!(crowd.join(1));
+}
+
+#[test]
+fn a_neighbourhood_begins_no_more_handshakes_than_its_share_and_is_in_nobodys_way() {
+    let mut config = Config::default();
+    let mut rate = HandshakeRate::new(1);
+    rate.burst = 3;
+    config.handshake_rate = Some(rate);
+    let mut crowd = Crowd::new(config);
+    let joined = [1, 2, 3, 4, 5].map(|number| crowd.join(number));
+    assert_eq!(joined, [true, true, true, false, false]);
+    assert_eq!(crowd.server.statistics().handshakes_over_rate, 2);
+    assert!(crowd.join_from(([198, 51, 100, 1], 1).into(), client_config()));
+    // What is sent again is no new handshake: it may still succeed when it is its turn.
+    crowd.now += Duration::from_secs(2);
+    for client in crowd.clients.values_mut() {
+        client.handle_timeout(crowd.now);
+    }
+    crowd.exchange();
+    assert!(crowd.clients.values().all(Client::is_established));
+}
+
+/// An address that nobody has proved counts for nothing, so that nobody can use up the share of others.
+#[test]
+fn hellos_without_a_cookie_use_nothing_up() {
+    let mut config = Config::default();
+    config.handshake_rate = Some(HandshakeRate::new(1));
+    let mut crowd = Crowd::new(config);
+    for number in 0..1_000 {
+        let mut client = Client::new(crowd.now, client_config()).unwrap();
+        let mut hello = client.poll_transmit().unwrap();
+        let from = address(number);
+        crowd.server.handle_datagram(crowd.now, from, &mut hello);
+    }
+    assert!(crowd.join(1));
+    assert_eq!(crowd.server.statistics().handshakes_over_rate, 0);
+}
+
+/// Whoever floods a session with records of his own makes work up to a limit, and ends nothing (RFC 6347 §4.1.2.7).
+#[test]
+fn a_flood_of_forged_records_costs_bounded_work_and_leaves_the_session_alive() {
+    let mut config = Config::default();
+    config.max_forgeries = 10;
+    let mut pair = Pair::with(client_config(), config, Weather::FINE, 0);
+    pair.run_for(Duration::from_secs(1));
+    pair.client.send(pair.now, b"before").unwrap();
+    pair.run_for(Duration::from_millis(100));
+    for number in 0..100_000 {
+        pair.inject(&forgery(1_000 + number));
+    }
+    let statistics = pair.server.statistics();
+    assert_eq!(statistics.bad_records, 10);
+    assert_eq!(statistics.filtered_records, 99_990);
+    assert_eq!(pair.closed(), []);
+    pair.run_for(Duration::from_secs(1));
+    pair.client.send(pair.now, b"after").unwrap();
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.server_data(), [b"before".as_slice(), b"after"]);
+}
+
+/// Without the limit each is opened, and still nothing ends.
+#[test]
+fn a_limit_of_zero_forgeries_is_none() {
+    let mut config = Config::default();
+    config.max_forgeries = 0;
+    let mut pair = Pair::with(client_config(), config, Weather::FINE, 0);
+    pair.run_for(Duration::from_secs(1));
+    for number in 0..5_000 {
+        pair.inject(&forgery(1_000 + number));
+    }
+    pair.client.send(pair.now, b"after").unwrap();
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.server.statistics().bad_records, 5_000);
+    assert_eq!(pair.server_data(), [b"after"]);
+}
+
+/// A record of epoch 1 that nobody has sealed.
+fn forgery(sequence: u64) -> Vec<u8> {
+    let header = RecordHeader::new(ContentType::APPLICATION_DATA, 1, sequence);
+    let mut record = Vec::new();
+    put_plain_record(header, &[0xa5; 40], &mut record);
+    record
+}
+
+/// What a client makes the server hold before its turn is as much as is configured.
+#[test]
+fn what_is_held_for_a_client_is_configured() {
+    let mut config = Config::default();
+    config.inbox.early_records = 0;
+    config.inbox.messages.bytes = 10;
+    let mut pair = Pair::with(client_config(), config, Weather::FINE, 0);
+    pair.run_for(Duration::from_secs(30));
+    assert!(!pair.client.is_established());
+    let statistics = pair.server.statistics();
+    assert!(
+        statistics.refused_fragments > 0,
+        "the identity is longer than that"
+    );
 }

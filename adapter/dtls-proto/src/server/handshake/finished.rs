@@ -4,7 +4,7 @@ use crate::codec::alert::AlertDescription;
 use crate::codec::handshake::HandshakeType;
 use crate::codec::ticket::NewSessionTicket;
 use crate::crypto::{MasterSecret, Side};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, InboxLimits};
 use crate::protection::Protection;
 use crate::reassembly::{Limits, Reassembler};
 use crate::resumption::{Resumable, SessionId};
@@ -100,7 +100,7 @@ impl AwaitFinished {
             last_flight,
         );
         session.send_last_flight(shared);
-        let inbox = std::mem::replace(&mut context.inbox, Inbox::new(0));
+        let inbox = std::mem::replace(&mut context.inbox, Inbox::new(0, InboxLimits::default()));
         let id = SessionId::try_from(context.session_id.as_slice()).ok();
         Progress::Established(Box::new(Established {
             session,

@@ -157,7 +157,7 @@ impl Handshake {
             negotiated,
             connection_ids,
             transcript,
-            inbox: Inbox::new(header.message_seq.saturating_add(1)),
+            inbox: Inbox::new(header.message_seq.saturating_add(1), shared.config.inbox),
             sequence: offer.record_sequence,
             message_seq: header.message_seq,
             session_id: Vec::new(),

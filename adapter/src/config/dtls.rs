@@ -1,0 +1,60 @@
+//! What a peer of the DTLS endpoint may make the adapter hold and do.
+
+use super::{chosen::Chosen, coap::PREFIX, kind::Kind, setting::settings};
+
+/// Limits of the DTLS endpoint that the reference has not, or leaves to Californium.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DtlsConfig {
+    /// Handshakes that are under way at a time.
+    pub max_handshakes: usize,
+    /// Handshakes that may begin in a second from one neighbourhood of the network, an IPv4 /24 or an IPv6 /56; none for any number.
+    pub handshakes_per_neighbourhood: Option<u32>,
+    /// Forged records that are opened in a second for one session; 0 for all.
+    pub max_forged_records: u32,
+    /// Bytes of handshake messages that are held for one peer until they are whole.
+    pub max_handshake_bytes: usize,
+    /// Records that are held for one peer until its handshake is done.
+    pub max_early_records: usize,
+    /// Bytes of these records.
+    pub max_early_bytes: usize,
+}
+
+impl DtlsConfig {
+    pub(super) fn from_chosen(chosen: &Chosen) -> Self {
+        let settings = DtlsSettings::take(chosen, PREFIX);
+        Self {
+            max_handshakes: settings.max_handshakes,
+            handshakes_per_neighbourhood: Some(settings.handshakes_per_neighbourhood)
+                .filter(|rate| *rate > 0),
+            max_forged_records: settings.max_forged_records,
+            max_handshake_bytes: settings.max_handshake_bytes,
+            max_early_records: settings.max_early_records,
+            max_early_bytes: settings.max_early_bytes,
+        }
+    }
+}
+
+const COUNT: Kind = Kind::Number {
+    min: 0,
+    max: i32::MAX as i64,
+    unit: "",
+};
+
+settings! {
+    /// The limits of `hono.coap` as they are written.
+    pub(super) struct DtlsSettings {
+        /// DTLS handshakes that are under way at a time; further ones are dropped.
+        max_handshakes: usize = Kind::Number { min: 1, max: i32::MAX as i64, unit: "" }, "dtlsMaxHandshakes", Some("10000");
+        /// DTLS handshakes that may begin in a second from one IPv4 /24 or IPv6 /56, ten times as many at once; 0 for any number. Mind that thousands of devices may share one address of a mobile network.
+        handshakes_per_neighbourhood: u32 = COUNT, "dtlsHandshakesPerNeighbourhood", Some("0");
+        /// Forged records that are opened in a second for one session before its others are dropped unopened; 0 opens all.
+        max_forged_records: u32 = COUNT, "dtlsMaxForgedRecords", Some("1000");
+        /// Bytes of handshake messages that are held for one peer until they are whole; a chain of certificates must fit.
+        max_handshake_bytes: usize = Kind::Number { min: 1024, max: 1 << 20, unit: "bytes" }, "dtlsMaxHandshakeBytes", Some("8192");
+        /// Records that come before a peer's handshake is done and are held until it is; at least one, for the end of the handshake.
+        max_early_records: usize = Kind::Number { min: 1, max: 1000, unit: "" }, "dtlsMaxEarlyRecords", Some("8");
+        /// Bytes of the records that are held for one peer until its handshake is done.
+        max_early_bytes: usize = Kind::Number { min: 128, max: 1 << 20, unit: "bytes" }, "dtlsMaxEarlyBytes", Some("4096");
+    }
+}
