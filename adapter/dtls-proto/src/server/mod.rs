@@ -76,6 +76,7 @@ enum Admission {
 }
 
 /// Why an association did not take a record.
+#[derive(Debug, Clone, Copy)]
 enum Refusal {
     Unopened(OpenError),
     /// Too many were forged for it in this second.
