@@ -27,3 +27,7 @@ mod limits;
 mod outage;
 mod floods;
 mod garbage;
+mod bad_options;
+mod amqp;
+mod bad_commands;
+mod bad_services;
