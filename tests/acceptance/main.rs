@@ -27,6 +27,7 @@ mod limits;
 mod outage;
 mod floods;
 mod garbage;
+mod blocks;
 mod bad_options;
 mod amqp;
 mod bad_commands;
