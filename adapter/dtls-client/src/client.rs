@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use dtls_proto::codec::alert::{Alert, AlertLevel};
 use dtls_proto::codec::handshake::read_fragments;
+use dtls_proto::codec::path::{PathMessage, PathMessageType};
 use dtls_proto::codec::record::{ContentType, RecordHeader, put_plain_record, split_first};
 use dtls_proto::crypto::random;
 use dtls_proto::flight::{Backoff, CHANGE_CIPHER_SPEC, Packer, Part};
@@ -12,7 +13,7 @@ use dtls_proto::protection::{Protection, SealError};
 use dtls_proto::{AlertDescription, CipherSuite};
 use thiserror::Error;
 
-use crate::config::Config;
+use crate::config::{Config, PathChallenges};
 use crate::handshake::{Established, Handshake, Progress, Sent};
 use crate::resumption::Resumption;
 
@@ -26,6 +27,7 @@ pub struct Client {
     dropped: u64,
     /// How long the connection id in the server's records is.
     id_length: usize,
+    path_challenges: PathChallenges,
 }
 
 /// Something the caller must know.
@@ -95,6 +97,7 @@ enum State {
         protection: Box<Protection>,
         max_plaintext: usize,
         connection_ids: bool,
+        return_routability: bool,
         resumption: Box<Resumption>,
         /// What the server may still wait for.
         last_flight: Option<LastFlight>,
@@ -119,6 +122,7 @@ impl Client {
         let random = random().ok_or(RandomnessUnavailable)?;
         let mut client = Self {
             id_length: config.connection_id.as_ref().map_or(0, Vec::len),
+            path_challenges: config.path_challenges,
             backoff: config.backoff,
             state: State::Handshaking {
                 handshake: Box::new(Handshake::start(config, random)),
@@ -261,6 +265,18 @@ impl Client {
         )
     }
 
+    /// Whether client and server agreed to prove addresses (RFC 9853).
+    #[must_use]
+    pub fn proves_paths(&self) -> bool {
+        matches!(
+            self.state,
+            State::Established {
+                return_routability: true,
+                ..
+            }
+        )
+    }
+
     /// Whether the association is over.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -304,7 +320,12 @@ impl Client {
             State::Handshaking { .. } => {
                 self.with_handshake(now, |handshake| handshake.handle_sealed(header, fragment));
             }
-            State::Established { protection, .. } => {
+            State::Established {
+                protection,
+                return_routability,
+                ..
+            } => {
+                let proves_paths = *return_routability;
                 let Ok(opened) = protection.open(header, fragment) else {
                     return self.drop_one();
                 };
@@ -314,6 +335,10 @@ impl Client {
                             .push_back(Event::ApplicationData(opened.plaintext.to_vec()));
                     }
                     (ContentType::ALERT, Ok(alert)) => self.handle_alert(alert),
+                    (ContentType::RETURN_ROUTABILITY_CHECK, _) if proves_paths => {
+                        let message = PathMessage::decode(opened.plaintext);
+                        self.answer_path_message(message.ok());
+                    }
                     // The server's Finished again.
                     (ContentType::HANDSHAKE, _) => self.send_last_flight(),
                     _ => self.drop_one(),
@@ -321,6 +346,24 @@ impl Client {
             }
             State::Closed => self.drop_one(),
         }
+    }
+
+    /// One answer to each challenge, over the path it came by (RFC 9853).
+    fn answer_path_message(&mut self, message: Option<PathMessage>) {
+        let challenge = message.filter(|message| message.kind == PathMessageType::Challenge);
+        let Some(PathMessage { mut cookie, .. }) = challenge else {
+            return self.drop_one();
+        };
+        match self.path_challenges {
+            PathChallenges::Answered => {}
+            PathChallenges::AnsweredWrong => cookie = cookie.map(|byte| !byte),
+            PathChallenges::Ignored | PathChallenges::NotOffered => return,
+        }
+        let kind = PathMessageType::Response;
+        let response = PathMessage { kind, cookie }.encode();
+        // Without a number left it can't be answered.
+        self.send_record(ContentType::RETURN_ROUTABILITY_CHECK, &response)
+            .unwrap_or(());
     }
 
     fn handle_alert(&mut self, alert: Alert) {
@@ -358,6 +401,7 @@ impl Client {
             protection: Box::new(established.protection),
             max_plaintext: established.max_plaintext,
             connection_ids: established.connection_ids,
+            return_routability: established.return_routability,
             resumption: Box::new(established.resumption),
             last_flight: established.finished.map(|finished| LastFlight {
                 finished,

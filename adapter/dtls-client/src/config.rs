@@ -42,6 +42,8 @@ pub struct Config {
     ///
     /// [`ConnectionId::MAX_LENGTH`]: dtls_proto::codec::connection_id::ConnectionId::MAX_LENGTH
     pub connection_id: Option<Vec<u8>>,
+    /// Whether to offer to prove our addresses (RFC 9853), and what to do when asked.
+    pub path_challenges: PathChallenges,
     /// The most bytes a datagram we send during the handshake may have (UDP payload), at least 64. The ClientHello is never cut.
     pub mtu: usize,
     /// When to send a flight again, and when to give up.
@@ -55,6 +57,19 @@ pub enum MasterSecretKind {
     Extended,
     /// Bound to the randoms only, as old clients have it (RFC 5246 §8.1).
     Plain,
+}
+
+/// What the client does about questions whether it is where it seems to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathChallenges {
+    /// It does not offer to be asked.
+    NotOffered,
+    /// It answers.
+    Answered,
+    /// It offers to, and does not answer.
+    Ignored,
+    /// It offers to, and answers something else.
+    AnsweredWrong,
 }
 
 /// Whether the client wants to be given a ticket.
@@ -102,6 +117,7 @@ impl Config {
             master_secret: MasterSecretKind::Extended,
             max_fragment_length: None,
             connection_id: None,
+            path_challenges: PathChallenges::NotOffered,
             mtu: 1232,
             backoff: Backoff {
                 initial: Duration::from_secs(1),

@@ -33,7 +33,7 @@ mod handshake;
 mod client;
 
 pub use client::{Client, CloseReason, Event, RandomnessUnavailable, SendError};
-pub use config::{Config, MasterSecretKind, Mischief, Tickets};
+pub use config::{Config, MasterSecretKind, Mischief, PathChallenges, Tickets};
 pub use dtls_proto::codec::record::ContentType;
 pub use dtls_proto::{AlertDescription, CipherSuite, Group, Identity, IdentityError, Psk};
 pub use resumption::Resumption;

@@ -23,6 +23,12 @@ pub struct Config {
     pub identity: Option<Arc<Identity>>,
     /// The ids by which our associations are known to clients that offer connection ids (RFC 9146); `None`: they are not used.
     pub connection_ids: Option<ConnectionIds>,
+    /// Whether a client that has a connection id and offers to prove its addresses (RFC 9853) must do so when it moves. One that does
+    /// not offer it is believed.
+    pub return_routability: bool,
+    /// How long a client has to prove a new address. RFC 9853 proposes one second where nothing is known of the round trip; over
+    /// cellular networks for things, it takes longer.
+    pub path_timeout: Duration,
     /// Whether and how sessions may be resumed.
     pub resumption: Resumption,
     /// How many associations there may be, established or not.
@@ -118,6 +124,8 @@ impl Default for Config {
             identity: None,
             // The reference has them off.
             connection_ids: None,
+            return_routability: true,
+            path_timeout: Duration::from_secs(3),
             resumption: Resumption::default(),
             max_associations: 100_000,
             max_handshakes: 10_000,

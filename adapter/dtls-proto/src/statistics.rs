@@ -31,6 +31,12 @@ counters! {
     unknown_connection_ids,
     /// Associations with a connection id that went on from another address.
     address_changes,
+    /// Questions to new addresses whether the client is there.
+    path_challenges,
+    /// Addresses that clients proved.
+    paths_proved,
+    /// Addresses that clients did not prove in time.
+    paths_unproved,
     /// Records from an address with which nothing was begun.
     no_association,
     /// Protected records that were not authentic.

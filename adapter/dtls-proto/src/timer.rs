@@ -1,4 +1,4 @@
-//! The deadlines of all handshakes. Established associations have none, so they cost nothing here.
+//! The deadlines of all handshakes. Established associations have none, so they cost nothing here, unless they are to prove a new address.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ pub(crate) enum Timer {
     Answer,
     /// When to forget the handshake because the client did not finish it.
     Forget,
+    /// When to ask a new address of a client again, or to give it up, because it did not answer.
+    Path,
 }
 
 /// Deadlines in their order.

@@ -139,6 +139,8 @@ fn limit(dtls: &mut dtls_server::Config, limits: &DtlsConfig) {
     dtls.inbox.messages.bytes = limits.max_handshake_bytes;
     dtls.inbox.early_records = limits.max_early_records;
     dtls.inbox.early_bytes = limits.max_early_bytes;
+    dtls.return_routability = limits.return_routability;
+    dtls.path_timeout = limits.path_timeout;
 }
 
 /// The server's certificates and key; none if the key is for RSA, with which the suites for certificates cannot sign.

@@ -1,5 +1,7 @@
 //! What a peer of the DTLS endpoint may make the adapter hold and do.
 
+use std::time::Duration;
+
 use super::{chosen::Chosen, coap::PREFIX, kind::Kind, setting::settings};
 
 /// Limits of the DTLS endpoint that the reference has not, or leaves to Californium.
@@ -18,6 +20,10 @@ pub struct DtlsConfig {
     pub max_early_records: usize,
     /// Bytes of these records.
     pub max_early_bytes: usize,
+    /// Whether a device that offers to prove its addresses must do so when it moves (RFC 9853).
+    pub return_routability: bool,
+    /// How long it has for that.
+    pub path_timeout: Duration,
 }
 
 impl DtlsConfig {
@@ -31,6 +37,8 @@ impl DtlsConfig {
             max_handshake_bytes: settings.max_handshake_bytes,
             max_early_records: settings.max_early_records,
             max_early_bytes: settings.max_early_bytes,
+            return_routability: settings.return_routability,
+            path_timeout: settings.path_timeout,
         }
     }
 }
@@ -56,5 +64,9 @@ settings! {
         max_early_records: usize = Kind::Number { min: 1, max: 1000, unit: "" }, "dtlsMaxEarlyRecords", Some("8");
         /// Bytes of the records that are held for one peer until its handshake is done.
         max_early_bytes: usize = Kind::Number { min: 128, max: 1 << 20, unit: "bytes" }, "dtlsMaxEarlyBytes", Some("4096");
+        /// Whether a device that has a connection id and offers to prove its addresses must do so when it moves (RFC 9853). One that does not offer it is believed.
+        return_routability: bool = Kind::Flag, "dtlsReturnRoutability", Some("true");
+        /// How long a device has to prove a new address; until then it gets three bytes for one there.
+        path_timeout: Duration = Kind::Millis { min: 1 }, "dtlsPathTimeout", Some("3000");
     }
 }

@@ -94,6 +94,7 @@ impl Context {
             suite: chosen.suite,
             max_plaintext: chosen.max_plaintext,
             connection_ids: chosen.connection_ids.is_some(),
+            return_routability: chosen.return_routability,
             master_secret,
             protection: Protection::new(Side::Client, keys)
                 .with_connection_ids(chosen.connection_ids),

@@ -15,7 +15,7 @@ use dtls_proto::protection::IdPair;
 use dtls_proto::reassembly::Message;
 use dtls_proto::{AlertDescription, CipherSuite};
 
-use crate::config::{MasterSecretKind, Tickets};
+use crate::config::{MasterSecretKind, PathChallenges, Tickets};
 use crate::handshake::{Chosen, Context};
 
 impl Context {
@@ -56,6 +56,7 @@ impl Context {
             server_name: self.config.server_name.as_deref(),
             max_fragment_length: self.config.max_fragment_length,
             extended_master_secret: self.config.master_secret == MasterSecretKind::Extended,
+            return_routability: self.config.path_challenges != PathChallenges::NotOffered,
             renegotiation_info: None,
         }
         .encode_offer(&mut extensions);
@@ -117,6 +118,10 @@ impl Context {
                 .ok_or(AlertDescription::ILLEGAL_PARAMETER)
                 .map(Some)?,
         };
+        let return_routability = extensions.return_routability;
+        if return_routability && self.config.path_challenges == PathChallenges::NotOffered {
+            return Err(AlertDescription::UNSUPPORTED_EXTENSION);
+        }
         let mut transcript = Transcript::with_messages(suite.hash());
         transcript.add(&self.hello);
         transcript.add(&received.encode());
@@ -134,6 +139,7 @@ impl Context {
             ticket: extensions.session_ticket.is_some(),
             transcript,
             connection_ids,
+            return_routability,
             suite,
             server_random: hello.random,
             master_secret: if extensions.extended_master_secret {

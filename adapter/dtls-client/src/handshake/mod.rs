@@ -75,6 +75,7 @@ pub(crate) struct Established {
     pub(crate) max_plaintext: usize,
     /// Whether both sides agreed on connection ids.
     pub(crate) connection_ids: bool,
+    pub(crate) return_routability: bool,
     /// What the client may come back with.
     pub(crate) resumption: Resumption,
     /// Our Finished, if the server waits for it: to be sent, and again when the server asks.
@@ -107,6 +108,7 @@ struct Chosen {
     master_secret: MasterSecretKind,
     max_plaintext: usize,
     connection_ids: Option<IdPair>,
+    return_routability: bool,
     transcript: Transcript,
     /// The session we have back.
     resumed: Option<Resumption>,
@@ -136,6 +138,7 @@ struct Secrets {
     suite: CipherSuite,
     max_plaintext: usize,
     connection_ids: bool,
+    return_routability: bool,
     master_secret: MasterSecret,
     protection: Protection,
     transcript: Transcript,
@@ -338,6 +341,7 @@ impl Context {
             suite,
             max_plaintext: chosen.max_plaintext,
             connection_ids: chosen.connection_ids.is_some(),
+            return_routability: chosen.return_routability,
             master_secret: resumed.master_secret,
             protection: Protection::new(Side::Client, keys)
                 .with_connection_ids(chosen.connection_ids),
@@ -529,6 +533,7 @@ impl Context {
                 protection: secrets.protection,
                 max_plaintext: secrets.max_plaintext,
                 connection_ids: secrets.connection_ids,
+                return_routability: secrets.return_routability,
                 resumption: Resumption {
                     suite: secrets.suite,
                     master_secret: secrets.master_secret,

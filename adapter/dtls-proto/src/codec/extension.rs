@@ -27,6 +27,8 @@ impl ExtensionType {
     pub const SESSION_TICKET: Self = Self(35);
     /// Records are known by an id, whatever address they come from (RFC 9146 §3).
     pub const CONNECTION_ID: Self = Self(54);
+    /// Addresses are proved by messages of their own (RFC 9853).
+    pub const RRC: Self = Self(61);
     /// Secure renegotiation (RFC 5746); here: "never".
     pub const RENEGOTIATION_INFO: Self = Self(0xff01);
 }
@@ -54,6 +56,8 @@ pub struct HelloExtensions<'a> {
     pub session_ticket: Option<&'a [u8]>,
     /// The id by which the sender of this hello wants to know records; empty if it needs none in what it receives.
     pub connection_id: Option<&'a [u8]>,
+    /// Whether proving an address is offered or accepted.
+    pub return_routability: bool,
     /// The content of `renegotiation_info`: empty in a first handshake.
     pub renegotiation_info: Option<&'a [u8]>,
 }
@@ -135,6 +139,10 @@ impl<'a> HelloExtensions<'a> {
                     let mut content = Reader::new(content);
                     found.connection_id = Some(content.vector8()?);
                     content.end()?;
+                }
+                ExtensionType::RRC => {
+                    once(!found.return_routability && content.is_empty())?;
+                    found.return_routability = true;
                 }
                 ExtensionType::RENEGOTIATION_INFO => {
                     once(found.renegotiation_info.is_none())?;
@@ -220,6 +228,9 @@ impl<'a> HelloExtensions<'a> {
             let mut content = Vec::new();
             put_vector8(&mut content, id);
             put_extension(out, ExtensionType::CONNECTION_ID, &content);
+        }
+        if self.return_routability {
+            put_extension(out, ExtensionType::RRC, &[]);
         }
         if let Some(info) = self.renegotiation_info {
             let mut content = Vec::new();

@@ -12,6 +12,7 @@ pub mod extension;
 pub mod handshake;
 pub mod hello;
 pub mod key_exchange;
+pub mod path;
 pub mod record;
 pub mod ticket;
 

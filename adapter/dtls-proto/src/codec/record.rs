@@ -18,6 +18,8 @@ impl ContentType {
     pub const APPLICATION_DATA: Self = Self(23);
     /// Anything, protected, with a connection id; what it is stands behind the content (RFC 9146 §4).
     pub const TLS12_CID: Self = Self(25);
+    /// Whether a path leads to the peer (RFC 9853).
+    pub const RETURN_ROUTABILITY_CHECK: Self = Self(27);
 }
 
 /// Everything of a record but its fragment and the fragment's length.

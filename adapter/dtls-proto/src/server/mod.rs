@@ -8,6 +8,7 @@ mod session;
 mod idle;
 mod rate;
 mod forgeries;
+mod paths;
 mod save;
 
 pub use save::{Loaded, LoadedSession, Moment};
@@ -35,6 +36,7 @@ use crate::resumption::{SessionCache, TicketKeys};
 use crate::server::forgeries::Forgeries;
 use crate::server::handshake::{Established, Handshake, Progress};
 use crate::server::idle::IdleQueue;
+use crate::server::paths::Paths;
 use crate::server::rate::Rates;
 use crate::server::session::{Receipt, Session};
 use crate::server::shared::Shared;
@@ -55,6 +57,7 @@ pub struct Server {
     idle: IdleQueue,
     rates: Rates,
     forgeries: Forgeries,
+    paths: Paths,
     next_association: NonZeroU64,
     /// When the server was first told the time.
     origin: Option<Instant>,
@@ -101,6 +104,7 @@ impl Server {
             idle: IdleQueue::default(),
             rates: Rates::default(),
             forgeries: Forgeries::default(),
+            paths: Paths::default(),
             next_association: NonZeroU64::MIN,
             origin: None,
             admission: Admission::Open,
@@ -125,6 +129,10 @@ impl Server {
     /// Does what has fallen due; to be called when [`Server::poll_timeout`] has come, earlier or later does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((association, timer)) = self.shared.timers.expire(now) {
+            if timer == Timer::Path {
+                self.path_is_silent(now, association);
+                continue;
+            }
             let Some(handshake) = self.handshakes.get_mut(&association) else {
                 continue;
             };
@@ -134,6 +142,8 @@ impl Server {
                     let progress = handshake.do_without_answer(now, &mut self.shared);
                     self.follow(now, association, progress);
                 }
+                // Not of a handshake.
+                Timer::Path => {}
                 Timer::Forget => {
                     count(&mut self.shared.statistics.handshakes_expired);
                     self.forget_handshake(association, CloseReason::HandshakeTimeout);
@@ -184,12 +194,15 @@ impl Server {
         data: &[u8],
     ) -> Result<(), SendError> {
         let seconds = self.seconds(now);
+        let to = self
+            .destination(association, data.len())
+            .ok_or(SendError::NotEstablished)?;
         let session = self
             .sessions
             .get_mut(&association)
             .ok_or(SendError::NotEstablished)?;
         session.last_used = seconds;
-        let result = session.send(data, &mut self.shared);
+        let result = session.send(to, data, &mut self.shared);
         if result == Err(SendError::SequenceExhausted) {
             self.forget_session(association, CloseReason::SequenceExhausted);
         }
@@ -444,6 +457,7 @@ impl Server {
         let Some(session) = self.sessions.get_mut(&association) else {
             return Err(Refusal::Unopened(OpenError::NotAuthentic));
         };
+        let length = header.encoded_length().saturating_add(fragment.len());
         let opened = match session.open(header, fragment) {
             Ok(opened) => opened,
             Err(error) => {
@@ -454,10 +468,15 @@ impl Server {
             }
         };
         session.last_used = seconds;
-        let home = session.peer();
-        if opened.is_newest && home != from {
-            session.set_peer(from);
-            self.move_session(association, home, from);
+        let proves = session.proves_paths();
+        if proves && opened.content_type == ContentType::RETURN_ROUTABILITY_CHECK {
+            self.handle_path_message(association, from, opened.plaintext);
+        }
+        if opened.is_newest {
+            self.locate(now, association, from, length);
+        }
+        if proves && opened.content_type == ContentType::RETURN_ROUTABILITY_CHECK {
+            return Ok(());
         }
         let Some(session) = self.sessions.get_mut(&association) else {
             return Err(Refusal::Unopened(OpenError::NotAuthentic));
@@ -467,6 +486,28 @@ impl Server {
             Receipt::Closed(reason) => self.forget_session(association, reason),
         }
         Ok(())
+    }
+
+    /// The newest record of an association came from `from`.
+    fn locate(
+        &mut self,
+        now: Instant,
+        association: AssociationId,
+        from: SocketAddr,
+        length: usize,
+    ) {
+        let Some(session) = self.sessions.get_mut(&association) else {
+            return;
+        };
+        let home = session.peer();
+        if home == from {
+            self.trust(association);
+        } else if session.proves_paths() {
+            self.doubt(now, association, from, length);
+        } else {
+            session.set_peer(from);
+            self.move_session(association, home, from);
+        }
     }
 
     /// A session with a connection id goes on from another address (RFC 9146 §6). It takes that address only if no other session
@@ -634,6 +675,7 @@ impl Server {
         if let Some(session) = self.sessions.remove(&association) {
             self.idle.remove(association, &session);
             self.forgeries.forget(association);
+            self.trust(association);
             self.connection_ids.remove(&session.connection_id());
             // After a fatal alert a session may not be resumed (RFC 5246 §7.2.2).
             if let (CloseReason::PeerAlert(_), Some(id)) = (reason, session.session_id()) {

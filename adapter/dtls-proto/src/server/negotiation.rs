@@ -25,6 +25,8 @@ pub(crate) struct Negotiated {
     pub(crate) ticket: bool,
     /// The id the client wants in our records; `None` if connection ids are not used.
     pub(crate) connection_id: Option<ConnectionId>,
+    /// Whether the client proves its addresses.
+    pub(crate) return_routability: bool,
     /// Whether the client knows secure renegotiation, so that the answer must say so too (RFC 5746 §3.6).
     renegotiation_info: bool,
     /// Whether the client told how points may be written, so that the answer must too (RFC 8422 §5.2).
@@ -121,6 +123,11 @@ impl Negotiated {
                 .connection_id
                 .filter(|_| config.connection_ids.is_some())
                 .and_then(ConnectionId::new),
+            // Only whose records have an id can move (RFC 9853).
+            return_routability: offer.return_routability
+                && config.return_routability
+                && offer.connection_id.is_some()
+                && config.connection_ids.is_some_and(|ids| ids.length() > 0),
             renegotiation_info: offer.renegotiation_info.is_some()
                 || hello
                     .suites()
@@ -165,6 +172,7 @@ impl Negotiated {
             connection_id: our_id,
             ec_point_formats: self.point_formats.then_some(&[UNCOMPRESSED]),
             extended_master_secret: self.extended_master_secret,
+            return_routability: self.return_routability && our_id.is_some(),
             renegotiation_info: self.renegotiation_info.then_some(&[]),
         }
         .encode_answer(&mut extensions);

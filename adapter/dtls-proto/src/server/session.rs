@@ -27,6 +27,8 @@ pub(crate) struct Session {
     hello: [u8; 8],
     /// The most plaintext a record may have.
     max_plaintext: u16,
+    /// Whether the client proves its addresses (RFC 9853).
+    proves_paths: bool,
     /// What to send again as long as the client may not have it.
     last_flight: Option<Box<LastFlight>>,
     /// By which the session may be resumed from our cache.
@@ -71,6 +73,7 @@ impl Session {
             suite: negotiated.suite,
             hello: fingerprint(client_random),
             max_plaintext: u16::try_from(negotiated.max_plaintext()).unwrap_or(u16::MAX),
+            proves_paths: negotiated.return_routability,
             last_flight: last_flight.map(Box::new),
             session_id: None,
             last_used: 0,
@@ -103,6 +106,16 @@ impl Session {
     /// The id in the client's records; empty if there is none.
     pub(crate) fn connection_id(&self) -> ConnectionId {
         self.protection.our_id()
+    }
+
+    /// Whether the client proves its addresses (RFC 9853).
+    pub(crate) fn proves_paths(&self) -> bool {
+        self.proves_paths
+    }
+
+    /// How many bytes a record to the client has beside its content.
+    pub(crate) fn record_overhead(&self) -> usize {
+        self.protection.record_overhead()
     }
 
     /// The client is somewhere else now.
@@ -153,13 +166,18 @@ impl Session {
         }
     }
 
-    /// Seals and sends application data.
-    pub(crate) fn send(&mut self, data: &[u8], shared: &mut Shared) -> Result<(), SendError> {
+    /// Seals application data and sends it to `to`.
+    pub(crate) fn send(
+        &mut self,
+        to: SocketAddr,
+        data: &[u8],
+        shared: &mut Shared,
+    ) -> Result<(), SendError> {
         let limit = usize::from(self.max_plaintext);
         if data.len() > limit {
             return Err(SendError::TooLarge { limit });
         }
-        self.seal(ContentType::APPLICATION_DATA, data, shared)
+        self.seal(to, ContentType::APPLICATION_DATA, data, shared)
             .map_err(|error| match error {
                 SealError::Exhausted => SendError::SequenceExhausted,
                 SealError::TooLong => SendError::TooLarge { limit },
@@ -169,7 +187,7 @@ impl Session {
     /// Sends an alert, if there is a number left to send it under.
     pub(crate) fn send_alert(&mut self, alert: Alert, shared: &mut Shared) {
         // What can't be sent is the end of an association that ends anyhow.
-        self.seal(ContentType::ALERT, &alert.encode(), shared)
+        self.seal(self.peer, ContentType::ALERT, &alert.encode(), shared)
             .unwrap_or(());
     }
 
@@ -231,8 +249,10 @@ impl Session {
         }
     }
 
-    fn seal(
+    /// Seals a record and sends it to `to`.
+    pub(crate) fn seal(
         &mut self,
+        to: SocketAddr,
         content_type: ContentType,
         plaintext: &[u8],
         shared: &mut Shared,
@@ -240,7 +260,7 @@ impl Session {
         let mut payload = Vec::new();
         self.protection
             .seal(content_type, plaintext, &mut payload)?;
-        shared.transmit(self.peer, payload);
+        shared.transmit(to, payload);
         Ok(())
     }
 
@@ -250,6 +270,7 @@ impl Session {
         out.extend_from_slice(&self.suite.code().to_be_bytes());
         out.extend_from_slice(&self.hello);
         out.extend_from_slice(&self.max_plaintext.to_be_bytes());
+        out.push(u8::from(self.proves_paths));
         out.extend_from_slice(&seconds.saturating_sub(self.last_used).to_be_bytes());
         self.protection.put(out);
         put_option(self.session_id.as_deref(), out, |id, out| {
@@ -268,6 +289,7 @@ impl Session {
         let suite = CipherSuite::from_code(reader.u16()?).ok_or(Malformed)?;
         let hello = reader.array()?;
         let max_plaintext = reader.u16()?;
+        let proves_paths = reader.u8()? != 0;
         let idle = u32::from_be_bytes(reader.array()?);
         Ok(Self {
             peer,
@@ -275,6 +297,7 @@ impl Session {
             suite,
             hello,
             max_plaintext,
+            proves_paths,
             session_id: read_option(reader, Reader::array)?.map(Box::new),
             last_flight: read_option(reader, LastFlight::read)?.map(Box::new),
             last_used: seconds.saturating_sub(idle),

@@ -9,6 +9,7 @@ mod handshakes;
 mod agreement;
 mod certificates;
 mod connection_ids;
+mod paths;
 mod resumption;
 mod restart;
 mod bad_network;
