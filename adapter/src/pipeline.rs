@@ -1,6 +1,7 @@
 //! What is done with a request, step by step; each step may refuse it (spec: coap-adapter §4, §7).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use coap_proto::Request;
 use registry_client::{Assertion, RegistrationClient, Tenant, TenantClient};
@@ -15,6 +16,7 @@ use crate::monitoring::metrics::Metrics;
 use crate::respond::{Instruction, OVER_LIMIT, Outcome, Rejection};
 use crate::route::{self, Addressing, Endpoint, Operation};
 use crate::serve::Exchange;
+use crate::tenant::budget::Budgets;
 use crate::tenant::usage::{MessageLimits, Verdict};
 use crate::tenant::{self, AckTimeout};
 use crate::upload::query::Query;
@@ -27,6 +29,7 @@ pub struct Pipeline {
     pub(crate) registrations: Arc<RegistrationClient>,
     pub(crate) metrics: Metrics,
     pub(crate) limits: MessageLimits,
+    pub(crate) budgets: Arc<Budgets>,
     pub(crate) commands: Arc<Commands>,
     pub(crate) uplink: Uplink,
     pub(crate) responder: Responder,
@@ -61,6 +64,7 @@ impl Pipeline {
         let request = exchange.request();
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
+        self.budget(&origin, request.payload())?;
         let upload = Upload::of(endpoint, request, &query)?;
         let mut account = Account::open(&self.metrics, request.payload());
         let result = self
@@ -116,6 +120,7 @@ impl Pipeline {
         let request = exchange.request();
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
+        self.budget(&origin, request.payload())?;
         CommandResponse::check_reliability(request)?;
         let mut account = Account::open(&self.metrics, request.payload());
         let result = match CommandResponse::of(request, request_id, &query, &origin.device) {
@@ -140,6 +145,15 @@ impl Pipeline {
         self.responder
             .send(response, &tenant, &assertion, origin)
             .await
+    }
+
+    /// What is over the budget costs no look-up and counts nowhere else.
+    fn budget(&self, origin: &Origin, payload: &[u8]) -> Result<(), Rejection> {
+        let (tenant, device) = (&origin.tenant, &origin.device);
+        let spent = self
+            .budgets
+            .message(Instant::now(), tenant, device, payload.len());
+        spent.map_err(Rejection::OverBudget)
     }
 
     /// Asks for the tenant and for the device's registration at once; the tenant's word comes first.

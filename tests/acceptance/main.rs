@@ -19,6 +19,7 @@ mod slow_registry;
 mod waiting;
 mod idle_tenants;
 mod renewal;
+mod budgets;
 mod waits;
 mod departures;
 mod responses;

@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::monitoring::checks::{CommandConsumerCheck, ConnectionCheck};
 use crate::monitoring::health::{self, Check, Health, Probes};
 use crate::serve::Stop;
+use crate::tenant::budget::Budgets;
 use crate::tenant::idle;
 
 /// A running adapter. Dropping it cuts everything off; [`App::stop`] finishes what is in the works.
@@ -58,7 +59,9 @@ impl App {
         let notifications = Notifications::start(&services.notification, &registry);
         let commands = services.commands(&stop);
         let attached = Arc::new(ConsumerState::default());
-        let pipeline = Arc::new(services.pipeline(&config, &registry, Arc::clone(&commands)));
+        let budgets = Arc::new(Budgets::new(&config.budget, services.metrics.clone()));
+        let pipeline = services.pipeline(&config, &registry, Arc::clone(&commands), budgets);
+        let pipeline = Arc::new(pipeline);
         let mut starter = Starter {
             config: &config,
             pipeline: Arc::clone(&pipeline),

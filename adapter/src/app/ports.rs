@@ -50,6 +50,7 @@ impl Starter<'_> {
             Arc::clone(&registry.tenants),
             Arc::clone(&registry.credentials),
             split,
+            Arc::clone(&self.pipeline.budgets),
         );
         let (renew, renewals) = mpsc::channel(RENEWALS);
         if let Some(files) = self.config.coap.identity.clone() {

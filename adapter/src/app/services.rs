@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::monitoring::metrics::{Metrics, Reloaded, host_name};
 use crate::pipeline::Pipeline;
 use crate::serve::Stop;
+use crate::tenant::budget::Budgets;
 use crate::tenant::usage::MessageLimits;
 use crate::upload::Uplink;
 use crate::upload::message::{Defaulting, JmsVendorProperties, Settings, Stamps, TraceFormat};
@@ -124,6 +125,7 @@ impl Services {
         config: &Config,
         registry: &Caches,
         commands: Arc<Commands>,
+        budgets: Arc<Budgets>,
     ) -> Pipeline {
         let settings = Settings {
             defaults: if config.coap.defaults_enabled {
@@ -148,6 +150,7 @@ impl Services {
             registrations: Arc::clone(&registry.registrations),
             metrics: self.metrics.clone(),
             limits: self.limits.clone(),
+            budgets,
             commands,
             uplink: Uplink::new(
                 self.telemetry.clone(),

@@ -3,6 +3,7 @@
 use super::{
     Setting,
     amqp::{CacheSettings, ClientSettings, MessagingSettings},
+    budget::{self, BudgetSettings},
     chosen::full_name,
     coap::{self, CoapSettings},
     dtls::DtlsSettings,
@@ -45,6 +46,7 @@ pub const GROUPS: &[Group] = &[
     group("hono.commandRouter", TlsSettings::TABLE),
     group(limits::PREFIX, LimitSettings::TABLE),
     group(limits::PREFIX, TlsSettings::TABLE),
+    group(budget::PREFIX, BudgetSettings::TABLE),
     group("hono.app", AppSettings::TABLE),
     group("quarkus.http", HttpSettings::TABLE),
     group("quarkus.smallrye-health", HealthSettings::TABLE),
@@ -114,7 +116,7 @@ pub(super) fn meaningless_names() -> impl Iterator<Item = String> {
 /// Every setting without meaning and why; a star stands for anything.
 pub(super) fn every_meaningless() -> impl Iterator<Item = (String, &'static str)> {
     let clients = GROUPS.iter().map(|group| group.prefix).filter(|prefix| {
-        prefix.starts_with("hono.") && ![coap::PREFIX, "hono.app"].contains(prefix)
+        prefix.starts_with("hono.") && ![coap::PREFIX, budget::PREFIX, "hono.app"].contains(prefix)
     });
     let of_clients = clients.flat_map(|prefix| {
         MEANINGLESS_OF_CLIENTS

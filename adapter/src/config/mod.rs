@@ -26,6 +26,7 @@ mod dtls;
 mod amqp;
 mod tls;
 mod limits;
+mod budget;
 mod service;
 mod effective;
 mod schema;
@@ -36,6 +37,7 @@ use downstream::{ConnectionConfig, Secret};
 use registry_client::CacheConfig;
 
 pub use self::{
+    budget::{Budget, BudgetConfig},
     catalogue::{GROUPS, Group, variable},
     coap::{CoapConfig, KeyAndCertificate},
     dtls::DtlsConfig,
@@ -82,6 +84,8 @@ pub struct Config {
     pub credentials_cache: CacheConfig,
     /// Who knows how much a tenant has sent; none sets no limits.
     pub resource_limits: Option<ResourceLimitsConfig>,
+    /// How much devices and tenants may do in a minute.
+    pub budget: BudgetConfig,
     /// Where probes ask.
     pub health: HealthConfig,
     /// What is logged and how.
@@ -134,6 +138,7 @@ impl Default for Config {
             registration_cache: amqp::cache(chosen, "hono.registration"),
             credentials_cache: amqp::cache(chosen, "hono.credentials"),
             resource_limits: None,
+            budget: BudgetConfig::from_chosen(chosen),
             health: HealthConfig::from_chosen(chosen),
             log: LogConfig::from_chosen(chosen),
             tracing: TracingConfig::from_chosen(chosen),
@@ -269,6 +274,7 @@ impl Config {
         self.registration_cache = amqp::cache(chosen, "hono.registration");
         self.credentials_cache = amqp::cache(chosen, "hono.credentials");
         self.resource_limits = limits::from_chosen(chosen);
+        self.budget = BudgetConfig::from_chosen(chosen);
         self.health = HealthConfig::from_chosen(chosen);
         self.tracing = TracingConfig::from_chosen(chosen);
         if self

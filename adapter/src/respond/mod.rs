@@ -11,6 +11,7 @@ use registry_client::ServiceError;
 use crate::command::inbox::Delivery;
 use crate::command::message::Command;
 use crate::route::{LINK_FORMAT, LINKS};
+use crate::tenant::budget::Exhausted;
 use crate::upload::content_type::content_format;
 
 /// A request that did what it should.
@@ -103,6 +104,9 @@ pub enum Rejection {
     /// The tenant has sent as much as it may.
     #[error("the tenant's data volume is used up")]
     MessageLimit,
+    /// The device or its tenant has done as much as it may in a minute.
+    #[error(transparent)]
+    OverBudget(Exhausted),
     /// The tenant service did not give the tenant.
     #[error("tenant look-up failed")]
     Tenant(#[source] ServiceError),
@@ -137,7 +141,7 @@ impl Rejection {
             Self::NotConfirmable(_)
             | Self::ContentMismatch { .. }
             | Self::MalformedCommandResponse { .. } => Code::BAD_REQUEST,
-            Self::MessageLimit => Code::TOO_MANY_REQUESTS,
+            Self::MessageLimit | Self::OverBudget(_) => Code::TOO_MANY_REQUESTS,
             Self::Tenant(error) | Self::Registration(error) | Self::CommandRouter(error) => {
                 code_of_status(error.status)
             }
@@ -174,6 +178,7 @@ impl Rejection {
             Self::TenantDisabled => "tenant is disabled or not registered".into(),
             Self::AdapterDisabled => "adapter is disabled".into(),
             Self::MessageLimit => OVER_LIMIT.into(),
+            Self::OverBudget(exhausted) => exhausted.to_string().into(),
             Self::Registration(ServiceError { status: 404, .. }) => {
                 "device is disabled or not registered".into()
             }
@@ -307,11 +312,17 @@ fn rejected(rejection: &Rejection) -> Response {
             .payload(shortened(&text)),
         None => response,
     };
-    if code == Code::SERVICE_UNAVAILABLE {
-        response.max_age(RETRY_AFTER)
-    } else {
-        response
+    match rejection {
+        Rejection::OverBudget(exhausted) => response.max_age(whole_seconds(exhausted.retry_after)),
+        _ if code == Code::SERVICE_UNAVAILABLE => response.max_age(RETRY_AFTER),
+        _ => response,
     }
+}
+
+/// Rounded up: who comes back then does not come too early.
+fn whole_seconds(wait: Duration) -> u32 {
+    let seconds = wait.as_millis().div_ceil(1000);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 /// The text where nothing more can be said (spec: coap-adapter §4).

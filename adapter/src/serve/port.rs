@@ -190,6 +190,10 @@ impl<T: Transport> Port<T> {
                 self.endpoint.handle_datagram(Instant::now(), &peer, &bytes);
                 self.take_events(principal.as_ref(), address);
             }
+            Arrival::Established { principal } => {
+                let budgets = &self.pipeline.budgets;
+                budgets.shook_hands(Instant::now(), &principal);
+            }
             Arrival::Gone { peer } => {
                 for exchange in self.endpoint.forget_peer(&peer) {
                     if let Some(gone) = self.watched.remove(&exchange) {

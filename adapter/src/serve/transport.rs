@@ -54,6 +54,11 @@ pub enum Arrival<P> {
         /// The message.
         bytes: Vec<u8>,
     },
+    /// A peer has proved who it is.
+    Established {
+        /// Who it is.
+        principal: Principal,
+    },
     /// The peer's session is over.
     Gone {
         /// Whose.
@@ -133,6 +138,7 @@ fn arrival(event: Event<Principal>) -> Option<Arrival<AssociationId>> {
             address: peer,
             bytes: data,
         }),
+        Event::Established { principal, .. } => Some(Arrival::Established { principal }),
         Event::Closed { association, .. } => Some(Arrival::Gone { peer: association }),
         _ => None,
     }

@@ -1,6 +1,7 @@
 //! What a tenant allows and wants: is it served, how long may a device wait, when is it told to wait
 //! (spec: coap-adapter §4 steps 4 and 5, §5).
 
+pub mod budget;
 pub mod data_volume;
 pub mod usage;
 pub(crate) mod idle;

@@ -107,6 +107,22 @@ labels! {
         /// UDP.
         Udp = "udp",
     }
+    /// `of`: whose budget is used up.
+    BudgetOf {
+        /// A device's.
+        Device = "device",
+        /// A tenant's.
+        Tenant = "tenant",
+    }
+    /// `what` there is a budget of.
+    Spent {
+        /// Telemetry, events and command responses.
+        Messages = "messages",
+        /// Bytes of their payloads.
+        Bytes = "bytes",
+        /// DTLS handshakes.
+        Handshakes = "handshakes",
+    }
     /// `what` of the meter of reloads.
     Reloaded {
         /// The server's certificate and key.

@@ -30,7 +30,8 @@ use std::{
 use prometheus::{Registry, TextEncoder, core::Collector, core::Desc, proto::MetricFamily};
 
 pub use self::labels::{
-    Direction, Disposition, Link, Qos, Reloaded, Status, Transport, Ttd, UploadKind,
+    BudgetOf, Direction, Disposition, Link, Qos, Reloaded, Spent, Status, Transport, Ttd,
+    UploadKind,
 };
 use self::{cores::Cores, operation::Operation, page::Page, series::Series};
 
@@ -135,6 +136,11 @@ impl Metrics {
     /// Takes what the message layer of a port counted since its start; the last word counts.
     pub fn observe_coap(&self, transport: Transport, statistics: &coap_proto::Statistics) {
         self.meters.cores().coap.insert(transport, *statistics);
+    }
+
+    /// Counts what was refused as a budget was used up.
+    pub fn over_budget(&self, of: BudgetOf, what: Spent) {
+        self.meters.operation().over_budget(of, what);
     }
 
     /// Counts that a file changed, and whether what it says now is used.

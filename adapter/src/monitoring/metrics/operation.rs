@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{labels::Reloaded, page::Page};
+use super::{
+    labels::{BudgetOf, Reloaded, Spent},
+    page::Page,
+};
 
 /// Counted since the start.
 #[derive(Debug, Default)]
 pub(super) struct Operation {
     reloads: BTreeMap<(Reloaded, bool), u64>,
+    over_budget: BTreeMap<(BudgetOf, Spent), u64>,
 }
 
 impl Operation {
@@ -16,7 +20,12 @@ impl Operation {
         *count = count.saturating_add(1);
     }
 
-    /// Every kind of file stands there from the start, so that the first failure is an increase.
+    pub(super) fn over_budget(&mut self, of: BudgetOf, what: Spent) {
+        let count = self.over_budget.entry((of, what)).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Every counter stands there from the start, so that the first failure is an increase.
     pub(super) fn write(&self, page: &mut Page) {
         for what in Reloaded::ALL {
             for (used, result) in [(false, "failed"), (true, "used")] {
@@ -25,8 +34,19 @@ impl Operation {
                 page.counter(RELOADS, RELOADS_HELP, &labels, count.unwrap_or_default());
             }
         }
+        for of in BudgetOf::ALL {
+            for what in Spent::ALL {
+                let count = self.over_budget.get(&(*of, *what)).copied();
+                let labels = [("of", of.as_str()), ("what", what.as_str())];
+                let count = count.unwrap_or_default();
+                page.counter(OVER_BUDGET, OVER_BUDGET_HELP, &labels, count);
+            }
+        }
     }
 }
 
 const RELOADS: &str = "coap_adapter_reloads_total";
 const RELOADS_HELP: &str = "Files that changed while the adapter ran, and whether they are used.";
+const OVER_BUDGET: &str = "coap_adapter_over_budget_total";
+const OVER_BUDGET_HELP: &str =
+    "Messages and handshakes refused as the budget of a device or tenant was used up.";
