@@ -111,6 +111,8 @@ counters! {
     renegotiations_refused,
     /// Associations given up for new ones.
     evictions,
+    /// Associations closed because their clients had others.
+    sessions_superseded,
     /// Associations the peer closed.
     closed_by_peer,
 }

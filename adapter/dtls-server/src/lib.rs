@@ -12,6 +12,7 @@
 
 mod udp;
 mod listener;
+mod sole;
 mod lookup;
 mod restart;
 mod store;

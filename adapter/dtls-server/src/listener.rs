@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     future::Future,
+    hash::Hash,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -16,13 +17,14 @@ use dtls_proto::{
 };
 
 use crate::lookup::{Answer, Deadlines, Lookups, Question};
+use crate::sole::Sole;
 use crate::udp::{Batch, UdpSocket};
 
 /// Who devices are: where their keys are kept, what is thought of their certificates, and what a device is known as once it has
 /// proved itself.
 pub trait KeyStore: Send + Sync + 'static {
     /// Who a session belongs to.
-    type Principal: Clone + Send + Sync + fmt::Debug + 'static;
+    type Principal: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static;
 
     /// The key of a PSK identity (RFC 4279 §5.1) and the principal it stands for; `None` leaves the peer without an answer.
     ///
@@ -123,6 +125,8 @@ pub struct Listener<K: KeyStore> {
     pub(crate) server: Server,
     lookups: Lookups<K>,
     pub(crate) principals: HashMap<AssociationId, Holder<K::Principal>>,
+    /// Who has which session, if nobody may have two.
+    pub(crate) sole: Sole<K::Principal>,
     /// Records of loaded sessions whose owners are in question.
     held: HashMap<AssociationId, Vec<Held>>,
     events: VecDeque<Event<K::Principal>>,
@@ -144,6 +148,7 @@ impl<K: KeyStore> Listener<K> {
             batch: Batch::new(),
             server: Server::new(config, seed),
             principals: HashMap::new(),
+            sole: Sole::default(),
             held: HashMap::new(),
             events: VecDeque::new(),
             unsent: 0,
@@ -155,6 +160,14 @@ impl<K: KeyStore> Listener<K> {
     #[must_use]
     pub fn with_max_lookups(mut self, limit: usize) -> Self {
         self.lookups.limit(limit);
+        self
+    }
+
+    /// Lets each principal have one session at a time: with a new one, the older one on this port is closed. Before this is called, a
+    /// principal may have any number.
+    #[must_use]
+    pub fn with_one_session_each(mut self) -> Self {
+        self.sole = Sole::wanted();
         self
     }
 
@@ -324,6 +337,9 @@ impl<K: KeyStore> Listener<K> {
         if let Some(holder) = self.principals.get_mut(&association) {
             holder.standing = Standing::Confirmed;
             let principal = holder.principal.clone();
+            if let Some(older) = self.sole.take(&principal, association) {
+                self.server.supersede(Instant::now(), older);
+            }
             self.events.push_back(Event::Established {
                 association,
                 principal,
@@ -394,6 +410,9 @@ impl<K: KeyStore> Listener<K> {
         self.lookups.forget(association);
         self.held.remove(&association);
         let holder = self.principals.remove(&association);
+        if let Some(holder) = &holder {
+            self.sole.forget(&holder.principal, association);
+        }
         if let Some(holder) = holder.filter(|holder| holder.standing != Standing::Handshaking) {
             self.events.push_back(Event::Closed {
                 association,

@@ -44,6 +44,9 @@ impl<K: KeyStore> Listener<K> {
         for session in loaded.sessions {
             let association = session.association;
             if let Some(principal) = decode(association, &session.owner) {
+                if let Some(older) = self.sole.take(&principal, association) {
+                    self.server.supersede(Instant::now(), older);
+                }
                 let standing = Standing::Loaded;
                 let holder = Holder {
                     principal,

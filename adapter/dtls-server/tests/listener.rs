@@ -468,3 +468,46 @@ async fn a_port_about_to_end_lets_nobody_new_in() {
     }
     assert_eq!(listener.gauges(), dtls_server::Gauges::default());
 }
+
+/// The port closes the older of two sessions of the same principal, but nobody else's, and only if it is told to.
+#[tokio::test]
+async fn where_each_may_have_one_session_a_new_one_closes_the_older() {
+    let store = Store::new();
+    for one_each in [false, true] {
+        let (mut listener, address) = listener(&store, Config::default());
+        if one_each {
+            listener = listener.with_one_session_each();
+        }
+        let mut devices = Vec::new();
+        for identity in ["sensor1@T", "other@T", "sensor1@T"] {
+            let mut device = Device::new(identity, address).await;
+            let ((), event) = tokio::join!(device.greet(), next(&mut listener));
+            assert!(matches!(event, Event::Established { .. }), "{event:?}");
+            devices.push(device);
+        }
+        assert_eq!(listener.gauges().sessions, if one_each { 2 } else { 3 });
+        if one_each {
+            let event = next(&mut listener).await;
+            let Event::Closed { principal, .. } = event else {
+                panic!("{event:?}")
+            };
+            assert_eq!(principal, "sensor1@T");
+            assert_eq!(
+                devices[0].event().await,
+                DeviceEvent::Closed(dtls_client::CloseReason::PeerClosed)
+            );
+            assert_eq!(listener.statistics().sessions_superseded, 1);
+        }
+        // The newer is the one that lives on, and may end and come back.
+        devices[2].say(b"here").await;
+        let event = next(&mut listener).await;
+        let Event::ApplicationData { association, .. } = event else {
+            panic!("{event:?}")
+        };
+        listener.close(association);
+        assert!(matches!(next(&mut listener).await, Event::Closed { .. }));
+        let mut again = Device::new("sensor1@T", address).await;
+        let ((), event) = tokio::join!(again.greet(), next(&mut listener));
+        assert!(matches!(event, Event::Established { .. }), "{event:?}");
+    }
+}

@@ -56,16 +56,12 @@ impl Starter<'_> {
         if let Some(files) = self.config.coap.identity.clone() {
             self.sources.push(identity_source(files, renew));
         }
-        self.run(
-            "coaps",
-            renewals,
-            Listener::new(
-                socket,
-                dtls_config(&self.config.coap)?,
-                random_seed()?,
-                Arc::new(store),
-            ),
-        )?;
+        let config = dtls_config(&self.config.coap)?;
+        let mut listener = Listener::new(socket, config, random_seed()?, Arc::new(store));
+        if self.config.coap.dtls.one_session_each {
+            listener = listener.with_one_session_each();
+        }
+        self.run("coaps", renewals, listener)?;
         Ok(address)
     }
 

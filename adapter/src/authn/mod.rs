@@ -15,7 +15,7 @@ use crate::respond::Rejection;
 use crate::route::Addressing;
 
 /// Whom a DTLS session belongs to; fixed by the handshake for as long as the session lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Principal {
     /// The tenant of the credentials.
     pub tenant: Arc<str>,

@@ -20,6 +20,8 @@ pub struct DtlsConfig {
     pub max_early_records: usize,
     /// Bytes of these records.
     pub max_early_bytes: usize,
+    /// Whether a device may have one session at a time only.
+    pub one_session_each: bool,
     /// Whether a device that offers to prove its addresses must do so when it moves (RFC 9853).
     pub return_routability: bool,
     /// How long it has for that.
@@ -37,6 +39,7 @@ impl DtlsConfig {
             max_handshake_bytes: settings.max_handshake_bytes,
             max_early_records: settings.max_early_records,
             max_early_bytes: settings.max_early_bytes,
+            one_session_each: settings.one_session_each,
             return_routability: settings.return_routability,
             path_timeout: settings.path_timeout,
         }
@@ -64,6 +67,8 @@ settings! {
         max_early_records: usize = Kind::Number { min: 1, max: 1000, unit: "" }, "dtlsMaxEarlyRecords", Some("8");
         /// Bytes of the records that are held for one peer until its handshake is done.
         max_early_bytes: usize = Kind::Number { min: 128, max: 1 << 20, unit: "bytes" }, "dtlsMaxEarlyBytes", Some("4096");
+        /// Whether each device may have one DTLS session at a time only, so that a new one closes the older. It needs credentials that no two devices share.
+        one_session_each: bool = Kind::Flag, "dtlsOneSessionEach", Some("false");
         /// Whether a device that has a connection id and offers to prove its addresses must do so when it moves (RFC 9853). One that does not offer it is believed.
         return_routability: bool = Kind::Flag, "dtlsReturnRoutability", Some("true");
         /// How long a device has to prove a new address; until then it gets three bytes for one there.

@@ -227,6 +227,12 @@ impl Server {
         self.shared.events.truncate(events);
     }
 
+    /// Ends an established association as [`Server::close`] does, because its client has another one.
+    pub fn supersede(&mut self, now: Instant, association: AssociationId) {
+        count(&mut self.shared.statistics.sessions_superseded);
+        self.close(now, association);
+    }
+
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.shared.transmits.pop_front()
