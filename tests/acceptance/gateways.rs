@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use acceptance::stand::Stand;
 use sandbox::{
     device::{CoapRequest, CoapResponse, Device},
     northbound::{Behaviour, Outcome},
-    services::{Asked, Operation},
+    services::{Asked, Fault, Operation},
 };
 use tokio::{sync::broadcast::Receiver, time::sleep};
 
 use crate::scene::{
-    SOON, already_asked, application, asked_for, device, give, plain, stand, told, values,
+    SOON, already_asked, application, asked_for, device, give, plain, stand, told, values, world,
 };
 
 /// Path, code, text, and whose message arrives (spec: coap-adapter §2).
@@ -143,6 +144,30 @@ async fn reported(asked: &mut Receiver<Asked>) -> (&'static str, &'static str) {
         *ids.iter().find(|id| **id == told).unwrap()
     };
     (known("device_id"), known("gateway_id"))
+}
+
+/// Whatever becomes of a report, the message that it is about has its own fate, and later reports are made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_fails_or_hangs_concerns_no_device() {
+    // Longer than a device waits for its answer here.
+    let patient = [("HONO_COMMANDROUTER_REQUESTTIMEOUT", "60000")];
+    let stand = Stand::start(world(), &patient).await.unwrap();
+    let _application = application(&stand, "T", Behaviour::Accept).await;
+    let services = stand.sandbox().services();
+    let mut asked = services.asked();
+    let mut gateway = device(&stand, "gw").await;
+    let upload = CoapRequest::put("t//both").body(0, "x");
+    for fault in [Fault::Status(500), Fault::Status(404), Fault::Silent] {
+        services.fail(Operation::LastKnownGateway, fault.clone());
+        for _ in 0..2 {
+            let code = gateway.request(&upload, SOON).await.unwrap().code();
+            assert_eq!(code, "2.04", "{fault:?}");
+        }
+        asked_for(&mut asked, Operation::LastKnownGateway).await;
+    }
+    let code = gateway.request(&upload, SOON).await.unwrap().code();
+    assert_eq!(code, "2.04", "while the last report hangs");
+    drop(stand);
 }
 
 /// How many devices a gateway speaks for in one go.

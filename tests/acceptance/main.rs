@@ -9,6 +9,7 @@ mod scene;
 mod prometheus;
 mod metrics;
 mod coverage;
+mod resources;
 mod outcomes;
 mod refusals;
 mod order;

@@ -87,3 +87,15 @@ async fn unconfirmable_telemetry_is_answered_whatever_the_application_does() {
         stand.stop().await;
     }
 }
+
+/// At most once does not mean that nothing is needed: without anybody to take it, the message is not even sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unconfirmable_telemetry_needs_an_application_too() {
+    let stand = stand().await;
+    let mut device = device(&stand, "sensor").await;
+    let request = CoapRequest::post("t").non_confirmable().body(0, "x");
+    let response = device.request(&request, SOON).await.unwrap();
+    assert_eq!(told(&response), (NOBODY.0.to_owned(), NOBODY.1.to_owned()));
+    assert_eq!(values(&response, MAX_AGE), [[2]]);
+    stand.stop().await;
+}

@@ -173,12 +173,14 @@ async fn who_cannot_wait_is_refused_and_nothing_goes_north() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_registry_s_time_is_not_acknowledged() {
     let settings = [
-        ("HONO_COAP_TIMEOUTTOACK", "700"),
+        ("HONO_COAP_TIMEOUTTOACK", "1500"),
+        ("HONO_MESSAGING_FLOWLATENCY", "300"),
         ("HONO_REGISTRATION_REQUESTTIMEOUT", "10000"),
+        ("HONO_COMMANDROUTER_REQUESTTIMEOUT", "10000"),
         ("HONO_MESSAGING_SENDMESSAGETIMEOUT", "10000"),
     ];
     let stand = Stand::start(world(), &settings).await.unwrap();
-    let late = Duration::from_millis(1200);
+    let late = Duration::from_millis(1800);
     let attached = |behaviour, endpoint| {
         let mut config = ApplicationConfig::of_tenant(stand.amqp(), "T", behaviour);
         config.addresses = vec![format!("{endpoint}/T")];
@@ -195,6 +197,17 @@ async fn the_registry_s_time_is_not_acknowledged() {
     assert!(response.took >= late && !response.separate, "{response:?}");
     assert!(quick.receive(SOON).await.is_some());
     services.recover(Operation::Assertion);
+    // Nor is the command router's: here nobody listens, so that the answer comes at once after it.
+    services.fail(Operation::RegisterConsumer, Fault::Late(late));
+    let mut stranger = plain(&stand).await;
+    let unheard = CoapRequest::put("e/OTHER/d")
+        .body(0, "x")
+        .query("hono-ttd=60");
+    let response = stranger.request(&unheard, SOON).await.unwrap();
+    let nobody = ("5.03".to_owned(), "no consumer available".to_owned());
+    assert_eq!(told(&response), nobody);
+    assert!(response.took >= late && !response.separate, "{response:?}");
+    services.recover(Operation::RegisterConsumer);
     let response = device.request(&upload("e"), SOON).await.unwrap();
     assert_eq!(told(&response), ("2.04".to_owned(), String::new()));
     assert!(response.took >= late && response.separate, "{response:?}");
@@ -238,5 +251,26 @@ async fn a_tenant_that_is_disabled_meanwhile_still_gets_its_commands() {
     let refused = stranger.request(&waiting(60), SOON).await.unwrap();
     let text = "tenant is disabled or not registered";
     assert_eq!(told(&refused), ("4.03".to_owned(), text.to_owned()));
+    stand.stop().await;
+}
+
+/// The device is told what became of its own message, and the command is there for the next time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_goes_back_when_the_device_s_own_message_fails() {
+    let settings = [("HONO_MESSAGING_SENDMESSAGETIMEOUT", "500")];
+    let stand = Stand::start(world(), &settings).await.unwrap();
+    let mut silent = application(&stand, "T", Behaviour::Silent).await;
+    let mut device = plain(&stand).await;
+    let request = waiting(60);
+    let (response, outcome) = tokio::join!(device.request(&request, SOON), async {
+        assert!(silent.receive(SOON).await.is_some());
+        give(&silent, "d", "x").await
+    });
+    let text = "consumer failed to indicate in time whether it has processed the message";
+    assert_eq!(
+        told(&response.unwrap()),
+        ("5.03".to_owned(), text.to_owned())
+    );
+    assert_eq!(outcome, Some(Outcome::Released));
     stand.stop().await;
 }

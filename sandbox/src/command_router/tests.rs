@@ -10,7 +10,7 @@ use fe2o3_amqp_types::{
 use serde_amqp::Value;
 use serde_json::json;
 
-use super::{CommandRouter, Decision, Rejection};
+use super::{CommandRouter, Decision, Rejection, consumers::NotRegistered};
 use crate::{
     amqp::{frame::encode, sections::Sections},
     registry::Body,
@@ -237,7 +237,7 @@ type Row<'a> = (
 #[test]
 fn the_target_is_the_device_itself_or_else_a_gateway_that_waits() {
     let now = Instant::now();
-    let rows: [Row<'_>; 10] = [
+    let rows: [Row<'_>; 12] = [
         (&[], None, "d", None),
         (&["d"], None, "d", Some(("at-d", None))),
         (&["gw-1"], None, "d", None),
@@ -266,6 +266,19 @@ fn the_target_is_the_device_itself_or_else_a_gateway_that_waits() {
             Some("gw-2"),
             "many",
             Some(("at-gw-3", Some("gw-3"))),
+        ),
+        // None is known, or one that does not wait: any of those that do.
+        (
+            &["gw-2", "gw-3"],
+            None,
+            "many",
+            Some(("at-gw-2", Some("gw-2"))),
+        ),
+        (
+            &["gw-1", "gw-3"],
+            Some("gw-2"),
+            "many",
+            Some(("at-gw-1", Some("gw-1"))),
         ),
         (
             &["d", "gw-1"],
@@ -311,6 +324,8 @@ fn what_adapters_register_ends_by_itself() {
     assert_eq!(consumers.instance("T", "d", after(9)), Some("a"));
     assert_eq!(consumers.instance("T", "d", after(10)), None);
     assert_eq!(consumers.instance("U", "d", start), None);
+    let late = consumers.unregister("T", "d", "a", after(10));
+    assert_eq!(late, Err(NotRegistered));
     consumers.register("T", "d", "b", None, after(5)).unwrap();
     assert_eq!(
         consumers.instance("T", "d", after(u32::MAX.into())),
@@ -447,6 +462,8 @@ fn every_request_to_the_router_gets_its_status() {
         (unregister, "T", consumer("d", "a"), "", 412),
         (unregister, "T", consumer("d", "b"), "", 204),
         (unregister, "T", consumer("d", "b"), "", 412),
+        (register, "T", consumer("off", "a"), "", 204),
+        (register, "T", consumer("nobody", "a"), "", 204),
         (register, "X", consumer("d", "a"), "", 404),
         (register, "T", half.clone(), "", 400),
         (register, "T", consumer("", "a"), "", 400),
