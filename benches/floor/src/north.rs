@@ -143,11 +143,13 @@ impl North {
 /// As large as the adapter's.
 fn message() -> Message {
     let text = |text: &str| Value::String(text.to_owned());
-    let mut message = Message::default();
-    message.annotations = vec![
-        ("x-opt-jms-msg-type".to_owned(), Value::Byte(3)),
-        ("x-opt-jms-dest".to_owned(), Value::Byte(0)),
-    ];
+    let mut message = Message {
+        annotations: vec![
+            ("x-opt-jms-msg-type".to_owned(), Value::Byte(3)),
+            ("x-opt-jms-dest".to_owned(), Value::Byte(0)),
+        ],
+        ..Message::default()
+    };
     message.properties.to = Some(format!("telemetry/{TENANT}"));
     message.properties.content_type = Some("application/octet-stream".to_owned());
     message.properties.creation_time = Some(1_764_000_000_000);
