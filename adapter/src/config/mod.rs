@@ -30,6 +30,7 @@ mod budget;
 mod service;
 mod effective;
 mod schema;
+mod page;
 
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
@@ -45,6 +46,7 @@ pub use self::{
     kind::Kind,
     limits::ResourceLimitsConfig,
     origin::{Origin, Problem},
+    page::table,
     schema::schema,
     service::{HealthConfig, Level, LogConfig, METRICS_PATH, TracingConfig},
     setting::Setting,

@@ -1,6 +1,7 @@
 //! The configuration, from text to fields.
 
 mod broken;
+mod pages;
 mod schema;
 mod variables;
 
