@@ -41,44 +41,52 @@ What the schema cannot tell: each message names the key and what would be right.
     {{- end -}}
   {{- end -}}
 {{- end -}}
-{{- if and (include "coap-adapter.certificateSecret" .) (or $coap.keyPath $coap.certPath) -}}
-  {{- $wrong = append $wrong "config.hono.coap.keyPath and certPath come from `certificate`; set one of the two" -}}
+{{- if and .Values.test.identity (not .Values.test.keySecret) -}}
+  {{- $wrong = append $wrong "test.identity is set, but test.keySecret names no Secret" -}}
+{{- end -}}
+{{- if and .Values.test.identity (not $ports.coaps) -}}
+  {{- $wrong = append $wrong "test.identity is set, but there is no port for DTLS: config.hono.coap.port" -}}
 {{- end -}}
 {{- range $name, $own := .Values.connections -}}
   {{- if and $own $own.trustSecret $own.trustConfigMap -}}
     {{- $wrong = append $wrong (printf "connections.%s.trustSecret and connections.%s.trustConfigMap are both set; keep one of them" $name $name) -}}
   {{- end -}}
 {{- end -}}
-{{- range fromYamlArray (include "coap-adapter.connections" .) -}}
-  {{- $connection := .connection -}}
-  {{- $written := default dict (get $.Values.config.hono $connection) -}}
-  {{- if eq $connection "prometheus" -}}
+{{- range fromYamlArray (include "coap-adapter.mounts" .) -}}
+  {{- $mount := . -}}
+  {{- $written := default dict (get $.Values.config.hono .group) -}}
+  {{- if eq .group "prometheus" -}}
     {{- $written = default dict (default dict $.Values.config.hono.resourceLimits).prometheusBased -}}
+  {{- end -}}
+  {{- if not (or .secret .configMap) -}}
+    {{- $wrong = append $wrong (printf "%s is enabled, but its keySecret names no Secret" .from) -}}
   {{- end -}}
   {{- range $key, $_ := .settings -}}
     {{- if get $written $key -}}
-      {{- $wrong = append $wrong (printf "config.%s.%s comes from connections.%s; set one of the two" (include "coap-adapter.connectionPath" $connection) $key $connection) -}}
+      {{- $wrong = append $wrong (printf "config.%s.%s comes from %s; set one of the two" (include "coap-adapter.group" $mount.group) $key $mount.from) -}}
     {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- if not (or .Values.extraVolumeMounts .Values.sandbox.enabled) -}}
-  {{- $secrets := dict "credentialsPath" "credentialsSecret" "keyPath" "tlsSecret" "certPath" "tlsSecret" "trustStorePath" "trustSecret" -}}
-  {{- range $connection := list "coap" "messaging" "command" "tenant" "registration" "credentials" "commandRouter" "prometheus" -}}
-    {{- $written := default dict (get $.Values.config.hono $connection) -}}
-    {{- if eq $connection "prometheus" -}}
+  {{- $secrets := dict "credentialsPath" "credentialsSecret" "keyPath" "tlsSecret" "certPath" "tlsSecret" "trustStorePath" "trustSecret" "operatorTokenPath" "" "ticketKeyPath" "" "sessionStorePath" "" "sessionStoreKeyPath" "" -}}
+  {{- $instead := dict "keyPath" "certificate.existingSecret" "certPath" "certificate.existingSecret" "operatorTokenPath" "operator.tokenSecret" "ticketKeyPath" "sessions.ticketKeySecret" "sessionStorePath" "sessions.store" "sessionStoreKeyPath" "sessions.store.keySecret" -}}
+  {{- range $group := list "coap" "messaging" "command" "tenant" "registration" "credentials" "commandRouter" "prometheus" -}}
+    {{- $written := default dict (get $.Values.config.hono $group) -}}
+    {{- if eq $group "prometheus" -}}
       {{- $written = default dict (default dict $.Values.config.hono.resourceLimits).prometheusBased -}}
     {{- end -}}
     {{- range $key, $secret := $secrets -}}
       {{- if get $written $key -}}
-        {{- $instead := eq $connection "coap" | ternary "certificate.existingSecret" (printf "connections.%s.%s" $connection $secret) -}}
-        {{- $wrong = append $wrong (printf "config.%s.%s is %s, but nothing is mounted there; name the Secret in %s" (include "coap-adapter.connectionPath" $connection) $key (get $written $key) $instead) -}}
+        {{- $value := eq $group "coap" | ternary (get $instead $key) (printf "connections.%s.%s" $group $secret) -}}
+        {{- $wrong = append $wrong (printf "config.%s.%s is %s, but nothing is mounted there; set %s instead" (include "coap-adapter.group" $group) $key (get $written $key) $value) -}}
       {{- end -}}
     {{- end -}}
   {{- end -}}
 {{- end -}}
-{{- $least := add .Values.preStopSeconds 15 -}}
+{{- $drain := int (ceil (divf (kindIs "invalid" $coap.drainTimeout | ternary 5000 $coap.drainTimeout) 1000)) -}}
+{{- $least := add .Values.preStopSeconds $drain 10 -}}
 {{- if lt (int .Values.terminationGracePeriodSeconds) (int $least) -}}
-  {{- $wrong = append $wrong (printf "terminationGracePeriodSeconds is %v, but should be at least %d: preStopSeconds and 15 seconds for the drain" .Values.terminationGracePeriodSeconds $least) -}}
+  {{- $wrong = append $wrong (printf "terminationGracePeriodSeconds is %v, but should be at least %d: preStopSeconds, drainTimeout and 10 seconds to save sessions and close connections" .Values.terminationGracePeriodSeconds $least) -}}
 {{- end -}}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
   {{- $wrong = append $wrong "autoscaling.minReplicas should not be more than autoscaling.maxReplicas" -}}

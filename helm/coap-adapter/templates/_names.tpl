@@ -51,10 +51,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* What no container of ours needs; Pod Security `restricted`. */}}
 {{- define "coap-adapter.podSecurity" -}}
 runAsNonRoot: true
+{{- if .Values.fixedUser }}
 runAsUser: 65532
 runAsGroup: 65532
 fsGroup: 65532
 fsGroupChangePolicy: OnRootMismatch
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end }}

@@ -1,4 +1,5 @@
-//! What is generated: the schema of the values, the table of values, what each profile renders to.
+//! What is generated: the schema of the values, the table of values, copies of rules and
+//! dashboard, what each profile renders to.
 
 use std::{fs, path::Path};
 
@@ -61,6 +62,17 @@ fn move_references(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(move_references),
         _ => {}
     }
+}
+
+/// The rules and the dashboard, which a packaged chart must hold itself.
+pub(super) fn copies(chart: &Chart, write: bool) -> Result<()> {
+    for shipped in ["prometheus/rules.yaml", "grafana/coap-adapter.json"] {
+        let from = chart.root.join("deploy").join(shipped);
+        let text = fs::read_to_string(&from).with_context(|| format!("no {}", from.display()))?;
+        let name = from.file_name().unwrap_or_default();
+        hold(&chart.folder().join("files").join(name), &text, write)?;
+    }
+    Ok(())
 }
 
 /// The table of values in the chart's README.

@@ -171,7 +171,7 @@ const WRONG: &[Wrong] = &[
     wrong(
         "tls",
         "config.hono.coap.keyPath=/x,config.hono.coap.certPath=/y",
-        &["config.hono.coap.keyPath", "`certificate`"],
+        &["config.hono.coap.keyPath comes from certificate"],
     ),
     wrong(
         "tls",
@@ -189,6 +189,16 @@ const WRONG: &[Wrong] = &[
         "tls",
         "connections.shared.trustSecret=x",
         &["connections.shared.trustSecret and connections.shared.trustConfigMap"],
+    ),
+    wrong(
+        "minimal",
+        "sessions.store.enabled=true",
+        &["sessions.store is enabled, but its keySecret names no Secret"],
+    ),
+    wrong(
+        "minimal",
+        "test.identity=a@b",
+        &["test.identity is set, but test.keySecret names no Secret"],
     ),
     wrong(
         "minimal",
