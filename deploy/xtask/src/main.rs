@@ -1,6 +1,6 @@
 //! Build helper: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask coverage`, `cargo xtask interop`,
 //! `cargo xtask bench`, `cargo xtask chart`,
-//! `cargo xtask image`.
+//! `cargo xtask image`, `cargo xtask cluster`.
 //!
 //! Everything that proves the workspace right can be run from here; `.ci/run` does no more than call it.
 #![expect(clippy::print_stdout, reason = "a build helper talks to people")]
@@ -12,6 +12,7 @@ mod interop;
 mod bench;
 mod chart;
 mod image;
+mod cluster;
 mod manifest;
 mod step;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         ["bench", ref rates @ ..] => bench::run(rates),
         ["chart", ref further @ ..] => chart::run(further),
         ["image", ref further @ ..] => image::run(further),
+        ["cluster", ref further @ ..] => cluster::run(further),
         _ => {
             println!("{USAGE}");
             return ExitCode::from(EX_USAGE);
@@ -52,6 +54,8 @@ cargo xtask bench    load the adapter, the floor and Californium in turn, at the
 cargo xtask chart    the Helm chart: what is generated, every profile, wrong values; builds Helm with Go once;
                      --write writes what is generated
 cargo xtask image    the file system of the container image, by the steps of deploy/Dockerfile, and whether the adapter runs
-                     in it; --debug takes the unoptimised binary";
+                     in it; --debug takes the unoptimised binary
+cargo xtask cluster  the chart against a real API server, and a rolling update under live devices, measured; as root;
+                     builds the control plane with Go once (half an hour); profiles or rolling does only that part";
 /// A command was used wrongly (`sysexits.h`).
 const EX_USAGE: u8 = 64;

@@ -16,7 +16,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-pub(crate) use self::tools::Tools;
+pub(crate) use self::{
+    profile::files as profiles,
+    schemas::definitions,
+    tools::{Tools, go},
+};
 use crate::step;
 
 /// Checks everything, or writes what is generated.
@@ -28,6 +32,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         _ => bail!("`cargo xtask chart` takes `--write` or nothing"),
     };
     generated::schema(&chart, write)?;
+    generated::copies(&chart, write)?;
     generated::table(&chart, write)?;
     let Some(tools) = Tools::ready()? else {
         println!(

@@ -38,7 +38,8 @@ pub(super) fn all(chart: &Chart, tools: &Tools) -> Result<Vec<Profile>> {
         .collect()
 }
 
-pub(super) fn files(chart: &Chart) -> Result<Vec<PathBuf>> {
+/// The values files of all profiles.
+pub(crate) fn files(chart: &Chart) -> Result<Vec<PathBuf>> {
     let folder = chart.folder().join("ci");
     let entries = fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))?;
     let mut files = entries

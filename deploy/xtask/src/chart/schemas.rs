@@ -146,6 +146,22 @@ fn kubernetes(tools: &Tools) -> Result<PathBuf> {
     found().context("the package with the schemas has no folder of schemas")
 }
 
+/// The definitions of all custom resources of the chart, kept beside the tools.
+pub(crate) fn definitions(tools: &Tools) -> Result<Vec<Value>> {
+    let folder = tools.path("definitions");
+    fs::create_dir_all(&folder)?;
+    let read = |resource: &Custom| {
+        let path = folder.join(resource.schema);
+        if let Ok(text) = fs::read_to_string(&path) {
+            return Ok(serde_json::from_str(&text)?);
+        }
+        let definition = resource.definition()?;
+        fs::write(&path, definition.to_string())?;
+        Ok(definition)
+    };
+    CUSTOM.iter().map(read).collect()
+}
+
 /// A custom resource of the chart.
 struct Custom {
     /// The Go module with its definition.
@@ -158,20 +174,25 @@ struct Custom {
 
 impl Custom {
     fn fetch(&self) -> Result<Value> {
-        let path = self.definition_path()?;
-        let text = fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))?;
-        let definition = match path.extension() {
-            Some(extension) if extension == "json" => serde_json::from_str(&text)?,
-            _ => manifest::read(&text)?.pop().unwrap_or_default(),
-        };
+        let definition = self.definition()?;
         let versions = definition["spec"]["versions"].as_array();
         let stored = versions.and_then(|all| all.iter().find(|it| it["storage"] == true));
         let Some(stored) = stored else {
-            bail!("{} defines no version that is stored", path.display());
+            bail!("{} defines no version that is stored", self.definition);
         };
         let mut schema = stored["schema"]["openAPIV3Schema"].clone();
         close(&mut schema);
         Ok(schema)
+    }
+
+    /// What the API server is told of the resource.
+    fn definition(&self) -> Result<Value> {
+        let path = self.definition_path()?;
+        let text = fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))?;
+        Ok(match path.extension() {
+            Some(extension) if extension == "json" => serde_json::from_str(&text)?,
+            _ => manifest::read(&text)?.pop().unwrap_or_default(),
+        })
     }
 
     /// The module is fetched without what it depends on.

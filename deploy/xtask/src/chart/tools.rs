@@ -38,6 +38,7 @@ impl Tools {
         Ok(Some(tools))
     }
 
+    /// Helm, deaf to the settings of whoever runs this.
     pub(crate) fn helm(&self) -> Command {
         let mut helm = Command::new(self.path("helm"));
         // Nothing of the person's who runs this may decide.
@@ -48,6 +49,7 @@ impl Tools {
         helm
     }
 
+    /// The judge of manifests.
     pub(crate) fn kubeconform(&self) -> Command {
         Command::new(self.path("kubeconform"))
     }

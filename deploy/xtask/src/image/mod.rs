@@ -6,7 +6,11 @@ mod dockerfile;
 mod compose;
 mod rootfs;
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Metadata, MetadataCommand};
@@ -26,9 +30,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         _ => bail!("`cargo xtask image` takes `--into FOLDER`, `--debug` or nothing"),
     };
     let root = metadata.workspace_root.as_std_path();
-    let rootfs = Rootfs::make(&folder, &target, profile)?;
-    fs::write(rootfs.path(BILL), bill::of(&metadata, &rootfs.packages()?)?)?;
-    rootfs.show()?;
+    let rootfs = fill(&metadata, &folder, profile)?;
     if check {
         let recipe = fs::read_to_string(root.join("deploy/Dockerfile")).context("no Dockerfile")?;
         complain(&dockerfile::faults(&recipe))?;
@@ -36,6 +38,20 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         complain(&compose::faults(&root.join("deploy"), &rootfs)?)?;
     }
     Ok(())
+}
+
+/// Makes the file system beside what cargo builds.
+pub(crate) fn make(profile: &str) -> Result<()> {
+    let metadata = metadata()?;
+    let folder = metadata.target_directory.as_std_path().join("image");
+    fill(&metadata, &folder, profile).map(drop)
+}
+
+fn fill(metadata: &Metadata, folder: &Path, profile: &str) -> Result<Rootfs> {
+    let rootfs = Rootfs::make(folder, metadata.target_directory.as_std_path(), profile)?;
+    fs::write(rootfs.path(BILL), bill::of(metadata, &rootfs.packages()?)?)?;
+    rootfs.show()?;
+    Ok(rootfs)
 }
 
 /// What is built for this platform.
