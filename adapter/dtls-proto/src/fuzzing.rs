@@ -5,7 +5,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
-use crate::codec::Reader;
 use crate::codec::alert::Alert;
 use crate::codec::certificate::{
     CertificateRequest, DigitallySigned, SignatureScheme, SignedServerKeyExchange, decode_chain,
@@ -13,16 +12,20 @@ use crate::codec::certificate::{
 };
 use crate::codec::der::element;
 use crate::codec::extension::HelloExtensions;
-use crate::codec::handshake::{Fragment, message, read_fragments};
+use crate::codec::handshake::{Fragment, HandshakeHeader, HandshakeType, message, read_fragments};
 use crate::codec::hello::{ClientHello, HelloVerifyRequest, ServerHello};
 use crate::codec::key_exchange::{
     PskClientKeyExchange, PskServerKeyExchange, decode_client_point, encode_client_point,
 };
-use crate::codec::record::{put_plain_record, split_first};
+use crate::codec::record::{
+    ContentType, HEADER_LENGTH, RecordHeader, put_plain_record, split_first,
+};
 use crate::codec::ticket::NewSessionTicket;
+use crate::codec::{ProtocolVersion, Reader};
 use crate::config::Config;
 use crate::connection_ids::ConnectionIds;
-use crate::crypto::{has_signed, is_certificate};
+use crate::crypto::{CipherSuite, Psk, has_signed, is_certificate};
+use crate::event::Event;
 use crate::identity::Identity;
 use crate::reassembly::{Limits, Reassembler};
 use crate::resumption::{Resumable, TicketKeys};
@@ -135,6 +138,12 @@ pub fn saved_sessions(at: Moment, bytes: &[u8]) {
     assert_eq!(loaded_again, Ok(loaded));
 }
 
+/// What would be sealed.
+#[must_use]
+pub fn content(saved: &SavedSessions) -> &[u8] {
+    saved.content()
+}
+
 /// True content of saved sessions, cut off and changed at each place, as no tear could do it.
 pub fn broken_saved_sessions(at: Moment, saved: &SavedSessions) {
     let content = saved.content();
@@ -189,4 +198,74 @@ pub fn datagram(now: Instant, bytes: &[u8]) {
     assert_eq!(server.poll_event(), None);
     assert_eq!(server.poll_timeout(), None);
     assert_eq!(server.handshaking(), 0);
+}
+
+/// Where the id in a datagram was made, for every length that ids of ours can have.
+pub fn connection_ids(bytes: &[u8]) {
+    for length in 0..=u8::MAX {
+        let route = ConnectionIds::new(length, 1, 2).map(|ids| ids.route(bytes));
+        if let Ok(Some(route)) = route {
+            assert_eq!(
+                bytes.get(12..14),
+                Some([route.node, route.shard].as_slice())
+            );
+        }
+    }
+}
+
+/// Datagrams, each behind two bytes with its length, for a server in the middle of a handshake whose key nobody here has: they let
+/// nobody in, and in time all is forgotten.
+pub fn handshake(now: Instant, bytes: &[u8]) {
+    let mut server = Server::new(Config::default(), [0; 32]);
+    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 5683));
+    server.handle_datagram(now, peer, &mut hello(0, &[]));
+    let asked = server.poll_transmit().map(|transmit| transmit.payload);
+    let body = HEADER_LENGTH.saturating_add(HandshakeHeader::LENGTH)..;
+    let body = asked.as_ref().and_then(|asked| asked.get(body));
+    let request = HelloVerifyRequest::decode(body.unwrap_or_default());
+    let cookie = request.map_or(&[][..], |request| request.cookie);
+    server.handle_datagram(now, peer, &mut hello(1, cookie));
+    assert_eq!(server.handshaking(), 1);
+    let mut reader = Reader::new(bytes);
+    while let Ok(datagram) = reader.vector16() {
+        server.handle_datagram(now, peer, &mut datagram.to_vec());
+        answer(&mut server, now);
+    }
+    let mut then = now;
+    while let Some(due) = server.poll_timeout() {
+        then = then.max(due);
+        server.handle_timeout(then);
+        answer(&mut server, then);
+    }
+    assert_eq!((server.handshaking(), server.established()), (0, 0));
+}
+
+fn answer(server: &mut Server, now: Instant) {
+    while let Some(event) = server.poll_event() {
+        assert!(!matches!(event, Event::Established { .. }));
+        if let Event::PskRequested { association, .. } = event {
+            let key = Psk::from(b"known to nobody".as_slice());
+            server.provide_psk(now, association, Some(key));
+        }
+    }
+    while server.poll_transmit().is_some() {}
+}
+
+/// A datagram with a hello for a pre-shared key.
+fn hello(number: u16, cookie: &[u8]) -> Vec<u8> {
+    let body = ClientHello {
+        version: ProtocolVersion::DTLS_1_2,
+        random: [7; 32],
+        session_id: &[],
+        cookie,
+        cipher_suites: &CipherSuite::PskAes128Ccm8.code().to_be_bytes(),
+        compression_methods: &[0],
+        extensions: &[],
+    }
+    .encode();
+    let mut datagram = Vec::new();
+    let header = RecordHeader::new(ContentType::HANDSHAKE, 0, u64::from(number));
+    let message = message(HandshakeType::CLIENT_HELLO, number, &body);
+    put_plain_record(header, &message, &mut datagram);
+    datagram
 }

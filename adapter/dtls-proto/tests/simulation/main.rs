@@ -20,3 +20,4 @@ mod limits;
 mod live;
 mod hostile;
 mod bytes;
+mod corpus;
