@@ -76,7 +76,7 @@ async fn a_transfer_that_goes_astray_is_ended_with_a_word_and_may_begin_anew() {
     };
     let left = |length, left| format!("response {length} exceeds the left buffer {left}");
     let whole = 1024;
-    let rows: [(&str, &[Sent], &str, String); 16] = [
+    let rows: [(&str, &[Sent], &str, String); 17] = [
         (
             "from the middle",
             &[(3, MORE, 64, 64)],
@@ -141,6 +141,18 @@ async fn a_transfer_that_goes_astray_is_ended_with_a_word_and_may_begin_anew() {
             ],
             "4.13",
             left(1, 0),
+        ),
+        (
+            "3000 bytes that nobody announced",
+            &[
+                (0, MORE, 512, 512),
+                (1, MORE, 512, 512),
+                (2, MORE, 512, 512),
+                (3, MORE, 512, 512),
+                (4, MORE, 512, 512),
+            ],
+            "4.13",
+            left(512, 0),
         ),
         (
             "the last too long",

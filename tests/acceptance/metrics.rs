@@ -26,6 +26,6 @@ impl Metrics {
                 });
             fits.then(|| value.parse::<f64>().unwrap())
         });
-        samples.sum()
+        samples.fold(0.0, |sum, value| sum + value)
     }
 }

@@ -6,9 +6,11 @@ use sandbox::{
     Error,
     device::{CoapRequest, Device},
     northbound::Behaviour,
+    services::{Asked, Operation},
 };
+use tokio::sync::broadcast::Receiver;
 
-use crate::scene::{A_WHILE, SOON, application, device, is_served, stand, told};
+use crate::scene::{A_WHILE, SOON, application, asked_for, device, is_served, stand, told};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_key_and_an_unknown_identity_are_met_with_the_same_silence() {
@@ -66,4 +68,55 @@ async fn a_key_counts_in_its_own_tenant() {
         "OTHER"
     );
     stand.stop().await;
+}
+
+/// A key is asked for by its type and auth-id, and by nothing else; what stands behind the first `@` is the tenant. Without one nobody
+/// is asked, and nobody asks for the tenant or the device before there is a message (spec: coap-adapter §9).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_asks_for_the_key_and_for_nothing_else() {
+    let stand = stand().await;
+    let mut asked = stand.sandbox().services().asked();
+    device(&stand, "sensor").await.close().await;
+    let question = asked_for(&mut asked, Operation::Credentials).await;
+    assert_eq!(
+        (question.address.as_str(), question.status),
+        ("credentials/T", 200)
+    );
+    let body: serde_json::Value = serde_json::from_slice(&question.body).unwrap();
+    assert_eq!(
+        body,
+        serde_json::json!({"type": "psk", "auth-id": "sensor"})
+    );
+    for (identity, tenant, status) in [
+        ("a@T", "T", 404),
+        ("a@T@T", "T@T", 404),
+        ("a@", "", 0),
+        ("a", "", 0),
+    ] {
+        let patience = Duration::from_millis(1200);
+        let ended = Device::connect(stand.coaps(), identity, b"k", patience).await;
+        assert!(
+            matches!(ended, Err(Error::Timeout(_))),
+            "{identity}: {ended:?}"
+        );
+        let questions = all_asked(&mut asked);
+        if status == 0 {
+            assert_eq!(questions, [], "{identity}");
+            continue;
+        }
+        // Once, however often the device sends again.
+        let [question] = questions.as_slice() else {
+            panic!("{identity}: {questions:?}");
+        };
+        assert_eq!(question.operation, Operation::Credentials);
+        assert_eq!(
+            (question.address.clone(), question.status),
+            (format!("credentials/{tenant}"), status)
+        );
+    }
+    stand.stop().await;
+}
+
+fn all_asked(asked: &mut Receiver<Asked>) -> Vec<Asked> {
+    std::iter::from_fn(|| asked.try_recv().ok()).collect()
 }

@@ -11,6 +11,7 @@ use sandbox::{
     services::{Fault, Operation},
 };
 
+use crate::metrics::Metrics;
 use crate::scene::{
     A_WHILE, SOON, already_asked, application, asked_for, device, give, plain, stand, told, world,
 };
@@ -43,6 +44,13 @@ async fn of_two_waits_of_a_device_the_later_gets_the_command() {
     assert_eq!(told(&second), expected);
     assert_eq!(told(&first), ("2.04".to_owned(), String::new()));
     assert_eq!(first.options, []);
+    // How each wait ended is counted (spec: coap-adapter §10 E).
+    let metrics = Metrics::of(&stand).await;
+    for (ttd, waits) in [("expired", 1.0), ("command", 1.0), ("none", 0.0)] {
+        let labels = [("tenant", "T"), ("type", "event"), ("ttd", ttd)];
+        let counted = metrics.sum("hono_telemetry_payload_bytes_count", &labels);
+        assert!(counted.total_cmp(&waits).is_eq(), "{ttd}: {counted}");
+    }
     assert!(first.took >= Duration::from_secs(3), "{:?}", first.took);
     // The place was the later one's, so only that gave it up.
     assert_eq!(

@@ -50,6 +50,28 @@ async fn a_server_that_asks_for_a_certificate_gets_it() {
     assert_eq!(learnt(port, tls).await, Verdict::Exceeded);
 }
 
+/// Who takes the connection and never shakes hands is given up, and asked again.
+#[tokio::test]
+async fn a_connection_that_does_not_come_about_in_time_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(silent.local_addr().unwrap().port());
+    config.connect_timeout = Duration::from_millis(100);
+    config.tls = Some(TlsConfig::default());
+    let limits = MessageLimits::start(Some(&config)).unwrap();
+    let tenant = tenant("T", 0, 0);
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(limits.check(&tenant, 1), Verdict::Passes);
+        connections.push(
+            timeout(Duration::from_secs(30), silent.accept())
+                .await
+                .unwrap()
+                .unwrap(),
+        );
+        settle(&limits).await;
+    }
+}
+
 #[tokio::test]
 async fn unusable_settings_stop_the_start() {
     let authority = Authority::new();
