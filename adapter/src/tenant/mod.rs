@@ -20,11 +20,10 @@ pub fn admit(tenant: &Tenant) -> Result<(), Rejection> {
     if !tenant.enabled {
         return Err(Rejection::TenantDisabled);
     }
-    match (&tenant.adapters, tenant.adapter(ADAPTER)) {
-        (None, _) => Ok(()),
-        (Some(_), Some(adapter)) if adapter.enabled => Ok(()),
-        (Some(_), _) => Err(Rejection::AdapterDisabled),
+    if !tenant.is_adapter_enabled(ADAPTER) {
+        return Err(Rejection::AdapterDisabled);
     }
+    Ok(())
 }
 
 /// How many seconds a device is waited with for a command: what it asks for, at most what the tenant allows; `None` for not at all.
