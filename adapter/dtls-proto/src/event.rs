@@ -70,6 +70,16 @@ pub enum Event {
         /// The plaintext.
         data: Vec<u8>,
     },
+    /// A handshake has come to nothing. It is told as soon as it is known, at most once of each handshake; the peer may be left
+    /// without a word and try on until it is forgotten.
+    HandshakeFailed {
+        /// Which; none if it did not even begin.
+        association: Option<AssociationId>,
+        /// The client's address, proved by the cookie.
+        peer: SocketAddr,
+        /// What went wrong.
+        failure: HandshakeFailure,
+    },
     /// The association is gone, its id unknown from now on.
     Closed {
         /// Which.
@@ -86,6 +96,44 @@ pub enum Verdict {
     Accepted,
     /// It isn't, or nobody can tell; the client is told so.
     Refused,
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandshakeFailure {
+    /// Nothing that the client offers can be chosen; this alert was sent.
+    NothingToChoose(AlertDescription),
+    /// All places are taken.
+    OverLimit,
+    /// Too many handshakes come from the client's neighbourhood.
+    OverRate,
+    /// The client did not go on in time.
+    ClientSilent,
+    /// The client ended it by this alert, for instance as it does not trust the server's certificate.
+    ClientAlert(AlertDescription),
+    /// The client began anew from the same address.
+    Superseded,
+    /// The identity is longer than [`crate::Server::MAX_PSK_IDENTITY`].
+    IdentityTooLong,
+    /// The client's point lies on no curve.
+    BadPoint,
+    /// The caller has no key for the identity.
+    KeyUnknown,
+    /// The caller did not find the key in time.
+    KeyDeadline,
+    /// The client's first protected record is not authentic: its key is another than ours.
+    NotAuthentic,
+    /// The client's key is right, but it saw another handshake than we did.
+    WrongFinished,
+    /// The client showed no certificate, or none that can be read.
+    NoCertificate,
+    /// The client did not prove that it has the key of its certificate.
+    CertificateUnproved,
+    /// The caller refused the certificate.
+    CertificateRefused,
+    /// The caller did not judge the certificate in time.
+    VerdictDeadline,
 }
 
 /// Why an association ended.

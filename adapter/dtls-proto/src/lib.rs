@@ -64,7 +64,9 @@ pub use codec::alert::AlertDescription;
 pub use config::{Config, HandshakeRate};
 pub use connection_ids::{ConnectionIds, Route, UnusableLength};
 pub use crypto::{CipherSuite, Group, Psk};
-pub use event::{AssociationId, CloseReason, Event, SendError, Transmit, Verdict};
+pub use event::{
+    AssociationId, CloseReason, Event, HandshakeFailure, SendError, Transmit, Verdict,
+};
 pub use identity::{Identity, IdentityError};
 pub use resumption::{Resumption, TicketKeys};
 pub use saved::{LoadError, SaveKey, SavedSessions, TooMuch};

@@ -1,7 +1,7 @@
 //! UDP sockets in batches and the task around [`dtls_proto`]: the shell that owns what the core must not.
 //!
 //! ```text
-//! UDP socket ─> UdpSocket::receive (a batch) ─> dtls_proto::Server ─> Event::{Established, ApplicationData, Closed}
+//! UDP socket ─> UdpSocket::receive (a batch) ─> dtls_proto::Server ─> Event::{Established, ApplicationData, HandshakeFailed, Closed}
 //!                                                  │ PskRequested ─> KeyStore::key (own task, bounded) ──────────┐
 //!                                                  │ VerdictRequested ─> KeyStore::verdict (own task, bounded) ──┤
 //! UDP socket <─ UdpSocket::send <──────────────────┴─────────────── provide_psk, provide_verdict <───────────────┘
@@ -22,8 +22,8 @@ mod name;
 pub use certificate::{AnchorName, Certificate, CertificateError, Signed, TrustAnchor};
 pub use dtls_proto::{
     AlertDescription, AssociationId, CipherSuite, CloseReason, Config, ConnectionIds, Group,
-    HandshakeRate, Identity, IdentityError, LoadError, Psk, Resumption, Route, SaveKey,
-    SavedSessions, Statistics, TicketKeys, UnusableLength,
+    HandshakeFailure, HandshakeRate, Identity, IdentityError, LoadError, Psk, Resumption, Route,
+    SaveKey, SavedSessions, Statistics, TicketKeys, UnusableLength,
 };
 pub use listener::{Confirmation, Event, Gauges, KeyStore, Listener};
 pub use name::DistinguishedName;

@@ -12,8 +12,8 @@ use std::{
 };
 
 use dtls_proto::{
-    AssociationId, CipherSuite, CloseReason, Config, Event as CoreEvent, Identity, Psk, Server,
-    Statistics, TicketKeys, Verdict,
+    AssociationId, CipherSuite, CloseReason, Config, Event as CoreEvent, HandshakeFailure,
+    Identity, Psk, Server, Statistics, TicketKeys, Verdict,
 };
 
 use crate::lookup::{Answer, Deadlines, Lookups, Question};
@@ -26,26 +26,28 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Who a session belongs to.
     type Principal: Clone + Eq + Hash + Send + Sync + fmt::Debug + 'static;
 
-    /// The key of a PSK identity (RFC 4279 §5.1) and the principal it stands for; `None` leaves the peer without an answer.
+    /// Why there is no key, or a certificate is refused; for [`Event::HandshakeFailed`] only, no peer learns it.
+    type Refusal: Send + fmt::Debug + 'static;
+
+    /// The key of a PSK identity (RFC 4279 §5.1) and the principal it stands for; an error leaves the peer without an answer.
     ///
     /// May take its time: it runs in a task of its own and is dropped when the handshake's deadline has passed. Where sessions may be
     /// resumed ([`dtls_proto::Resumption`]) it is asked again before one is, and the key must still be the same.
-    fn key(&self, identity: Vec<u8>)
-    -> impl Future<Output = Option<(Psk, Self::Principal)>> + Send;
+    fn key(
+        &self,
+        identity: Vec<u8>,
+    ) -> impl Future<Output = Result<(Psk, Self::Principal), Self::Refusal>> + Send;
 
-    /// The principal a client certificate stands for; `None` refuses it, and the peer is told so (`bad_certificate`).
+    /// The principal a client certificate stands for; an error refuses it, and the peer is told so (`bad_certificate`).
     ///
     /// The chain is in DER, the client's own certificate first; that the client has its key is proved. Everything else, who vouches for
     /// it before all, is to be judged here ([`crate::Certificate`] helps). `server_name` is the host the client wants to talk to. May
-    /// take its time as [`KeyStore::key`] may. Unless this is overridden, no certificate is accepted.
+    /// take its time as [`KeyStore::key`] may.
     fn verdict(
         &self,
         chain: Vec<Vec<u8>>,
         server_name: Option<String>,
-    ) -> impl Future<Output = Option<Self::Principal>> + Send {
-        drop((chain, server_name));
-        std::future::ready(None)
-    }
+    ) -> impl Future<Output = Result<Self::Principal, Self::Refusal>> + Send;
 
     /// Whether the owner of a session that was loaded ([`Listener::load`]) may still speak: what the registry told while there was no
     /// process, nobody has heard. Asked once for each session, with its first record. May take its time as [`KeyStore::key`] may. Unless
@@ -71,7 +73,7 @@ pub enum Confirmation {
 /// each loaded session.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Event<P> {
+pub enum Event<P, R> {
     /// A peer has proved who it is; data may flow.
     Established {
         /// The new session.
@@ -94,6 +96,19 @@ pub enum Event<P> {
         /// The opened content.
         data: Vec<u8>,
     },
+    /// A handshake came to nothing; told at most once of each, as soon as it is known.
+    HandshakeFailed {
+        /// The address of the peer, proved by the cookie.
+        peer: SocketAddr,
+        /// The PSK identity, if the peer has named one.
+        identity: Option<Vec<u8>>,
+        /// Whose key the peer was to prove to have, if it was found.
+        principal: Option<P>,
+        /// What went wrong.
+        failure: HandshakeFailure,
+        /// Why the key store refused, if it did.
+        refusal: Option<R>,
+    },
     /// A session is over; nothing can be sent on it any more.
     Closed {
         /// The session that is over.
@@ -115,6 +130,12 @@ pub struct Gauges {
     pub handshakes: usize,
     /// Look-ups of keys and judgements of certificates that run or wait for their turn.
     pub lookups: usize,
+    /// Handshakes and sessions with a connection id.
+    pub connection_ids: usize,
+    /// Sessions that may be resumed by their ids.
+    pub resumable: usize,
+    /// Bytes that the sessions take, beside their places in tables.
+    pub session_bytes: usize,
 }
 
 /// A DTLS server on one UDP socket.
@@ -129,7 +150,9 @@ pub struct Listener<K: KeyStore> {
     pub(crate) sole: Sole<K::Principal>,
     /// Records of loaded sessions whose owners are in question.
     held: HashMap<AssociationId, Vec<Held>>,
-    events: VecDeque<Event<K::Principal>>,
+    /// What is known of handshakes that a key store was asked about.
+    hints: HashMap<AssociationId, Hint<K::Refusal>>,
+    events: VecDeque<Event<K::Principal, K::Refusal>>,
     unsent: u64,
 }
 
@@ -150,6 +173,7 @@ impl<K: KeyStore> Listener<K> {
             principals: HashMap::new(),
             sole: Sole::default(),
             held: HashMap::new(),
+            hints: HashMap::new(),
             events: VecDeque::new(),
             unsent: 0,
         }
@@ -175,7 +199,7 @@ impl<K: KeyStore> Listener<K> {
     ///
     /// # Errors
     /// Only if the socket itself fails; nothing a peer sends is an error.
-    pub async fn next(&mut self) -> io::Result<Event<K::Principal>> {
+    pub async fn next(&mut self) -> io::Result<Event<K::Principal, K::Refusal>> {
         loop {
             self.drain();
             if let Some(event) = self.events.pop_front() {
@@ -195,7 +219,7 @@ impl<K: KeyStore> Listener<K> {
     }
 
     /// What [`Listener::next`] would tell without waiting for anything.
-    pub fn take_waiting(&mut self) -> Option<Event<K::Principal>> {
+    pub fn take_waiting(&mut self) -> Option<Event<K::Principal, K::Refusal>> {
         self.events.pop_front()
     }
 
@@ -238,6 +262,11 @@ impl<K: KeyStore> Listener<K> {
         self.server.set_ticket_keys(keys);
     }
 
+    /// Who knows the devices.
+    pub fn keys(&self) -> &K {
+        self.lookups.keys()
+    }
+
     /// What happened so far on this port, by reason.
     pub fn statistics(&self) -> &Statistics {
         self.server.statistics()
@@ -254,6 +283,9 @@ impl<K: KeyStore> Listener<K> {
             sessions: self.server.established(),
             handshakes: self.server.handshaking(),
             lookups: self.lookups.len(),
+            connection_ids: self.server.connection_ids(),
+            resumable: self.server.resumable(),
+            session_bytes: self.server.established() * Server::association_size(),
         }
     }
 
@@ -270,27 +302,35 @@ impl<K: KeyStore> Listener<K> {
         self.socket.local_address()
     }
 
-    fn answer(&mut self, association: AssociationId, answer: Answer<K::Principal>) {
+    fn answer(&mut self, association: AssociationId, answer: Answer<K::Principal, K::Refusal>) {
         let now = Instant::now();
         match answer {
-            Answer::Key(found) => {
-                let key = found.map(|(key, principal)| {
-                    self.principals.insert(association, Holder::new(principal));
-                    key
-                });
-                self.server.provide_psk(now, association, key);
+            Answer::Key(Ok((key, principal))) => {
+                self.principals.insert(association, Holder::new(principal));
+                self.server.provide_psk(now, association, Some(key));
             }
-            Answer::Verdict(Some(principal)) => {
+            Answer::Key(Err(refusal)) => {
+                // Found for a resumption that was refused.
+                self.principals.remove(&association);
+                self.hint(association).refusal = Some(refusal);
+                self.server.provide_psk(now, association, None);
+            }
+            Answer::Verdict(Ok(principal)) => {
                 self.principals.insert(association, Holder::new(principal));
                 let accepted = Verdict::Accepted;
                 self.server.provide_verdict(now, association, accepted);
             }
-            Answer::Verdict(None) => {
+            Answer::Verdict(Err(refusal)) => {
+                self.hint(association).refusal = Some(refusal);
                 self.server
                     .provide_verdict(now, association, Verdict::Refused);
             }
             Answer::Confirmation(confirmation) => self.on_confirmed(association, confirmation),
         }
+    }
+
+    fn hint(&mut self, association: AssociationId) -> &mut Hint<K::Refusal> {
+        self.hints.entry(association).or_default()
     }
 
     /// Sends what the core has to send and turns its events into ours.
@@ -302,7 +342,13 @@ impl<K: KeyStore> Listener<K> {
                     association,
                     identity,
                     ..
-                } => self.lookups.ask(association, Question::Key(identity)),
+                } => {
+                    *self.hint(association) = Hint {
+                        identity: Some(identity.clone()),
+                        refusal: None,
+                    };
+                    self.lookups.ask(association, Question::Key(identity));
+                }
                 CoreEvent::VerdictRequested {
                     association,
                     chain,
@@ -321,6 +367,11 @@ impl<K: KeyStore> Listener<K> {
                     peer,
                     data,
                 } => self.on_data(association, peer, data),
+                CoreEvent::HandshakeFailed {
+                    association,
+                    peer,
+                    failure,
+                } => self.on_failed(association, peer, failure),
                 CoreEvent::Closed {
                     association,
                     reason,
@@ -334,6 +385,7 @@ impl<K: KeyStore> Listener<K> {
 
     fn on_established(&mut self, association: AssociationId, peer: SocketAddr, suite: CipherSuite) {
         tracing::debug!(%peer, suite = suite.name(), %association, "DTLS session established");
+        self.hints.remove(&association);
         if let Some(holder) = self.principals.get_mut(&association) {
             holder.standing = Standing::Confirmed;
             let principal = holder.principal.clone();
@@ -405,10 +457,29 @@ impl<K: KeyStore> Listener<K> {
         self.events.extend(passed);
     }
 
+    fn on_failed(
+        &mut self,
+        association: Option<AssociationId>,
+        peer: SocketAddr,
+        failure: HandshakeFailure,
+    ) {
+        let hint = association.and_then(|association| self.hints.remove(&association));
+        let hint = hint.unwrap_or_default();
+        let holder = association.and_then(|association| self.principals.get(&association));
+        self.events.push_back(Event::HandshakeFailed {
+            peer,
+            identity: hint.identity,
+            principal: holder.map(|holder| holder.principal.clone()),
+            failure,
+            refusal: hint.refusal,
+        });
+    }
+
     fn on_closed(&mut self, association: AssociationId, reason: CloseReason) {
         tracing::debug!(%association, ?reason, "DTLS session closed");
         self.lookups.forget(association);
         self.held.remove(&association);
+        self.hints.remove(&association);
         let holder = self.principals.remove(&association);
         if let Some(holder) = &holder {
             self.sole.forget(&holder.principal, association);
@@ -465,6 +536,22 @@ impl<P> Holder<P> {
 struct Held {
     peer: SocketAddr,
     data: Vec<u8>,
+}
+
+/// What a handshake that fails later can be told by.
+#[derive(Debug)]
+struct Hint<R> {
+    identity: Option<Vec<u8>>,
+    refusal: Option<R>,
+}
+
+impl<R> Default for Hint<R> {
+    fn default() -> Self {
+        Self {
+            identity: None,
+            refusal: None,
+        }
+    }
 }
 
 /// Waits until `deadline`, or for ever where there is none.

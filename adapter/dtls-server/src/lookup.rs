@@ -14,7 +14,7 @@ use crate::listener::{Confirmation, KeyStore};
 #[derive(Debug)]
 pub(crate) struct Lookups<K: KeyStore> {
     keys: Arc<K>,
-    tasks: JoinSet<(AssociationId, Answer<K::Principal>)>,
+    tasks: JoinSet<(AssociationId, Option<Given<K>>)>,
     running: HashMap<AssociationId, Running<K::Principal>>,
     /// How many questions the store is asked at a time.
     turns: Arc<Semaphore>,
@@ -43,14 +43,16 @@ pub(crate) enum Question<P> {
 }
 
 /// What the store said.
-pub(crate) enum Answer<P> {
+pub(crate) enum Answer<P, R> {
     /// The key, and whom it stands for.
-    Key(Option<(Psk, P)>),
+    Key(Result<(Psk, P), R>),
     /// Whom a certificate stands for.
-    Verdict(Option<P>),
+    Verdict(Result<P, R>),
     /// What became of the owner.
     Confirmation(Confirmation),
 }
+
+type Given<K> = Answer<<K as KeyStore>::Principal, <K as KeyStore>::Refusal>;
 
 #[derive(Debug)]
 struct Running<P> {
@@ -82,6 +84,10 @@ impl<K: KeyStore> Lookups<K> {
         self.turns = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
     }
 
+    pub(crate) fn keys(&self) -> &K {
+        &self.keys
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.tasks.len()
     }
@@ -102,7 +108,7 @@ impl<K: KeyStore> Lookups<K> {
     }
 
     /// The next answer; `None` if nothing was asked. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Option<(AssociationId, Answer<K::Principal>)> {
+    pub(crate) async fn next(&mut self) -> Option<(AssociationId, Given<K>)> {
         loop {
             // One that panicked has no answer; its handshake ends at its own deadline.
             let Ok((association, answer)) = self.tasks.join_next().await? else {
@@ -116,7 +122,12 @@ impl<K: KeyStore> Lookups<K> {
                     trust: Trust::Doubtful,
                     ..
                 }) => self.ask(association, question),
-                Some(_) => return Some((association, answer)),
+                // Without one in time, the handshake's own deadline is over, too.
+                Some(_) => {
+                    if let Some(answer) = answer {
+                        return Some((association, answer));
+                    }
+                }
             }
         }
     }
@@ -138,29 +149,30 @@ impl<K: KeyStore> Lookups<K> {
     fn answer(
         &self,
         question: Question<K::Principal>,
-    ) -> impl Future<Output = Answer<K::Principal>> + Send + 'static {
+    ) -> impl Future<Output = Option<Given<K>>> + Send + 'static {
         let (keys, turns) = (Arc::clone(&self.keys), Arc::clone(&self.turns));
         let Deadlines { psk, verdict } = self.deadlines;
         async move {
             match question {
                 Question::Key(identity) => {
                     let key = in_turn(turns, psk, keys.key(identity));
-                    Answer::Key(key.await.flatten())
+                    key.await.map(Answer::Key)
                 }
                 Question::Verdict { chain, server_name } => {
                     let principal = in_turn(turns, verdict, keys.verdict(chain, server_name));
-                    Answer::Verdict(principal.await.flatten())
+                    principal.await.map(Answer::Verdict)
                 }
                 Question::Confirmation(principal) => {
                     let confirmed = in_turn(turns, psk, keys.confirm(principal)).await;
-                    Answer::Confirmation(confirmed.unwrap_or(Confirmation::Unknown))
+                    let confirmed = confirmed.unwrap_or(Confirmation::Unknown);
+                    Some(Answer::Confirmation(confirmed))
                 }
             }
         }
     }
 }
 
-impl<P> fmt::Debug for Answer<P> {
+impl<P, R> fmt::Debug for Answer<P, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Answer(..)")
     }

@@ -16,8 +16,8 @@ use dtls_client::{
     Event as DeviceEvent,
 };
 use dtls_server::{
-    Certificate, CloseReason, Config, Confirmation, Event, Identity, KeyStore, Listener, Psk,
-    UdpSocket,
+    Certificate, CloseReason, Config, Confirmation, Event, HandshakeFailure, Identity, KeyStore,
+    Listener, Psk, UdpSocket,
 };
 use rcgen::{CertificateParams, DnType, KeyPair};
 use tokio::{net::UdpSocket as TokioSocket, sync::Semaphore, time::timeout};
@@ -42,22 +42,35 @@ impl Store {
 
 impl KeyStore for Store {
     type Principal = String;
+    type Refusal = &'static str;
 
-    async fn key(&self, identity: Vec<u8>) -> Option<(Psk, String)> {
+    async fn key(&self, identity: Vec<u8>) -> Result<(Psk, String), &'static str> {
         self.asked.add_permits(1);
-        let identity = String::from_utf8(identity).ok()?;
+        let identity = String::from_utf8(identity).map_err(|_| "no text")?;
         if identity.starts_with("slow") {
-            self.gate.acquire().await.ok()?.forget();
+            let permit = self.gate.acquire().await;
+            permit.map_err(|_| "closed")?.forget();
         }
-        Some((Psk::from(b"secret".as_slice()), identity))
+        if identity == "nobody@T" {
+            return Err("unknown");
+        }
+        Ok((Psk::from(b"secret".as_slice()), identity))
     }
 
-    async fn verdict(&self, chain: Vec<Vec<u8>>, server_name: Option<String>) -> Option<String> {
+    async fn verdict(
+        &self,
+        chain: Vec<Vec<u8>>,
+        server_name: Option<String>,
+    ) -> Result<String, &'static str> {
         self.asked.add_permits(1);
-        let certificate = Certificate::from_der(chain.first()?).ok()?;
-        certificate.check_usage().ok()?;
-        let name = certificate.subject().attribute("CN")?;
-        (name != "stranger").then(|| format!("{name}@{}", server_name.unwrap_or_default()))
+        let own = chain.first().ok_or("no certificate")?;
+        let certificate = Certificate::from_der(own).map_err(|_| "unreadable")?;
+        certificate.check_usage().map_err(|_| "usage")?;
+        let name = certificate.subject().attribute("CN").ok_or("no name")?;
+        if name == "stranger" {
+            return Err("stranger");
+        }
+        Ok(format!("{name}@{}", server_name.unwrap_or_default()))
     }
 
     async fn confirm(&self, principal: String) -> Confirmation {
@@ -133,7 +146,7 @@ fn listener(store: &Arc<Store>, config: Config) -> (Listener<Store>, SocketAddr)
     (listener, address)
 }
 
-async fn next(listener: &mut Listener<Store>) -> Event<String> {
+async fn next(listener: &mut Listener<Store>) -> Event<String, &'static str> {
     timeout(LIMIT, listener.next()).await.unwrap().unwrap()
 }
 
@@ -252,7 +265,7 @@ async fn look_ups_wait_for_their_turn() {
 }
 
 #[tokio::test]
-async fn a_look_up_ends_with_its_handshake_and_the_caller_hears_nothing() {
+async fn a_look_up_ends_with_its_handshake_and_the_caller_hears_of_its_deadline_only() {
     let store = Store::new();
     let mut config = Config::default();
     config.psk_deadline = Duration::from_millis(100);
@@ -261,6 +274,10 @@ async fn a_look_up_ends_with_its_handshake_and_the_caller_hears_nothing() {
     let (mut listener, address) = listener(&store, config);
     let mut device = Device::new("slow@T", address).await;
     let over = async {
+        let failed = Failed::of(next(&mut listener).await);
+        assert_eq!(failed.failure, HandshakeFailure::KeyDeadline);
+        assert_eq!(failed.identity.as_deref(), Some(&b"slow@T"[..]));
+        assert_eq!((failed.principal, failed.refusal), (None, None));
         while listener.statistics().handshakes_expired == 0 || listener.gauges().lookups > 0 {
             let pause = timeout(Duration::from_millis(5), listener.next()).await;
             assert!(pause.is_err(), "{pause:?}");
@@ -275,6 +292,65 @@ async fn a_look_up_ends_with_its_handshake_and_the_caller_hears_nothing() {
     .await
     .unwrap();
     assert_eq!(listener.gauges(), dtls_server::Gauges::default());
+}
+
+/// What is told of a handshake that came to nothing.
+struct Failed {
+    identity: Option<Vec<u8>>,
+    principal: Option<String>,
+    failure: HandshakeFailure,
+    refusal: Option<&'static str>,
+}
+
+impl Failed {
+    fn of(event: Event<String, &'static str>) -> Self {
+        match event {
+            Event::HandshakeFailed {
+                identity,
+                principal,
+                failure,
+                refusal,
+                ..
+            } => Self {
+                identity,
+                principal,
+                failure,
+                refusal,
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// At once, not only when the peer is forgotten; the peer itself hears nothing.
+#[tokio::test]
+async fn the_caller_hears_why_a_handshake_came_to_nothing() {
+    let store = Store::new();
+    let (mut listener, address) = listener(&store, Config::default());
+    let known = || Some("sensor1@T".to_owned());
+    let rows = [
+        (
+            ClientConfig::new("nobody@T", b"secret"),
+            HandshakeFailure::KeyUnknown,
+            (None, Some("unknown")),
+        ),
+        (
+            ClientConfig::new("sensor1@T", b"wrong"),
+            HandshakeFailure::NotAuthentic,
+            (known(), None),
+        ),
+    ];
+    for (config, failure, (principal, refusal)) in rows {
+        let identity = config.identity.clone();
+        let mut device = Device::with(config, address).await;
+        let failed = tokio::select! {
+            event = device.event() => panic!("{event:?}"),
+            event = next(&mut listener) => Failed::of(event),
+        };
+        assert_eq!(failed.failure, failure);
+        assert_eq!(failed.identity, Some(identity));
+        assert_eq!((failed.principal, failed.refusal), (principal, refusal));
+    }
 }
 
 /// A certificate nobody vouches for.
@@ -307,12 +383,14 @@ async fn certificates_are_judged_beside_keys_on_one_port() {
 
     let stranger = ClientConfig::with_certificate(identity("stranger"));
     let mut device = Device::with(stranger, address).await;
-    let event = tokio::select! {
-        event = device.event() => event,
-        event = listener.next() => panic!("{event:?}"),
+    let failed = tokio::select! {
+        event = device.event() => panic!("{event:?}"),
+        event = next(&mut listener) => Failed::of(event),
     };
+    assert_eq!(failed.failure, HandshakeFailure::CertificateRefused);
+    assert_eq!(failed.refusal, Some("stranger"));
     assert_eq!(
-        event,
+        device.event().await,
         DeviceEvent::Closed(DeviceReason::PeerAlert(AlertDescription::BAD_CERTIFICATE))
     );
     assert_eq!(listener.gauges().sessions, 2);
@@ -334,8 +412,10 @@ async fn handshakes_of_the_revoked_end_and_look_ups_under_way_are_made_once_more
                 *datagram.last_mut().unwrap() ^= u8::from(switches);
                 half.socket.send(&datagram).await.unwrap();
             }
-            let pause = timeout(Duration::from_millis(20), listener.next()).await;
-            assert!(pause.is_err(), "{pause:?}");
+            if let Ok(told) = timeout(Duration::from_millis(20), listener.next()).await {
+                let failed = Failed::of(told.unwrap());
+                assert_eq!(failed.failure, HandshakeFailure::NotAuthentic);
+            }
             let mut buffer = [0; 2048];
             while let Ok(length) = half.socket.try_recv(&mut buffer) {
                 let answer = &mut buffer[..length];

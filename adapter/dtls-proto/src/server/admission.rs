@@ -24,7 +24,7 @@ use crate::codec::extension::HelloExtensions;
 use crate::codec::handshake::{Fragment, HandshakeHeader, HandshakeType, message};
 use crate::codec::hello::{ClientHello, HelloVerifyRequest};
 use crate::codec::record::{ContentType, RecordHeader, put_plain_record};
-use crate::event::{AssociationId, CloseReason};
+use crate::event::{AssociationId, CloseReason, Event, HandshakeFailure};
 use crate::protection::IdPair;
 use crate::resumption::Resumable;
 use crate::server::handshake::{Handshake, Offer};
@@ -75,6 +75,7 @@ impl Server {
             }
             Err(alert) => {
                 count(&mut self.shared.statistics.handshakes_refused);
+                self.tell_refusal(peer, HandshakeFailure::NothingToChoose(alert));
                 self.shared
                     .transmit(peer, plain_alert(alert, header.sequence));
             }
@@ -120,6 +121,9 @@ impl Server {
                 count(&mut self.shared.statistics.duplicate_hellos);
                 return handshake.repeat_flight(&mut self.shared);
             }
+            if let Some(handshake) = self.handshakes.get_mut(&id) {
+                handshake.tell_failure(HandshakeFailure::Superseded, &mut self.shared);
+            }
             self.forget_handshake(id, CloseReason::Replaced);
         }
         if let Some(rate) = &self.shared.config.handshake_rate {
@@ -127,12 +131,14 @@ impl Server {
                 Share::Granted => {}
                 Share::Uncounted => count(&mut self.shared.statistics.handshakes_uncounted),
                 Share::OverRate => {
-                    return count(&mut self.shared.statistics.handshakes_over_rate);
+                    count(&mut self.shared.statistics.handshakes_over_rate);
+                    return self.tell_refusal(peer, HandshakeFailure::OverRate);
                 }
             }
         }
         if !self.has_room(now, known.session) {
-            return count(&mut self.shared.statistics.handshakes_over_limit);
+            count(&mut self.shared.statistics.handshakes_over_limit);
+            return self.tell_refusal(peer, HandshakeFailure::OverLimit);
         }
         let association = self.new_association();
         let ids = self.connection_ids_for(&negotiated);
@@ -151,6 +157,15 @@ impl Server {
             self.handshakes.insert(association, Box::new(handshake));
             self.peers.entry(peer).or_default().handshake = Some(association);
         }
+    }
+
+    /// Tells the caller of a handshake that does not begin.
+    fn tell_refusal(&mut self, peer: SocketAddr, failure: HandshakeFailure) {
+        self.shared.events.push_back(Event::HandshakeFailed {
+            association: None,
+            peer,
+            failure,
+        });
     }
 
     /// Whether one more handshake may begin; if all places are taken, an idle association makes room. The association that would

@@ -28,7 +28,9 @@ use crate::codec::record::{ContentType, RecordHeader, split_first};
 use crate::config::Config;
 use crate::cookie::Cookies;
 use crate::crypto::Psk;
-use crate::event::{AssociationId, CloseReason, Event, SendError, Transmit, Verdict};
+use crate::event::{
+    AssociationId, CloseReason, Event, HandshakeFailure, SendError, Transmit, Verdict,
+};
 use crate::flight::CHANGE_CIPHER_SPEC;
 use crate::identity::Identity;
 use crate::protection::{OpenError, Protection};
@@ -146,6 +148,7 @@ impl Server {
                 Timer::Path => {}
                 Timer::Forget => {
                     count(&mut self.shared.statistics.handshakes_expired);
+                    handshake.tell_failure(HandshakeFailure::ClientSilent, &mut self.shared);
                     self.forget_handshake(association, CloseReason::HandshakeTimeout);
                 }
             }
@@ -365,17 +368,22 @@ impl Server {
     /// A plaintext alert may come from anybody: it ends at most a handshake that has no keys yet, and nothing beside a live
     /// association.
     fn handle_plain_alert(&mut self, peer: SocketAddr, fragment: &[u8]) {
-        let ends = Alert::decode(fragment).is_ok_and(Alert::ends_association);
+        let alert = Alert::decode(fragment).ok();
+        let ends = alert.filter(|alert| alert.ends_association());
         let known = self.peers.get(&peer).copied().unwrap_or_default();
         let heeded = known.handshake.filter(|id| {
             let heeds = self
                 .handshakes
                 .get(id)
                 .is_some_and(|handshake| handshake.heeds_plain_alerts());
-            ends && known.session.is_none() && heeds
+            known.session.is_none() && heeds
         });
-        match heeded {
-            Some(association) => {
+        match ends.zip(heeded) {
+            Some((alert, association)) => {
+                if let Some(handshake) = self.handshakes.get_mut(&association) {
+                    let failure = HandshakeFailure::ClientAlert(alert.description);
+                    handshake.tell_failure(failure, &mut self.shared);
+                }
                 count(&mut self.shared.statistics.handshakes_aborted);
                 self.forget_handshake(association, CloseReason::PeerClosed);
             }

@@ -15,6 +15,7 @@ mod restart;
 mod bad_network;
 mod seeds;
 mod keys;
+mod failures;
 mod floods;
 mod limits;
 mod live;

@@ -89,6 +89,11 @@ impl Certificate {
         &self.subject
     }
 
+    /// When it stops being valid.
+    pub fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+
     /// The certificate in DER.
     pub fn as_der(&self) -> &[u8] {
         &self.der

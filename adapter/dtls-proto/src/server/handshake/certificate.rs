@@ -10,7 +10,7 @@ use crate::codec::certificate::{DigitallySigned, decode_chain};
 use crate::codec::handshake::HandshakeType;
 use crate::codec::key_exchange::decode_client_point;
 use crate::crypto::{EphemeralKey, PremasterSecret, TranscriptHash, has_signed, is_certificate};
-use crate::event::Event;
+use crate::event::{Event, HandshakeFailure};
 use crate::reassembly::Message;
 use crate::resumption::Credential;
 use crate::server::handshake::context::Context;
@@ -57,6 +57,7 @@ impl AwaitCertificate {
         };
         context.client_has_answered(now, shared);
         if !chain.first().is_some_and(|own| is_certificate(own)) {
+            context.tell_failure(HandshakeFailure::NoCertificate, shared);
             return refuse(AlertDescription::BAD_CERTIFICATE, shared);
         }
         Step::Next(State::AwaitCertifiedKeyExchange(
@@ -80,6 +81,7 @@ impl AwaitCertifiedKeyExchange {
         context.take(&message);
         let Some(agreed) = self.ephemeral.agree(point) else {
             count(&mut shared.statistics.bad_points);
+            context.tell_failure(HandshakeFailure::BadPoint, shared);
             return Step::Done(Progress::Refused(AlertDescription::ILLEGAL_PARAMETER));
         };
         Step::Next(State::AwaitCertificateVerify(AwaitCertificateVerify {
@@ -102,6 +104,7 @@ impl AwaitCertificateVerify {
         let own = self.chain.first().map_or(&[][..], Vec::as_slice);
         let messages = context.transcript.messages();
         if !has_signed(own, signed.scheme, messages, signed.signature) {
+            context.tell_failure(HandshakeFailure::CertificateUnproved, shared);
             return refuse(AlertDescription::DECRYPT_ERROR, shared);
         }
         context.take(&message);

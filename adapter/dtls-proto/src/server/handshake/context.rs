@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::codec::handshake::{HandshakeType, message};
 use crate::codec::hello::Random;
 use crate::crypto::{MasterSecret, PremasterSecret, Side, Transcript, TranscriptHash};
-use crate::event::AssociationId;
+use crate::event::{AssociationId, Event, HandshakeFailure};
 use crate::flight::{Packer, Part};
 use crate::inbox::Inbox;
 use crate::protection::{IdPair, Protection};
@@ -35,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) message_seq: u16,
     /// Whether the caller was told of the association.
     pub(crate) announced: bool,
+    /// Whether the caller was told that it has come to nothing.
+    pub(crate) failed: bool,
     /// Our flight, until the client has answered it.
     pub(crate) outgoing: Option<Outgoing>,
 }
@@ -84,6 +86,17 @@ impl Context {
         timers.stop(self.association, Timer::Retransmit);
         let lifetime = shared.config.backoff().total();
         timers.set(self.association, Timer::Forget, now, lifetime);
+    }
+
+    /// Tells the caller that the handshake has come to nothing; the first reason counts.
+    pub(crate) fn tell_failure(&mut self, failure: HandshakeFailure, shared: &mut Shared) {
+        if !std::mem::replace(&mut self.failed, true) {
+            shared.events.push_back(Event::HandshakeFailed {
+                association: Some(self.association),
+                peer: self.peer,
+                failure,
+            });
+        }
     }
 
     /// The caller is asked, and has this long to answer.

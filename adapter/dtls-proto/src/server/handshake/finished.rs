@@ -4,6 +4,7 @@ use crate::codec::alert::AlertDescription;
 use crate::codec::handshake::HandshakeType;
 use crate::codec::ticket::NewSessionTicket;
 use crate::crypto::{MasterSecret, Side};
+use crate::event::HandshakeFailure;
 use crate::inbox::{Inbox, InboxLimits};
 use crate::protection::Protection;
 use crate::reassembly::{Limits, Reassembler};
@@ -57,6 +58,7 @@ impl AwaitFinished {
         while let Some(mut record) = context.inbox.take_sealed_handshake(&self.protection) {
             let Ok(opened) = self.protection.open(record.header, &mut record.fragment) else {
                 count(&mut shared.statistics.bad_records);
+                context.tell_failure(HandshakeFailure::NotAuthentic, shared);
                 continue;
             };
             for fragment in shared.fragments(opened.plaintext) {
@@ -74,6 +76,7 @@ impl AwaitFinished {
                     &received.body,
                 );
             if !right {
+                context.tell_failure(HandshakeFailure::WrongFinished, shared);
                 let alert = AlertDescription::DECRYPT_ERROR;
                 return Step::Done(Progress::Failed(Box::new(self.protection), alert));
             }

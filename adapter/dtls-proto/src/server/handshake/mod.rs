@@ -63,7 +63,7 @@ use crate::codec::handshake::{Fragment, message};
 use crate::codec::hello::{ClientHello, Random};
 use crate::codec::record::{ContentType, RecordHeader, put_plain_record};
 use crate::crypto::{Psk, Transcript, random};
-use crate::event::{AssociationId, Verdict};
+use crate::event::{AssociationId, HandshakeFailure, Verdict};
 use crate::inbox::{Inbox, SealedRecord};
 use crate::protection::{IdPair, Protection};
 use crate::resumption::{Resumable, SessionId};
@@ -163,6 +163,7 @@ impl Handshake {
             session_id: Vec::new(),
             credential: None,
             announced: false,
+            failed: false,
             outgoing: None,
         };
         let state = match &offer.resumable {
@@ -202,6 +203,11 @@ impl Handshake {
     /// Whether the caller knows of it, so that it must be told of the end.
     pub(crate) fn is_announced(&self) -> bool {
         self.context.announced
+    }
+
+    /// Tells the caller that it has come to nothing; the first reason counts.
+    pub(crate) fn tell_failure(&mut self, failure: HandshakeFailure, shared: &mut Shared) {
+        self.context.tell_failure(failure, shared);
     }
 
     /// Whether an alert in plaintext can be the client's: it has no keys before it has answered our flight.
@@ -270,7 +276,10 @@ impl Handshake {
                     let next = state.answer(&key, &mut self.context, shared);
                     self.state = State::AwaitChangeCipherSpec(next);
                 }
-                None => count(&mut shared.statistics.psk_unknown),
+                None => {
+                    count(&mut shared.statistics.psk_unknown);
+                    self.tell_failure(HandshakeFailure::KeyUnknown, shared);
+                }
             }
         }
         self.advance(now, shared)
@@ -304,6 +313,7 @@ impl Handshake {
             }
             _ => {
                 count(&mut shared.statistics.certificates_refused);
+                self.tell_failure(HandshakeFailure::CertificateRefused, shared);
                 Progress::Refused(AlertDescription::BAD_CERTIFICATE)
             }
         }
@@ -334,11 +344,20 @@ impl Handshake {
 
     /// The caller did not answer in time.
     pub(crate) fn do_without_answer(&mut self, now: Instant, shared: &mut Shared) -> Progress {
-        let verdict = if let State::AwaitResumption(state) = &self.state {
-            state.has_certificate()
+        let (resuming, verdict) = if let State::AwaitResumption(state) = &self.state {
+            (true, state.has_certificate())
         } else {
-            matches!(self.state, State::AwaitVerdict(_))
+            (false, matches!(self.state, State::AwaitVerdict(_)))
         };
+        // A resumption becomes a full handshake, which may succeed.
+        if !resuming {
+            let failure = if verdict {
+                HandshakeFailure::VerdictDeadline
+            } else {
+                HandshakeFailure::KeyDeadline
+            };
+            self.tell_failure(failure, shared);
+        }
         if verdict {
             count(&mut shared.statistics.verdict_deadlines);
             self.provide_verdict(now, Verdict::Refused, shared)

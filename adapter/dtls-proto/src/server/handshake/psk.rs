@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::codec::handshake::HandshakeType;
 use crate::codec::key_exchange::PskClientKeyExchange;
 use crate::crypto::{EphemeralKey, PremasterSecret, Psk, SharedSecret, TranscriptHash};
-use crate::event::Event;
+use crate::event::{Event, HandshakeFailure};
 use crate::resumption::Credential;
 use crate::server::MAX_PSK_IDENTITY;
 use crate::server::handshake::context::Context;
@@ -51,12 +51,14 @@ impl AwaitClientKeyExchange {
         context.client_has_answered(now, shared);
         if exchange.identity.len() > MAX_PSK_IDENTITY {
             count(&mut shared.statistics.identities_too_long);
+            context.tell_failure(HandshakeFailure::IdentityTooLong, shared);
             return Step::Next(State::Silent);
         }
         let shared_secret = match (self.ephemeral, exchange.public) {
             (Some(key), Some(point)) => {
                 let Some(secret) = key.agree(point) else {
                     count(&mut shared.statistics.bad_points);
+                    context.tell_failure(HandshakeFailure::BadPoint, shared);
                     return Step::Next(State::Silent);
                 };
                 Some(secret)
