@@ -52,6 +52,7 @@ pub use self::{
     command_router::CommandRouterClient,
     credentials::{Credentials, CredentialsClient, CredentialsType},
     error::ServiceError,
+    exchange::DeliveryObserver,
     members::Malformed,
     notifications::Notifications,
     registration::{Assertion, RegistrationClient},

@@ -44,6 +44,15 @@ enum Way {
     Attach(watch::Sender<Option<Result<Sender, LinkError>>>),
 }
 
+impl Slot {
+    fn sender(&self) -> Option<Sender> {
+        match self {
+            Self::Attached { sender, .. } => Some(sender.clone()),
+            Self::Attaching(_) => None,
+        }
+    }
+}
+
 impl Senders {
     /// No sender yet.
     #[must_use]
@@ -89,6 +98,28 @@ impl Senders {
             None => return true,
         };
         is_idle && slots.remove(address).is_some()
+    }
+
+    /// How many addresses have a link.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there is no link.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// The credit that is left on all links together. It looks at each of them.
+    #[must_use]
+    pub fn credit(&self) -> u64 {
+        let senders: Vec<_> = self.lock().values().filter_map(Slot::sender).collect();
+        senders
+            .iter()
+            .map(|sender| u64::from(sender.credit()))
+            .sum()
     }
 
     /// A sender may turn out to be gone only when it is used; then nothing was sent, and a new one is tried, once.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use downstream::{Connection, Value};
+use downstream::{Connection, Outcome, SendError, Value};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -108,6 +108,16 @@ impl CommandRouterClient {
             first_error = first_error.and(self.tell(tenant, request).await);
         }
         first_error
+    }
+
+    /// Tells `observer` what becomes of each request that is sent.
+    #[must_use]
+    pub fn observed_by(
+        self,
+        observer: impl Fn(&str, Result<&Outcome, &SendError>, Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.exchange.observe(Box::new(observer));
+        self
     }
 
     /// Gives up the links of a tenant whose devices have been silent for long; they are opened again when needed.

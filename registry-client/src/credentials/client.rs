@@ -1,9 +1,9 @@
 //! Look-ups of credentials.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use downstream::Connection;
+use downstream::{Connection, Outcome, SendError};
 use serde_json::{Value, json};
 
 use super::{Credentials, CredentialsType};
@@ -96,6 +96,16 @@ impl CredentialsClient {
     /// Gives up the links of a tenant whose devices have been silent for long; they are opened again when needed.
     pub fn close_tenant(&self, tenant: &str) {
         self.exchange.close(tenant);
+    }
+
+    /// Tells `observer` what becomes of each request that is sent.
+    #[must_use]
+    pub fn observed_by(
+        self,
+        observer: impl Fn(&str, Result<&Outcome, &SendError>, Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.exchange.observe(Box::new(observer));
+        self
     }
 
     pub(crate) async fn forget(&self, subject: &Subject) {

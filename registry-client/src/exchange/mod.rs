@@ -15,12 +15,13 @@ mod tests;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use downstream::Connection;
+use downstream::{Connection, Outcome, SendError};
 use tokio::sync::watch;
 
 use self::pair::Pair;
@@ -33,9 +34,16 @@ pub(crate) struct Exchange {
     endpoint: &'static str,
     /// By the address that requests go to.
     pairs: Mutex<HashMap<String, Slot>>,
+    /// Who wants to know what becomes of requests.
+    observer: OnceLock<Box<DeliveryObserver>>,
     /// Counts requests, to tell which pair has not been used for the longest.
     clock: AtomicU64,
 }
+
+/// Is told of each request that was sent, or could not be: of which tenant (empty if of none), what became of the message, and how
+/// long that took.
+pub type DeliveryObserver =
+    dyn Fn(&str, Result<&Outcome, &SendError>, Duration) + Send + Sync + 'static;
 
 /// A pair that is open, or being opened by a task of its own, for all who wait for it.
 struct Slot {
@@ -51,6 +59,7 @@ impl Exchange {
             connection,
             endpoint,
             pairs: Mutex::default(),
+            observer: OnceLock::new(),
             clock: AtomicU64::new(0),
         }
     }
@@ -62,8 +71,20 @@ impl Exchange {
         request: Request,
     ) -> Result<Response, ServiceError> {
         let pair = self.pair(self.address(tenant)).await?;
-        pair.ask(request, self.connection.config().request_timeout)
-            .await
+        let timeout = self.connection.config().request_timeout;
+        let started = Instant::now();
+        let tell = |result: Result<&Outcome, &SendError>| {
+            if let Some(observer) = self.observer.get() {
+                observer(tenant.unwrap_or_default(), result, started.elapsed());
+            }
+        };
+        pair.ask(request, timeout, tell).await
+    }
+
+    /// Tells this one what becomes of the messages that requests are; the first one is told.
+    pub(crate) fn observe(&self, observer: Box<DeliveryObserver>) {
+        // Whoever comes later is not told, which the caller has read.
+        drop(self.observer.set(observer));
     }
 
     /// Gives up the links of a tenant; they are opened again when needed.

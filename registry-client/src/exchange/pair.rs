@@ -68,27 +68,43 @@ impl Pair {
         self.requests.is_attached() && !self.pending.is_closed()
     }
 
-    /// Sends a request and waits for its response, whatever else is under way.
+    /// Sends a request and waits for its response, whatever else is under way. `tell` hears what became of the message.
     pub(super) async fn ask(
         &self,
         request: Request,
         within: Duration,
+        tell: impl Fn(Result<&Outcome, &SendError>),
     ) -> Result<Response, ServiceError> {
         let id = format!("{}-client-{}", self.endpoint, Uuid::new_v4());
         let mut place = self.pending.enter(&id)?;
         let message = request.into_message(&self.to, &self.reply_to, &id);
         let answered = async {
-            let delivery = self.send(&message).await.map_err(not_sent)?;
+            let failed = |error: SendError| {
+                tell(Err(&error));
+                not_sent(error)
+            };
+            let delivery = self.send(&message).await.map_err(failed)?;
             let _under_way = UnderWay::count(&self.under_way);
             // The response may overtake the disposition.
             tokio::select! {
                 biased;
-                response = place.response() => return response,
-                outcome = delivery.outcome(None) => accepted(outcome.map_err(not_sent)?)?,
+                response = place.response() => {
+                    // Who answers has taken the request.
+                    if response.is_ok() {
+                        tell(Ok(&Outcome::Accepted));
+                    }
+                    return response;
+                }
+                outcome = delivery.outcome(None) => {
+                    let outcome = outcome.map_err(failed)?;
+                    tell(Ok(&outcome));
+                    accepted(outcome)?;
+                }
             }
             place.response().await
         };
         timeout(within, answered).await.unwrap_or_else(|_| {
+            tell(Err(&SendError::TimedOut));
             let milliseconds = within.as_millis();
             Err(ServiceError::unavailable(format!(
                 "request timed out after {milliseconds}ms"

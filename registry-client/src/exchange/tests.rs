@@ -1,8 +1,11 @@
 //! Requests to services that behave and services that do not, over AMQP on the loopback interface.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use downstream::{Body, MessageId, Outcome, Value};
+use downstream::{Body, MessageId, Outcome, SendError, Value};
 use sandbox::{Sandbox, SandboxConfig};
 use tokio::{sync::watch, time::timeout};
 
@@ -50,6 +53,30 @@ async fn a_request_names_itself_and_the_way_back() {
     };
     let (answer, ()) = tokio::join!(ask(&exchange), serve);
     assert_eq!(answer, Ok(204));
+}
+
+#[tokio::test]
+async fn what_becomes_of_each_request_is_told() {
+    let (_sandbox, mut service, exchange) = stage(Duration::from_millis(300)).await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let notes = told.clone();
+    exchange.observe(Box::new(move |tenant, result, _| {
+        let result = result.cloned().map_err(Clone::clone);
+        notes.lock().unwrap().push((tenant.to_owned(), result));
+    }));
+    let serve = async {
+        let request = service.take().await;
+        let answer = response(request.properties.message_id.clone(), Some(204));
+        service.send(&request, &answer).await;
+    };
+    let (answer, ()) = tokio::join!(ask(&exchange), serve);
+    assert_eq!(answer, Ok(204));
+    let accepted = ("S".to_owned(), Ok(Outcome::Accepted));
+    assert_eq!(*told.lock().unwrap(), std::slice::from_ref(&accepted));
+    // Nobody takes it.
+    ask(&exchange).await.unwrap_err();
+    let late = ("S".to_owned(), Err(SendError::TimedOut));
+    assert_eq!(*told.lock().unwrap(), [accepted, late]);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Look-ups of registration assertions.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use downstream::Connection;
+use downstream::{Connection, Outcome, SendError};
 
 use super::Assertion;
 use crate::{
@@ -65,6 +65,16 @@ impl RegistrationClient {
             }
         };
         self.answers.find(key, ask).await
+    }
+
+    /// Tells `observer` what becomes of each request that is sent.
+    #[must_use]
+    pub fn observed_by(
+        self,
+        observer: impl Fn(&str, Result<&Outcome, &SendError>, Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.exchange.observe(Box::new(observer));
+        self
     }
 
     pub(crate) async fn forget(&self, subject: &Subject) {

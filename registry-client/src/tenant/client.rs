@@ -1,8 +1,8 @@
 //! Look-ups of tenants.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use downstream::Connection;
+use downstream::{Connection, Outcome, SendError};
 use serde_json::json;
 
 use super::Tenant;
@@ -52,6 +52,16 @@ impl TenantClient {
     /// [`ServiceError`] with 404 if there is none or several, 503 if the service cannot tell.
     pub async fn by_subject_dn(&self, subject_dn: &str) -> Result<Arc<Tenant>, ServiceError> {
         self.find(Key::SubjectDn(subject_dn.to_owned())).await
+    }
+
+    /// Tells `observer` what becomes of each request that is sent.
+    #[must_use]
+    pub fn observed_by(
+        self,
+        observer: impl Fn(&str, Result<&Outcome, &SendError>, Duration) + Send + Sync + 'static,
+    ) -> Self {
+        self.exchange.observe(Box::new(observer));
+        self
     }
 
     pub(crate) async fn forget(&self, subject: &Subject) {

@@ -153,6 +153,12 @@ impl Connection {
         drop(phase.wait_for(|phase| *phase != Phase::Connected).await);
     }
 
+    /// How many messages were sent and are not settled yet.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.shared.lock().books.waiting.len()
+    }
+
     /// Whom it is for.
     #[must_use]
     pub fn role(&self) -> &str {
