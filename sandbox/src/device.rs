@@ -11,7 +11,7 @@ use std::{
 };
 
 use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
-use dtls_client::{Client, CloseReason, Config, Event};
+use dtls_client::{Client, CloseReason, Config, Event, Stage};
 use tokio::{
     net::UdpSocket,
     time::{timeout, timeout_at},
@@ -32,6 +32,18 @@ struct Dtls {
     suite: String,
     received: VecDeque<Vec<u8>>,
     closed: Option<CloseReason>,
+}
+
+/// How far a handshake came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Handshake {
+    /// What was reached; none if it did not begin.
+    pub stage: Option<Stage>,
+    /// How it ended, if it did not just take too long.
+    pub closed: Option<CloseReason>,
+    /// The device's own address.
+    pub local: Option<SocketAddr>,
 }
 
 impl Device {
@@ -82,8 +94,21 @@ impl Device {
         config: Config,
         within: Duration,
     ) -> Result<Self, Error> {
+        Self::connect_noting(server, config, within, &mut Handshake::default()).await
+    }
+
+    /// As [`Device::connect_with`]; `handshake` tells how far it came if it comes to nothing.
+    ///
+    /// # Errors
+    /// As [`Device::connect`].
+    pub async fn connect_noting(
+        server: SocketAddr,
+        config: Config,
+        within: Duration,
+        handshake: &mut Handshake,
+    ) -> Result<Self, Error> {
         let mut device = Self::plain(server).await?;
-        device.shake_hands(config, within).await?;
+        device.shake_hands(config, within, handshake).await?;
         Ok(device)
     }
 
@@ -97,10 +122,17 @@ impl Device {
         key: &[u8],
         within: Duration,
     ) -> Result<(), Error> {
-        self.shake_hands(Config::new(identity, key), within).await
+        let config = Config::new(identity, key);
+        self.shake_hands(config, within, &mut Handshake::default())
+            .await
     }
 
-    async fn shake_hands(&mut self, config: Config, within: Duration) -> Result<(), Error> {
+    async fn shake_hands(
+        &mut self,
+        config: Config,
+        within: Duration,
+        handshake: &mut Handshake,
+    ) -> Result<(), Error> {
         let server = self.server;
         let refused = |reason: String| Error::Handshake {
             address: server,
@@ -117,6 +149,11 @@ impl Device {
         let deadline = Instant::now() + within;
         loop {
             self.drive().await?;
+            if let Some(dtls) = &self.dtls {
+                handshake.stage = Some(dtls.client.stage());
+                handshake.closed = dtls.closed;
+                handshake.local = self.local_address().ok();
+            }
             match self.dtls.as_deref() {
                 Some(dtls) if dtls.client.is_established() => return Ok(()),
                 Some(Dtls {
@@ -131,6 +168,14 @@ impl Device {
                 _ => self.wait(deadline).await?,
             }
         }
+    }
+
+    /// The certificates (DER) that the server has proved itself with, its own first. Nobody has judged them.
+    #[must_use]
+    pub fn server_chain(&self) -> &[Vec<u8>] {
+        self.dtls
+            .as_ref()
+            .map_or(&[], |dtls| dtls.client.server_chain())
     }
 
     /// The cipher suite of the session; none without DTLS.

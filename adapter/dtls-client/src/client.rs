@@ -14,7 +14,7 @@ use dtls_proto::{AlertDescription, CipherSuite};
 use thiserror::Error;
 
 use crate::config::{Config, PathChallenges};
-use crate::handshake::{Established, Handshake, Progress, Sent};
+use crate::handshake::{Established, Handshake, Progress, Sent, Stage};
 use crate::resumption::Resumption;
 
 /// A DTLS client; it speaks as soon as it is made.
@@ -25,6 +25,10 @@ pub struct Client {
     transmits: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     dropped: u64,
+    /// How far the handshake came.
+    stage: Stage,
+    /// What the server has proved itself with.
+    server_chain: Vec<Vec<u8>>,
     /// How long the connection id in the server's records is.
     id_length: usize,
     path_challenges: PathChallenges,
@@ -132,6 +136,8 @@ impl Client {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             dropped: 0,
+            stage: Stage::Begun,
+            server_chain: Vec::new(),
         };
         client.transmit_flight(now, 0);
         Ok(client)
@@ -277,6 +283,19 @@ impl Client {
         )
     }
 
+    /// How far the handshake came, whether or not it goes on.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The certificates (DER) that the server has proved itself with, its own first; empty before the handshake is done, and with a
+    /// pre-shared key. Nobody has judged them.
+    #[must_use]
+    pub fn server_chain(&self) -> &[Vec<u8>] {
+        &self.server_chain
+    }
+
     /// Whether the association is over.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -382,7 +401,9 @@ impl Client {
         let State::Handshaking { handshake, .. } = &mut self.state else {
             return self.drop_one();
         };
-        match take(handshake) {
+        let progress = take(handshake);
+        self.stage = self.stage.max(handshake.stage());
+        match progress {
             Progress::Ongoing(Sent::Nothing) => {}
             Progress::Ongoing(Sent::Flight) => self.transmit_flight(now, 0),
             Progress::Established(established) => self.establish(now, *established),
@@ -408,6 +429,8 @@ impl Client {
                 sequence: established.sequence,
             }),
         };
+        self.stage = Stage::Established;
+        self.server_chain = established.server_chain;
         self.send_last_flight();
         self.events.push_back(Event::Established {
             suite: established.suite,

@@ -1,6 +1,7 @@
 //! DTLS 1.2 client with pre-shared keys or certificates (RFC 6347), without I/O: for demonstrations, tests and benches.
 //!
-//! It is the peer of `dtls-proto` in the sandbox and in simulated tests, and shares its codec and crypto; an adapter never needs it.
+//! It is the peer of `dtls-proto` in the sandbox, in `coap-adapter doctor` and in simulated tests, and shares its codec and crypto;
+//! who serves devices never needs it.
 //! The verbs are those of every core here: after [`Client::new`] and each `handle_*`, [`Client::send`] and [`Client::close`] the
 //! caller drains [`Client::poll_transmit`] and [`Client::poll_event`], then waits until [`Client::poll_timeout`].
 //!
@@ -36,4 +37,5 @@ pub use client::{Client, CloseReason, Event, RandomnessUnavailable, SendError};
 pub use config::{Config, MasterSecretKind, Mischief, PathChallenges, Tickets};
 pub use dtls_proto::codec::record::ContentType;
 pub use dtls_proto::{AlertDescription, CipherSuite, Group, Identity, IdentityError, Psk};
+pub use handshake::Stage;
 pub use resumption::Resumption;

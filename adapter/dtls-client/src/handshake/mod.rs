@@ -67,6 +67,21 @@ pub(crate) enum Sent {
     Flight,
 }
 
+/// How far a handshake has come, as far as the client can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The ClientHello is out; nothing that could be used has come.
+    Begun,
+    /// The server has asked for its cookie (HelloVerifyRequest), so it hears us, and we hear it.
+    Verified,
+    /// The server has chosen a suite (ServerHello).
+    Chosen,
+    /// We have named our identity or shown our certificate; the server has to decide.
+    Presented,
+    /// Both have proved themselves.
+    Established,
+}
+
 /// What a finished handshake leaves.
 #[derive(Debug)]
 pub(crate) struct Established {
@@ -82,6 +97,8 @@ pub(crate) struct Established {
     pub(crate) finished: Option<Vec<u8>>,
     /// Our next record sequence number in epoch 0.
     pub(crate) sequence: u64,
+    /// What the server has proved itself with, in DER, its own certificate first; empty with a pre-shared key.
+    pub(crate) server_chain: Vec<Vec<u8>>,
     /// Records that came before the server's Finished.
     pub(crate) early: Vec<SealedRecord>,
 }
@@ -176,6 +193,10 @@ struct Context {
     random: Random,
     /// Our ClientHello as sent last, as the transcript wants it.
     hello: Vec<u8>,
+    /// What the server has shown.
+    server_chain: Vec<Vec<u8>>,
+    /// Whether the server has asked for its cookie.
+    verified: bool,
     inbox: Inbox,
     flight: Vec<Part>,
     /// Our next record sequence number in epoch 0.
@@ -191,6 +212,8 @@ impl Handshake {
             config,
             random,
             hello: Vec::new(),
+            server_chain: Vec::new(),
+            verified: false,
             inbox: Inbox::new(0, InboxLimits::default()),
             flight: Vec::new(),
             sequence: 0,
@@ -226,6 +249,18 @@ impl Handshake {
             }
         }
         packer.datagrams()
+    }
+
+    /// How far it has come.
+    pub(crate) fn stage(&self) -> Stage {
+        match &self.state {
+            State::AwaitServerHello if self.context.verified => Stage::Verified,
+            State::AwaitServerHello | State::Ended => Stage::Begun,
+            State::AwaitCertificate(_)
+            | State::AwaitServerKeyExchange(..)
+            | State::AwaitServerHelloDone(..) => Stage::Chosen,
+            State::AwaitChangeCipherSpec(_) | State::AwaitFinished(..) => Stage::Presented,
+        }
     }
 
     /// Whether an alert in plaintext can be the server's: before it has our key exchange, it has no keys.
@@ -309,6 +344,7 @@ impl Context {
                     return Step::Failed(AlertDescription::DECODE_ERROR);
                 };
                 self.say_hello(request.cookie);
+                self.verified = true;
                 Step::Next(State::AwaitServerHello, Sent::Flight)
             }
             HandshakeType::SERVER_HELLO => match self.choice(&received) {
@@ -363,10 +399,9 @@ impl Context {
         if received.message_type != HandshakeType::CERTIFICATE {
             return Step::Failed(AlertDescription::UNEXPECTED_MESSAGE);
         }
-        let own = decode_chain(&received.body)
-            .ok()
-            .and_then(|chain| chain.first().map(|own| own.to_vec()));
-        let Some(own) = own else {
+        let chain = decode_chain(&received.body).unwrap_or_default();
+        self.server_chain = chain.into_iter().map(<[u8]>::to_vec).collect();
+        let Some(own) = self.server_chain.first().cloned() else {
             return Step::Failed(AlertDescription::BAD_CERTIFICATE);
         };
         let pinned = self.config.server_certificate.as_ref();
@@ -545,6 +580,7 @@ impl Context {
                 },
                 finished,
                 sequence: self.sequence,
+                server_chain: std::mem::take(&mut self.server_chain),
                 early: inbox.into_sealed().into(),
             }));
         }
