@@ -29,6 +29,7 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> anyhow::Result<()> {
     match &command {
         Command::CheckConfig(options) => return Ok(cli::check_config::execute(options)?),
+        Command::DocsTable { table } => return Ok(cli::docs_table::execute(*table)?),
         Command::ConfigSchema => return Ok(cli::config_schema::execute()?),
         _ => {}
     }
@@ -36,8 +37,9 @@ fn execute(command: Command) -> anyhow::Result<()> {
     let result = match command {
         Command::Run(options) => runtime.block_on(cli::run::execute(&options)),
         Command::Sandbox(options) => runtime.block_on(cli::sandbox::execute(options)),
+        Command::Doctor(options) => runtime.block_on(cli::doctor::execute(*options)),
         Command::Send(options) => runtime.block_on(cli::send::execute(options)),
-        Command::CheckConfig(_) | Command::ConfigSchema => Ok(()),
+        Command::CheckConfig(_) | Command::ConfigSchema | Command::DocsTable { .. } => Ok(()),
     };
     runtime.shutdown_background();
     Ok(result?)

@@ -12,7 +12,7 @@ use crate::command::inbox::Received;
 use crate::command::location::{self, Naming};
 use crate::command::response::{CommandResponse, Responder};
 use crate::monitoring::account::{self, Account};
-use crate::monitoring::metrics::Metrics;
+use crate::monitoring::observer::Observer;
 use crate::respond::{Instruction, OVER_LIMIT, Outcome, Rejection};
 use crate::route::{self, Addressing, Endpoint, Operation};
 use crate::serve::Exchange;
@@ -27,7 +27,7 @@ use crate::upload::{Uplink, Upload};
 pub struct Pipeline {
     pub(crate) tenants: Arc<TenantClient>,
     pub(crate) registrations: Arc<RegistrationClient>,
-    pub(crate) metrics: Metrics,
+    pub(crate) observer: Observer,
     pub(crate) limits: MessageLimits,
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) commands: Arc<Commands>,
@@ -64,9 +64,10 @@ impl Pipeline {
         let request = exchange.request();
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
+        exchange.is_from(&origin);
         self.budget(&origin, request.payload())?;
         let upload = Upload::of(endpoint, request, &query)?;
-        let mut account = Account::open(&self.metrics, request.payload());
+        let mut account = Account::open(self.observer.metrics(), request.payload());
         let result = self
             .forward(exchange, &upload, &query, &origin, &mut account)
             .await;
@@ -102,7 +103,7 @@ impl Pipeline {
             wait.close().await;
         }
         let command = received?
-            .map(|received| account::watch_command(&self.metrics, received, &tenant))
+            .map(|received| account::watch_command(self.observer.metrics(), received, &tenant))
             .and_then(|received| self.within_limit(received, &tenant))
             .map(|received| instruction(received, request, origin));
         Ok(Outcome::Changed {
@@ -120,9 +121,10 @@ impl Pipeline {
         let request = exchange.request();
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
+        exchange.is_from(&origin);
         self.budget(&origin, request.payload())?;
         CommandResponse::check_reliability(request)?;
-        let mut account = Account::open(&self.metrics, request.payload());
+        let mut account = Account::open(self.observer.metrics(), request.payload());
         let result = match CommandResponse::of(request, request_id, &query, &origin.device) {
             Ok(response) => self.answer(&response, &origin, &mut account).await,
             Err(malformed) => Err(malformed),

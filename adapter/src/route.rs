@@ -51,6 +51,18 @@ pub enum Addressing {
     },
 }
 
+/// What a request is about, in one of a few words, whether or not it can be served.
+#[must_use]
+pub fn name(request: &Request) -> &'static str {
+    match request.uri_path().first().map_or("", String::as_str) {
+        "t" | "telemetry" => Endpoint::Telemetry.name(),
+        "e" | "event" => Endpoint::Event.name(),
+        "cr" | "command_response" => "command_response",
+        ".well-known" => "discovery",
+        _ => "other",
+    }
+}
+
 /// Tells the operation of a request.
 ///
 /// # Errors

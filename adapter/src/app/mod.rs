@@ -1,6 +1,7 @@
 //! The composition root: builds all parts from a configuration, owns their tasks, and ends them in order.
 
 pub mod reload;
+mod gauges;
 mod ports;
 mod services;
 
@@ -21,8 +22,11 @@ use self::reload::Reload;
 use self::services::Services;
 use crate::command::consumer::ConsumerState;
 use crate::config::Config;
-use crate::monitoring::checks::{CommandConsumerCheck, ConnectionCheck};
+use crate::monitoring::checks::{CommandConsumerCheck, ConnectionCheck, DeploymentCheck};
 use crate::monitoring::health::{self, Check, Health, Probes};
+use crate::monitoring::observer::Observer;
+use crate::monitoring::operator;
+use crate::monitoring::recent::Recent;
 use crate::serve::Stop;
 use crate::tenant::budget::Budgets;
 use crate::tenant::idle;
@@ -34,6 +38,7 @@ pub struct App {
     coaps: Option<SocketAddr>,
     coap: Option<SocketAddr>,
     health: Health,
+    operator: Option<Health>,
     connections: Vec<Connection>,
     commands: Arc<ConsumerState>,
     requests: TaskTracker,
@@ -60,8 +65,21 @@ impl App {
         let commands = services.commands(&stop);
         let attached = Arc::new(ConsumerState::default());
         let budgets = Arc::new(Budgets::new(&config.budget, services.metrics.clone()));
-        let pipeline = services.pipeline(&config, &registry, Arc::clone(&commands), budgets);
+        let operator = config.coap.operator.clone();
+        let recent = operator
+            .as_ref()
+            .map(|operator| Arc::new(Recent::new(operator.devices)));
+        let observer = Observer::new(services.metrics.clone(), recent.clone());
+        let pipeline =
+            services.pipeline(&config, &registry, Arc::clone(&commands), budgets, observer);
         let pipeline = Arc::new(pipeline);
+        gauges::watch(
+            &services.metrics,
+            &pipeline,
+            &connections,
+            &requests,
+            recent.as_ref(),
+        );
         let mut starter = Starter {
             config: &config,
             pipeline: Arc::clone(&pipeline),
@@ -70,6 +88,7 @@ impl App {
             stop: &stop,
             notifications: &notifications,
             liveness: Vec::new(),
+            pulses: Vec::new(),
             sources: services.sources(),
         };
         let coaps = match config.coap.secure {
@@ -85,12 +104,22 @@ impl App {
             let forgetting = idle::forget(pipeline, timeout);
             ports.spawn(stop.halt.clone().run_until_cancelled_owned(forgetting));
         }
+        let deployment = starter.deployment(&stop);
         let (reload, reloading) =
             Reload::new(starter.sources, config.reload_interval, metrics.clone());
         ports.spawn(stop.halt.clone().run_until_cancelled_owned(reloading));
-        let probes = Probes::new(readiness(&connections, &attached), starter.liveness)
-            .with_metrics(move || metrics.render());
+        let probes = Probes::new(
+            readiness(&connections, &attached, deployment),
+            starter.liveness,
+        )
+        .with_metrics(move || metrics.render());
         let health = health::serve(&config.health, probes).await?;
+        let operator = match operator.zip(recent) {
+            Some((operator, recent)) => {
+                Some(operator::serve(operator.address, operator.token, recent).await?)
+            }
+            None => None,
+        };
         let credit = config
             .command
             .as_ref()
@@ -103,12 +132,14 @@ impl App {
             );
         };
         ports.spawn(stop.halt.clone().run_until_cancelled_owned(background));
-        tracing::info!(?coaps, ?coap, health = %health.address(), "the adapter is up");
+        let operator_address = operator.as_ref().map(Health::address);
+        tracing::info!(?coaps, ?coap, health = %health.address(), operator = ?operator_address, "the adapter is up");
         let halt = stop.halt.clone().drop_guard();
         Ok(Self {
             coaps,
             coap,
             health,
+            operator,
             connections,
             commands: attached,
             requests,
@@ -136,6 +167,12 @@ impl App {
     #[must_use]
     pub const fn health_address(&self) -> SocketAddr {
         self.health.address()
+    }
+
+    /// Where operators ask what happened to devices.
+    #[must_use]
+    pub fn operator_address(&self) -> Option<SocketAddr> {
+        self.operator.as_ref().map(Health::address)
     }
 
     /// Whether all services can be reached, and commands can come.
@@ -167,16 +204,28 @@ impl App {
         for connection in &self.connections {
             connection.close().await;
         }
+        if let Some(operator) = self.operator {
+            operator.stop().await;
+        }
         self.health.stop().await;
     }
 }
 
-fn readiness(connections: &[Connection], commands: &Arc<ConsumerState>) -> Vec<Arc<dyn Check>> {
+fn readiness(
+    connections: &[Connection],
+    commands: &Arc<ConsumerState>,
+    deployment: DeploymentCheck,
+) -> Vec<Arc<dyn Check>> {
     let connections = connections
         .iter()
         .map(|it| Arc::new(ConnectionCheck(it.clone())) as Arc<dyn Check>);
     let commands: Arc<dyn Check> = Arc::new(CommandConsumerCheck(Arc::clone(commands)));
-    connections.chain([commands]).collect()
+    let deployment: Arc<dyn Check> = Arc::new(deployment);
+    [deployment]
+        .into_iter()
+        .chain(connections)
+        .chain([commands])
+        .collect()
 }
 
 /// Why the adapter did not start.

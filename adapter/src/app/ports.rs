@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use coap_proto::Endpoint;
-use dtls_server::{HandshakeRate, Identity, IdentityError, Listener, UdpSocket};
+use dtls_server::{Certificate, HandshakeRate, Identity, IdentityError, Listener, UdpSocket};
 use registry_client::Notifications;
 use registry_client::notifications::Caches;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -18,9 +19,9 @@ use super::StartError;
 use super::reload::{Source, Unusable};
 use crate::authn::DeviceStore;
 use crate::config::{CoapConfig, Config, DtlsConfig, KeyAndCertificate};
-use crate::monitoring::checks::PulseCheck;
+use crate::monitoring::checks::{DeploymentCheck, Pulse, PulseCheck};
 use crate::monitoring::health::Check;
-use crate::monitoring::metrics::Reloaded;
+use crate::monitoring::metrics::{Metrics, Reloaded};
 use crate::pipeline::Pipeline;
 use crate::serve::{Plain, Port, Renewal, Serving, Stop, Transport};
 
@@ -33,6 +34,8 @@ pub(super) struct Starter<'a> {
     pub(super) stop: &'a Stop,
     pub(super) notifications: &'a Notifications,
     pub(super) liveness: Vec<Arc<dyn Check>>,
+    /// Signs of life of the ports that were started.
+    pub(super) pulses: Vec<(&'static str, Arc<Pulse>)>,
     /// Files of the ports that may change.
     pub(super) sources: Vec<Source>,
 }
@@ -54,10 +57,14 @@ impl Starter<'_> {
         );
         let (renew, renewals) = mpsc::channel(RENEWALS);
         if let Some(files) = self.config.coap.identity.clone() {
-            self.sources.push(identity_source(files, renew));
+            let metrics = self.pipeline.observer.metrics().clone();
+            self.sources.push(identity_source(files, renew, metrics));
         }
-        let config = dtls_config(&self.config.coap)?;
-        let mut listener = Listener::new(socket, config, random_seed()?, Arc::new(store));
+        let dtls = dtls_config(&self.config.coap)?;
+        let expires = dtls.identity.as_deref().and_then(expiry);
+        let metrics = self.pipeline.observer.metrics();
+        metrics.observe_certificate(expires);
+        let mut listener = Listener::new(socket, dtls, random_seed()?, Arc::new(store));
         if self.config.coap.dtls.one_session_each {
             listener = listener.with_one_session_each();
         }
@@ -70,6 +77,14 @@ impl Starter<'_> {
         let address = local(&socket, address)?;
         self.run("coap", mpsc::channel(RENEWALS).1, Plain::new(socket))?;
         Ok(address)
+    }
+
+    /// Whether the ports that were started are there and may be used.
+    pub(super) fn deployment(&mut self, stop: &Stop) -> DeploymentCheck {
+        DeploymentCheck {
+            ports: std::mem::take(&mut self.pulses),
+            drain: stop.drain.clone(),
+        }
     }
 
     fn run<T: Transport>(
@@ -90,15 +105,18 @@ impl Starter<'_> {
         };
         let port = Port::new(transport, endpoint, serving);
         let tolerance = self.config.coap.blocked_check_timeout;
+        let pulse = port.pulse();
+        self.pulses.push((name, Arc::clone(&pulse)));
         self.liveness.push(Arc::new(PulseCheck {
             name,
-            pulse: port.pulse(),
+            pulse: Arc::clone(&pulse),
             tolerance,
         }));
         self.ports.spawn(async move {
             if let Err(error) = port.run().await {
                 tracing::error!(%error, "{name} is not served any more: its socket failed");
             }
+            pulse.end();
         });
         Ok(())
     }
@@ -165,13 +183,26 @@ fn identity(files: &KeyAndCertificate) -> Result<Option<Identity>, StartError> {
 }
 
 /// Hands a new certificate and key to the port.
-fn identity_source(files: KeyAndCertificate, renew: mpsc::Sender<Renewal>) -> Source {
+fn identity_source(
+    files: KeyAndCertificate,
+    renew: mpsc::Sender<Renewal>,
+    metrics: Metrics,
+) -> Source {
     let paths = vec![files.certificate.clone(), files.key.clone()];
     Source::new(Reloaded::ServerIdentity, paths, move || {
         let identity = identity(&files)?.ok_or(IdentityError::RsaKey)?;
+        let expiry = expiry(&identity);
         let sent = renew.try_send(Renewal::Identity(Arc::new(identity)));
-        sent.map_err(|_| Unusable::from("the port takes nothing new"))
+        sent.map_err(|_| Unusable::from("the port takes nothing new"))?;
+        metrics.observe_certificate(expiry);
+        Ok(())
     })
+}
+
+/// When the server's own certificate stops being valid.
+fn expiry(identity: &Identity) -> Option<SystemTime> {
+    let own = Certificate::from_der(identity.chain().first()?).ok()?;
+    Some(own.not_after())
 }
 
 fn coap_config(config: &CoapConfig) -> coap_proto::Config {

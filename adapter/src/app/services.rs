@@ -1,8 +1,9 @@
 //! The connections to all services, and what speaks over them (spec: amqp-messages §8).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use downstream::{Connection, ConnectionConfig};
+use downstream::{Connection, ConnectionConfig, Outcome, SendError};
 use registry_client::notifications::Caches;
 use registry_client::{CommandRouterClient, CredentialsClient, RegistrationClient, TenantClient};
 use uuid::Uuid;
@@ -12,7 +13,8 @@ use super::reload::Source;
 use crate::command::consumer::Commands;
 use crate::command::response::Responder;
 use crate::config::Config;
-use crate::monitoring::metrics::{Metrics, Reloaded, host_name};
+use crate::monitoring::metrics::{Link, Metrics, Reloaded, host_name};
+use crate::monitoring::observer::Observer;
 use crate::pipeline::Pipeline;
 use crate::serve::Stop;
 use crate::tenant::budget::Budgets;
@@ -97,7 +99,8 @@ impl Services {
     }
 
     pub(super) fn commands(&self, stop: &Stop) -> Arc<Commands> {
-        let router = CommandRouterClient::new(self.router.clone());
+        let router = CommandRouterClient::new(self.router.clone())
+            .observed_by(self.deliveries(Link::CommandRouter));
         let instance = format!("HonoCoAPAdapter-{}", Uuid::new_v4());
         Arc::new(Commands::new(
             router,
@@ -108,16 +111,28 @@ impl Services {
     }
 
     pub(super) fn registry(&self, config: &Config) -> Caches {
-        let tenants = TenantClient::new(self.tenant.clone(), config.tenant_cache);
+        let tenants = TenantClient::new(self.tenant.clone(), config.tenant_cache)
+            .observed_by(self.deliveries(Link::Tenant));
         let registrations =
-            RegistrationClient::new(self.registration.clone(), config.registration_cache);
+            RegistrationClient::new(self.registration.clone(), config.registration_cache)
+                .observed_by(self.deliveries(Link::Registration));
         let credentials =
-            CredentialsClient::new(self.credentials.clone(), config.credentials_cache);
+            CredentialsClient::new(self.credentials.clone(), config.credentials_cache)
+                .observed_by(self.deliveries(Link::Credentials));
         Caches {
             tenants: Arc::new(tenants),
             registrations: Arc::new(registrations),
             credentials: Arc::new(credentials),
         }
+    }
+
+    /// Counts what becomes of requests to a service.
+    fn deliveries(
+        &self,
+        link: Link,
+    ) -> impl Fn(&str, Result<&Outcome, &SendError>, Duration) + Send + Sync + 'static {
+        let metrics = self.metrics.clone();
+        move |tenant, result, duration| metrics.sent(link, tenant, result, duration)
     }
 
     pub(super) fn pipeline(
@@ -126,6 +141,7 @@ impl Services {
         registry: &Caches,
         commands: Arc<Commands>,
         budgets: Arc<Budgets>,
+        observer: Observer,
     ) -> Pipeline {
         let settings = Settings {
             defaults: if config.coap.defaults_enabled {
@@ -148,7 +164,7 @@ impl Services {
         Pipeline {
             tenants: Arc::clone(&registry.tenants),
             registrations: Arc::clone(&registry.registrations),
-            metrics: self.metrics.clone(),
+            observer,
             limits: self.limits.clone(),
             budgets,
             commands,

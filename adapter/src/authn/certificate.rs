@@ -6,8 +6,9 @@ use dtls_server::{AnchorName, Certificate, CertificateError, TrustAnchor};
 use registry_client::tenant::TrustAnchor as TenantAnchor;
 use registry_client::{CredentialsClient, CredentialsType, ServiceError, Tenant, TenantClient};
 
-use super::Principal;
 use super::auth_id::{self, UnusableTemplate};
+use super::{Claim, Principal, Refusal};
+use crate::monitoring::reason::Reason;
 
 /// Whom the first certificate of a chain stands for; the others are not looked at. `server_name` is the host that the client named.
 pub(super) async fn principal(
@@ -15,12 +16,27 @@ pub(super) async fn principal(
     credentials: &CredentialsClient,
     chain: &[Vec<u8>],
     server_name: Option<&str>,
+) -> Result<Principal, Refusal> {
+    let mut claim = Claim::default();
+    let judged = judge(tenants, credentials, chain, server_name, &mut claim).await;
+    judged.map_err(|refused| claim.refused_as(refused.reason(), refused))
+}
+
+/// As [`principal`]; `claim` tells how far it came.
+async fn judge(
+    tenants: &TenantClient,
+    credentials: &CredentialsClient,
+    chain: &[Vec<u8>],
+    server_name: Option<&str>,
+    claim: &mut Claim,
 ) -> Result<Principal, Refused> {
     let certificate = Certificate::from_der(chain.first().ok_or(Refused::NoCertificate)?)?;
     certificate.check_usage()?;
     let tenant = tenant(tenants, &certificate.issuer().to_string(), server_name).await?;
+    claim.tenant = Some(tenant.id.as_str().into());
     let anchor = issuer(&tenant.trusted_ca, &certificate, SystemTime::now())?;
     let auth_id = auth_id::of(anchor.auth_id_template.as_deref(), certificate.subject())?;
+    claim.auth_id = Some(auth_id.as_str().into());
     let found = if anchor.auto_provisioning_enabled {
         credentials
             .get_or_provision(&tenant.id, &auth_id, certificate.as_der())
@@ -33,6 +49,7 @@ pub(super) async fn principal(
     let found = found.map_err(|error| Refused::Credentials {
         status: error.status,
     })?;
+    claim.device = Some(found.device_id.as_str().into());
     if !found.enabled || found.kind != CredentialsType::X509Cert || found.auth_id != auth_id {
         return Err(Refused::UnusableCredentials);
     }
@@ -103,7 +120,7 @@ fn trust_anchor(anchor: &TenantAnchor) -> Option<(&TenantAnchor, TrustAnchor)> {
     ))
 }
 
-/// Why a certificate is refused; for logs only.
+/// Why a certificate is refused.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(super) enum Refused {
     #[error("there is no certificate")]
@@ -122,4 +139,19 @@ pub(super) enum Refused {
     Credentials { status: u16 },
     #[error("the credentials are disabled, or of another kind or name")]
     UnusableCredentials,
+}
+
+impl Refused {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NoCertificate => Reason::NoCertificate,
+            Self::Certificate(error) => (*error).into(),
+            Self::Tenant { status } => Reason::of_status(*status, Reason::CertificateUntrusted),
+            Self::NoTenantInServerName => Reason::CertificateUntrusted,
+            Self::RevocationUnknown => Reason::RevocationUnknown,
+            Self::AuthId(_) => Reason::CertificateTemplate,
+            Self::Credentials { status } => Reason::of_status(*status, Reason::CertificateUnknown),
+            Self::UnusableCredentials => Reason::CredentialsDisabled,
+        }
+    }
 }

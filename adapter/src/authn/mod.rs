@@ -1,5 +1,6 @@
 //! Who speaks: the principal of a DTLS session, and the device that a request of its is from (spec: coap-adapter §2).
 
+mod refusal;
 mod store;
 mod psk;
 mod certificate;
@@ -8,6 +9,7 @@ mod revoked;
 
 use std::sync::Arc;
 
+pub use refusal::{Claim, Refusal};
 pub use revoked::Revoked;
 pub use store::DeviceStore;
 

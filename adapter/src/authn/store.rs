@@ -9,7 +9,8 @@ use dtls_server::{KeyStore, Psk};
 use regex::Regex;
 use registry_client::{CredentialsClient, TenantClient};
 
-use super::{Principal, certificate, psk};
+use super::{Claim, Principal, Refusal, certificate, psk};
+use crate::monitoring::reason::Reason;
 use crate::tenant::budget::Budgets;
 
 /// Looks devices up at the registry.
@@ -38,51 +39,44 @@ impl DeviceStore {
         }
     }
 
-    /// None if the device or its tenant has made all handshakes that it may in a minute.
-    fn within_budget<T>(&self, found: T, principal: &Principal) -> Option<T> {
-        match self.budgets.may_shake_hands(Instant::now(), principal) {
-            Ok(()) => Some(found),
-            Err(exhausted) => {
-                tracing::debug!(?principal, %exhausted, "a handshake is refused");
-                None
-            }
-        }
+    /// Refused if the device or its tenant has made all handshakes that it may in a minute.
+    fn within_budget(&self, principal: &Principal) -> Result<(), Refusal> {
+        let allowed = self.budgets.may_shake_hands(Instant::now(), principal);
+        allowed
+            .map_err(|exhausted| Claim::from(principal).refused_as(Reason::OverBudget, exhausted))
+    }
+
+    /// Whom a PSK identity claims to be, before anybody is asked.
+    #[must_use]
+    pub fn claimed(&self, identity: &[u8]) -> Claim {
+        psk::claimed(&self.split, identity)
     }
 }
 
 impl KeyStore for DeviceStore {
     type Principal = Principal;
+    type Refusal = Refusal;
 
-    async fn key(&self, identity: Vec<u8>) -> Option<(Psk, Principal)> {
-        match Box::pin(psk::key(&self.credentials, &self.split, &identity)).await {
-            Ok((key, principal)) => {
-                let whose = principal.clone();
-                self.within_budget((key, principal), &whose)
-            }
-            Err(reason) => {
-                let identity = String::from_utf8_lossy(&identity);
-                tracing::debug!(%identity, %reason, "no key for a PSK identity");
-                None
-            }
-        }
+    async fn key(&self, identity: Vec<u8>) -> Result<(Psk, Principal), Refusal> {
+        let found = psk::key(&self.credentials, &self.split, &identity);
+        let (key, principal) = Box::pin(found).await?;
+        self.within_budget(&principal)?;
+        Ok((key, principal))
     }
 
-    async fn verdict(&self, chain: Vec<Vec<u8>>, server_name: Option<String>) -> Option<Principal> {
+    async fn verdict(
+        &self,
+        chain: Vec<Vec<u8>>,
+        server_name: Option<String>,
+    ) -> Result<Principal, Refusal> {
         let judged = certificate::principal(
             &self.tenants,
             &self.credentials,
             &chain,
             server_name.as_deref(),
         );
-        match Box::pin(judged).await {
-            Ok(principal) => {
-                let whose = principal.clone();
-                self.within_budget(principal, &whose)
-            }
-            Err(reason) => {
-                tracing::debug!(server_name, %reason, "a client certificate is refused");
-                None
-            }
-        }
+        let principal = Box::pin(judged).await?;
+        self.within_budget(&principal)?;
+        Ok(principal)
     }
 }

@@ -5,6 +5,8 @@ pub(crate) mod sandbox;
 pub(crate) mod check_config;
 pub(crate) mod config_schema;
 pub(crate) mod send;
+pub(crate) mod doctor;
+pub(crate) mod docs_table;
 mod logging;
 mod reconfigure;
 mod signals;
@@ -39,6 +41,15 @@ pub(crate) enum Command {
     CheckConfig(ConfigOptions),
     /// Print the JSON Schema of the configuration file.
     ConfigSchema,
+    /// Print a table of the documentation.
+    #[command(hide = true)]
+    DocsTable {
+        /// Of what.
+        #[arg(value_enum)]
+        table: docs_table::Table,
+    },
+    /// Do what a device does, step by step, and tell where and why it ends; also a small CoAP client.
+    Doctor(Box<doctor::DoctorOptions>),
     /// Send a command to a device by AMQP, as an application does, and show what becomes of it.
     Send(SendOptions),
 }

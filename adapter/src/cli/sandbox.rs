@@ -174,7 +174,7 @@ fn told(error: StartError, options: &SandboxOptions) -> Error {
             busy(address, "UDP, DTLS", "--coaps")
         }
         StartError::PortBusy { address } => busy(address, "UDP, CoAP", "--coap"),
-        StartError::Health(ServeError::PortBusy { address }) => {
+        StartError::Health(ServeError::PortBusy { address, .. }) => {
             busy(address, "TCP, health", "--health")
         }
         other => other.into(),

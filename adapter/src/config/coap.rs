@@ -45,6 +45,8 @@ pub struct CoapConfig {
     pub jms_vendor_props_enabled: bool,
     /// How long a tenant without messages keeps its links and metrics; none for ever.
     pub tenant_idle_timeout: Option<Duration>,
+    /// Who may ask what happened to devices; nobody if there is none.
+    pub operator: Option<OperatorConfig>,
     /// How late the adapter's tasks may answer before it counts as stuck.
     pub blocked_check_timeout: Duration,
 }
@@ -60,6 +62,18 @@ pub struct KeyAndCertificate {
 }
 
 /// The defaults of the reference, and no endpoint: which one there is must be said.
+/// Who may ask what happened to devices, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OperatorConfig {
+    /// Where the HTTP server listens; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// The file with the token.
+    pub token: PathBuf,
+    /// Of how many devices the last events are remembered.
+    pub devices: usize,
+}
+
 impl Default for CoapConfig {
     fn default() -> Self {
         let chosen = &Chosen::default();
@@ -113,6 +127,11 @@ impl CoapConfig {
             defaults_enabled: settings.defaults_enabled,
             jms_vendor_props_enabled: settings.jms_vendor_props_enabled,
             tenant_idle_timeout: Some(settings.tenant_idle_timeout).filter(|idle| !idle.is_zero()),
+            operator: settings.operator_token_path.map(|token| OperatorConfig {
+                address: SocketAddr::new(settings.operator_bind_address, settings.operator_port),
+                token,
+                devices: settings.operator_devices,
+            }),
             blocked_check_timeout: settings.event_loop_blocked_check_timeout,
         }
     }
@@ -195,6 +214,14 @@ settings! {
         jms_vendor_props_enabled: bool = Kind::Flag, "jmsVendorPropsEnabled", Some("false");
         /// How long a tenant without messages keeps its links and metrics; 0 for ever.
         tenant_idle_timeout: Duration = Kind::Iso8601, "tenantIdleTimeout", Some("PT0S");
+        /// Port on which operators ask what happened to a device lately, if there is `operatorTokenPath`; 0 takes any free one.
+        operator_port: u16 = Kind::Number { min: 0, max: 65_535, unit: "" }, "operatorPort", Some("8089");
+        /// Address that the port for operators listens on.
+        operator_bind_address: IpAddr = Kind::Address, "operatorBindAddress", Some("127.0.0.1");
+        /// File with the token that operators must show, of at least 16 bytes, read anew for each question; without it there is no port for them, and nothing is remembered.
+        operator_token_path: Option<PathBuf> = Kind::Path, "operatorTokenPath", None;
+        /// Of how many devices the last 100 events are remembered, up to 20 KB each; the device heard of least recently is forgotten first.
+        operator_devices: usize = Kind::Number { min: 1, max: 1_000_000, unit: "" }, "operatorDevices", Some("1000");
         /// How late the adapter's tasks may answer before the liveness check fails.
         event_loop_blocked_check_timeout: Duration = Kind::Millis { min: 1 }, "eventLoopBlockedCheckTimeout", Some("5000");
     }

@@ -40,7 +40,7 @@ use registry_client::CacheConfig;
 pub use self::{
     budget::{Budget, BudgetConfig},
     catalogue::{GROUPS, Group, variable},
-    coap::{CoapConfig, KeyAndCertificate},
+    coap::{CoapConfig, KeyAndCertificate, OperatorConfig},
     dtls::DtlsConfig,
     effective::Effective,
     kind::Kind,

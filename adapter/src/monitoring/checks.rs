@@ -1,10 +1,12 @@
 //! What the adapter's probes ask: the connections to services, the link for commands, the ports (spec: metrics-health §3).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use downstream::Connection;
+use tokio_util::sync::CancellationToken;
 
 use super::health::{Check, Status};
 use crate::command::consumer::ConsumerState;
@@ -40,6 +42,39 @@ impl Check for CommandConsumerCheck {
     }
 }
 
+/// Up while all ports are served and nothing is being ended (spec: metrics-health §3).
+#[derive(Debug)]
+pub struct DeploymentCheck {
+    /// The ports with their signs of life.
+    pub ports: Vec<(&'static str, Arc<Pulse>)>,
+    /// Cancelled from the first moment of ending.
+    pub drain: CancellationToken,
+}
+
+impl Check for DeploymentCheck {
+    fn name(&self) -> String {
+        // As probes of the reference's deployments know it.
+        "Vert.x deployment".to_owned()
+    }
+
+    fn status(&self) -> Status {
+        let served = self.ports.iter().all(|(_, pulse)| !pulse.is_over());
+        Status::of(served && !self.drain.is_cancelled())
+    }
+
+    fn data(&self) -> BTreeMap<String, String> {
+        let told = |(name, pulse): &(&'static str, Arc<Pulse>)| {
+            let state = match (pulse.is_over(), self.drain.is_cancelled()) {
+                (true, _) => "ended",
+                (false, true) => "draining",
+                (false, false) => "successfully deployed",
+            };
+            ((*name).to_owned(), state.to_owned())
+        };
+        self.ports.iter().map(told).collect()
+    }
+}
+
 /// Up while a task gives signs of life.
 #[derive(Debug)]
 pub struct PulseCheck {
@@ -57,7 +92,7 @@ impl Check for PulseCheck {
     }
 
     fn status(&self) -> Status {
-        Status::of(self.pulse.age() <= self.tolerance)
+        Status::of(!self.pulse.is_over() && self.pulse.age() <= self.tolerance)
     }
 }
 
@@ -67,6 +102,7 @@ pub struct Pulse {
     start: Instant,
     /// Milliseconds after the start.
     last: AtomicU64,
+    over: AtomicBool,
 }
 
 impl Pulse {
@@ -79,12 +115,22 @@ impl Pulse {
         Self {
             start: Instant::now(),
             last: AtomicU64::new(0),
+            over: AtomicBool::new(false),
         }
     }
 
     /// Gives a sign of life.
     pub fn beat(&self) {
         self.last.store(self.milliseconds(), Ordering::Relaxed);
+    }
+
+    /// There will be no more signs of life.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     fn age(&self) -> Duration {

@@ -105,22 +105,40 @@ impl fmt::Debug for Probes {
 /// # Errors
 /// The port cannot be had.
 pub async fn serve(config: &HealthConfig, probes: Probes) -> Result<Health, ServeError> {
-    let address = config.address;
+    let settings = "QUARKUS_HTTP_HOST and QUARKUS_HTTP_PORT";
+    listen(config.address, router(config, probes), "health", settings).await
+}
+
+/// Starts to answer what the router knows. `purpose` and `settings` are for errors.
+pub(super) async fn listen(
+    address: SocketAddr,
+    router: Router,
+    purpose: &'static str,
+    settings: &'static str,
+) -> Result<Health, ServeError> {
+    let unusable = |source| ServeError::Bind {
+        address,
+        purpose,
+        settings,
+        source,
+    };
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| match source.kind() {
-            ErrorKind::AddrInUse => ServeError::PortBusy { address },
-            _ => ServeError::Bind { address, source },
+            ErrorKind::AddrInUse => ServeError::PortBusy {
+                address,
+                purpose,
+                settings,
+            },
+            _ => unusable(source),
         })?;
-    let address = listener
-        .local_addr()
-        .map_err(|source| ServeError::Bind { address, source })?;
+    let address = listener.local_addr().map_err(unusable)?;
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
-    let server = axum::serve(listener, router(config, probes)).with_graceful_shutdown(stopped);
+    let server = axum::serve(listener, router).with_graceful_shutdown(stopped);
     let task = tokio::spawn(async move {
         if let Err(error) = server.await {
-            tracing::error!(%error, "probes are no longer answered");
+            tracing::error!(%error, purpose, "an HTTP port is no longer served");
         }
     });
     Ok(Health {
@@ -161,25 +179,29 @@ impl Drop for Health {
     }
 }
 
-/// Why probes cannot be answered.
+/// Why an HTTP port cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// Somebody else has the port.
-    #[error(
-        "{address} (TCP, health) is in use: choose another with QUARKUS_HTTP_PORT (`quarkus.http.port`)"
-    )]
+    #[error("{address} (TCP, {purpose}) is in use: choose another with {settings}")]
     PortBusy {
         /// The address that was asked for.
         address: SocketAddr,
+        /// What it is for.
+        purpose: &'static str,
+        /// What sets it.
+        settings: &'static str,
     },
     /// The address is none of this machine, or needs rights that the process has not.
-    #[error(
-        "cannot listen on {address} (TCP, health), set by QUARKUS_HTTP_HOST and QUARKUS_HTTP_PORT"
-    )]
+    #[error("cannot listen on {address} (TCP, {purpose}), set by {settings}")]
     Bind {
         /// The address that was asked for.
         address: SocketAddr,
+        /// What it is for.
+        purpose: &'static str,
+        /// What sets it.
+        settings: &'static str,
         /// What the system says.
         source: io::Error,
     },
@@ -382,7 +404,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "{address} (TCP, health) is in use: choose another with QUARKUS_HTTP_PORT (`quarkus.http.port`)"
+                "{address} (TCP, health) is in use: choose another with QUARKUS_HTTP_HOST and QUARKUS_HTTP_PORT"
             )
         );
         // Somebody who is connected and says nothing holds nothing up.

@@ -1,5 +1,10 @@
 //! What operators see: health checks, metrics and the places of messages in traces.
 
+pub mod reason;
+pub mod recent;
+pub mod observer;
+mod lines;
+pub mod operator;
 pub mod account;
 pub mod checks;
 pub mod health;

@@ -1,5 +1,7 @@
 //! What became of a request -> response code, options and payload; the only such place (spec: coap-adapter §2-§7).
 
+mod reason;
+
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::OnceLock;
 
 use coap_proto::{Code, ExchangeId, Request, Response};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::authn::Principal;
+use crate::authn::{Origin, Principal};
 use crate::respond::Answer;
 use crate::tenant::AckTimeout;
 
@@ -17,6 +18,8 @@ pub struct Exchange {
     id: ExchangeId,
     request: Request,
     principal: Option<Principal>,
+    /// Whom it is from, once that is known.
+    origin: OnceLock<Origin>,
     replies: mpsc::Sender<Reply>,
     answered: bool,
 }
@@ -43,6 +46,7 @@ impl Exchange {
             id,
             request,
             principal,
+            origin: OnceLock::new(),
             replies,
             answered: false,
         }
@@ -58,6 +62,17 @@ impl Exchange {
     #[must_use]
     pub const fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
+    }
+
+    /// Lets others know whom the request is from; said again it changes nothing.
+    pub fn is_from(&self, origin: &Origin) {
+        self.origin.get_or_init(|| origin.clone());
+    }
+
+    /// Whom it is from, if that is known.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.get()
     }
 
     /// Waits for `work`, and acknowledges the request when that takes longer than `timeout` (RFC 7252 §5.2.2).

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use coap_proto::{Endpoint, Event, ExchangeId, Request};
+use dtls_server::CloseReason;
 use registry_client::notifications::Events;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -18,8 +19,11 @@ use super::exchange::{Exchange, Reply};
 use super::transport::{Arrival, Renewal, Transport};
 use crate::authn::{Principal, Revoked};
 use crate::monitoring::checks::Pulse;
+use crate::monitoring::metrics::{Gauge, Transport as Kind, count_of};
+use crate::monitoring::observer::Ended;
 use crate::pipeline::Pipeline;
 use crate::respond::{self, Rejection};
+use crate::route;
 
 /// How a port is ended, in two steps.
 #[derive(Debug, Clone, Default)]
@@ -137,9 +141,19 @@ impl<T: Transport> Port<T> {
 
     fn beat(&self) {
         self.pulse.beat();
-        self.transport.observe(&self.pipeline.metrics);
-        let metrics = &self.pipeline.metrics;
+        let metrics = self.pipeline.observer.metrics();
+        self.transport.observe(metrics);
         metrics.observe_coap(T::KIND, self.endpoint.statistics());
+        let [exchanges, peers, transfers, replies] = match T::KIND {
+            Kind::Dtls => DTLS_TABLES,
+            Kind::Udp => UDP_TABLES,
+        };
+        let endpoint = &self.endpoint;
+        metrics.observe_table(exchanges, endpoint.exchanges(), None);
+        metrics.observe_table(peers, endpoint.peers(), None);
+        let bytes = Some(endpoint.transfer_bytes());
+        metrics.observe_table(transfers, endpoint.transfers(), bytes);
+        metrics.set(Gauge::QueueDepth, replies, count_of(self.answers.len()));
     }
 
     fn reply(&mut self, reply: Reply) {
@@ -190,11 +204,26 @@ impl<T: Transport> Port<T> {
                 self.endpoint.handle_datagram(Instant::now(), &peer, &bytes);
                 self.take_events(principal.as_ref(), address);
             }
-            Arrival::Established { principal } => {
+            Arrival::Established {
+                principal,
+                address,
+                suite,
+            } => {
                 let budgets = &self.pipeline.budgets;
                 budgets.shook_hands(Instant::now(), &principal);
+                let observer = &self.pipeline.observer;
+                observer.session_opened(address, &principal, suite);
             }
-            Arrival::Gone { peer } => {
+            Arrival::HandshakeFailed { address, refusal } => {
+                self.pipeline.observer.handshake_failed(address, *refusal);
+            }
+            Arrival::Gone {
+                peer,
+                principal,
+                reason,
+            } => {
+                let observer = &self.pipeline.observer;
+                observer.session_closed(&principal, ending(reason));
                 for exchange in self.endpoint.forget_peer(&peer) {
                     if let Some(gone) = self.watched.remove(&exchange) {
                         gone.cancel();
@@ -229,7 +258,17 @@ impl<T: Transport> Port<T> {
         address: SocketAddr,
     ) {
         if self.stop.drain.is_cancelled() {
-            let answer = respond::answer(Err(Rejection::Stopping), SystemTime::now());
+            let result = Err(Rejection::Stopping);
+            self.pipeline.observer.request_ended(&Ended {
+                peer: address,
+                principal: principal.as_ref(),
+                origin: None,
+                operation: route::name(&request),
+                bytes: request.payload().len(),
+                duration: Duration::ZERO,
+                result: &result,
+            });
+            let answer = respond::answer(result, SystemTime::now());
             return self.endpoint.respond(Instant::now(), id, answer.response);
         }
         let span = tracing::debug_span!(
@@ -238,11 +277,12 @@ impl<T: Transport> Port<T> {
             token = ?request.token(),
             code = %request.code(),
             path = ?request.uri_path(),
+            reason = tracing::field::Empty,
         );
         let exchange = Exchange::new(id, request, principal, self.answer.clone());
         let pipeline = Arc::clone(&self.pipeline);
         self.requests
-            .spawn(serve(pipeline, exchange).instrument(span));
+            .spawn(serve(pipeline, exchange, address).instrument(span));
     }
 
     fn transmit(&mut self) {
@@ -252,15 +292,37 @@ impl<T: Transport> Port<T> {
     }
 }
 
-async fn serve(pipeline: Arc<Pipeline>, exchange: Exchange) {
+async fn serve(pipeline: Arc<Pipeline>, exchange: Exchange, peer: SocketAddr) {
+    let started = Instant::now();
     let result = pipeline.handle(&exchange).await;
-    match &result {
-        Ok(_) => tracing::debug!("served"),
-        Err(rejection) => tracing::debug!(code = %rejection.code(), reason = %rejection, "refused"),
+    if result.is_ok() {
+        tracing::debug!("served");
     }
+    pipeline.observer.request_ended(&Ended {
+        peer,
+        principal: exchange.principal(),
+        origin: exchange.origin(),
+        operation: route::name(exchange.request()),
+        bytes: exchange.request().payload().len(),
+        duration: started.elapsed(),
+        result: &result,
+    });
     exchange
         .respond(respond::answer(result, SystemTime::now()))
         .await;
+}
+
+/// Why a session is over, in words.
+const fn ending(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::PeerClosed => "the device closed it",
+        CloseReason::PeerAlert(_) => "the device sent a fatal alert",
+        CloseReason::Local => "the adapter closed it, as the device was disabled or deleted",
+        CloseReason::Replaced => "the device began another one",
+        CloseReason::Evicted => "it was idle, and its place was needed",
+        CloseReason::SequenceExhausted => "all its sequence numbers were used",
+        _ => "it ended",
+    }
 }
 
 /// Waits until `deadline`, or for ever where there is none.
@@ -273,5 +335,19 @@ async fn until(deadline: Option<Instant>) {
 
 /// The most replies that are taken before something else has its turn.
 const AT_A_TIME: usize = 64;
+/// Exchanges, peers, block transfers and replies, as metrics call them.
+const DTLS_TABLES: [&str; 4] = [
+    "coap_exchanges_dtls",
+    "coap_peers_dtls",
+    "coap_transfers_dtls",
+    "replies_dtls",
+];
+const UDP_TABLES: [&str; 4] = [
+    "coap_exchanges_udp",
+    "coap_peers_udp",
+    "coap_transfers_udp",
+    "replies_udp",
+];
+
 /// Replies that a port has not taken yet; tasks of requests wait while there are more.
 const ANSWERS: usize = 1024;

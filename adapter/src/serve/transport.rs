@@ -8,9 +8,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use dtls_server::{AssociationId, Batch, Event, Identity, Listener, UdpSocket};
+use dtls_server::{
+    AssociationId, Batch, CipherSuite, CloseReason, Event, HandshakeFailure, Identity, Listener,
+    UdpSocket,
+};
 
-use crate::authn::{DeviceStore, Principal, Revoked};
+use crate::authn::{Claim, DeviceStore, Principal, Refusal, Revoked};
 use crate::monitoring::metrics::{Metrics, Transport as Kind};
 
 /// A source of CoAP messages that also takes the answers.
@@ -58,11 +61,26 @@ pub enum Arrival<P> {
     Established {
         /// Who it is.
         principal: Principal,
+        /// Whence it came.
+        address: SocketAddr,
+        /// What protects the session.
+        suite: CipherSuite,
+    },
+    /// A handshake came to nothing.
+    HandshakeFailed {
+        /// Whence it came.
+        address: SocketAddr,
+        /// Who tried, and why it failed.
+        refusal: Box<Refusal>,
     },
     /// The peer's session is over.
     Gone {
         /// Whose.
         peer: P,
+        /// Who that was.
+        principal: Principal,
+        /// Why it is over.
+        reason: CloseReason,
     },
 }
 
@@ -79,7 +97,7 @@ impl Transport for Listener<DeviceStore> {
 
     async fn next(&mut self) -> io::Result<Arrival<AssociationId>> {
         loop {
-            if let Some(arrival) = arrival(Self::next(self).await?) {
+            if let Some(arrival) = arrival(Self::next(self).await?, self.keys()) {
                 return Ok(arrival);
             }
         }
@@ -87,7 +105,7 @@ impl Transport for Listener<DeviceStore> {
 
     fn take_waiting(&mut self) -> Option<Arrival<AssociationId>> {
         while let Some(event) = Self::take_waiting(self) {
-            if let Some(arrival) = arrival(event) {
+            if let Some(arrival) = arrival(event, self.keys()) {
                 return Some(arrival);
             }
         }
@@ -97,7 +115,13 @@ impl Transport for Listener<DeviceStore> {
     const KIND: Kind = Kind::Dtls;
 
     fn observe(&self, metrics: &Metrics) {
-        metrics.observe_dtls(self.statistics(), self.gauges());
+        let gauges = self.gauges();
+        metrics.observe_dtls(self.statistics(), gauges);
+        let bytes = Some(gauges.session_bytes);
+        metrics.observe_table("dtls_sessions", gauges.sessions, bytes);
+        metrics.observe_table("dtls_handshakes", gauges.handshakes, None);
+        metrics.observe_table("dtls_connection_ids", gauges.connection_ids, None);
+        metrics.observe_table("dtls_resumable", gauges.resumable, None);
     }
 
     fn expel(&mut self, revoked: &Revoked) {
@@ -125,7 +149,7 @@ impl Transport for Listener<DeviceStore> {
 }
 
 /// None for what CoAP need not know.
-fn arrival(event: Event<Principal>) -> Option<Arrival<AssociationId>> {
+fn arrival(event: Event<Principal, Refusal>, keys: &DeviceStore) -> Option<Arrival<AssociationId>> {
     match event {
         Event::ApplicationData {
             association,
@@ -138,9 +162,54 @@ fn arrival(event: Event<Principal>) -> Option<Arrival<AssociationId>> {
             address: peer,
             bytes: data,
         }),
-        Event::Established { principal, .. } => Some(Arrival::Established { principal }),
-        Event::Closed { association, .. } => Some(Arrival::Gone { peer: association }),
+        Event::Established {
+            principal,
+            peer,
+            suite,
+            ..
+        } => Some(Arrival::Established {
+            principal,
+            address: peer,
+            suite,
+        }),
+        Event::HandshakeFailed {
+            peer,
+            identity,
+            principal,
+            failure,
+            refusal,
+        } => {
+            let claim = match (&principal, &identity) {
+                (Some(principal), _) => principal.into(),
+                (None, Some(identity)) => keys.claimed(identity),
+                (None, None) => Claim::default(),
+            };
+            let refusal = refusal.unwrap_or_else(|| failed(claim, failure));
+            Some(Arrival::HandshakeFailed {
+                address: peer,
+                refusal: Box::new(refusal),
+            })
+        }
+        Event::Closed {
+            association,
+            principal,
+            reason,
+        } => Some(Arrival::Gone {
+            peer: association,
+            principal,
+            reason,
+        }),
         _ => None,
+    }
+}
+
+/// What the engine tells of a handshake that the registry had no part in the end of.
+fn failed(claim: Claim, failure: HandshakeFailure) -> Refusal {
+    match failure {
+        HandshakeFailure::NothingToChoose(alert) | HandshakeFailure::ClientAlert(alert) => {
+            claim.refused_as(failure.into(), format_args!("{alert:?}"))
+        }
+        _ => claim.refused(failure.into()),
     }
 }
 

@@ -10,7 +10,11 @@ pub(crate) async fn forget(pipeline: Arc<Pipeline>, timeout: Duration) {
     let mut ticks = tokio::time::interval((timeout / 4).clamp(SHORTEST, LONGEST));
     loop {
         ticks.tick().await;
-        for tenant in pipeline.metrics.forget_idle(Instant::now(), timeout) {
+        for tenant in pipeline
+            .observer
+            .metrics()
+            .forget_idle(Instant::now(), timeout)
+        {
             pipeline.uplink.close_idle(&tenant, timeout);
             tracing::info!(tenant, "idle: its links are closed and its metrics dropped");
         }

@@ -98,6 +98,16 @@ impl Uplink {
         }
     }
 
+    /// Credit that is left, and how many links there are, over all tenants.
+    #[must_use]
+    pub fn links(&self, endpoint: Endpoint) -> (u64, usize) {
+        let senders = match endpoint {
+            Endpoint::Telemetry => &self.telemetry,
+            Endpoint::Event => &self.event,
+        };
+        (senders.credit(), senders.len())
+    }
+
     /// Sends a message and, if the device wants to know, waits until the consumer has taken it.
     ///
     /// # Errors

@@ -149,6 +149,12 @@ fn check(name: &str, text: &str, more: &[(&str, &str)], holds: impl Fn(&Config) 
 
 const OPEN: &[(&str, &str)] = &[("HONO_COAP_AUTHENTICATIONREQUIRED", "false")];
 const LIMITS: &[(&str, &str)] = &[("HONO_RESOURCELIMITS_PROMETHEUSBASED_HOST", "prometheus")];
+const OPERATOR: &[(&str, &str)] = &[("HONO_COAP_OPERATORTOKENPATH", "token")];
+
+fn operator(config: &Config) -> &OperatorConfig {
+    config.coap.operator.as_ref().unwrap()
+}
+
 fn limits(config: &Config) -> &ResourceLimitsConfig {
     config.resource_limits.as_ref().unwrap()
 }
@@ -187,6 +193,10 @@ const SINGLE: &[Row<Config>] = &[
     ("HONO_COAP_DEFAULTSENABLED", "false", &[], |c| !c.coap.defaults_enabled),
     ("HONO_COAP_JMSVENDORPROPSENABLED", "true", &[], |c| c.coap.jms_vendor_props_enabled),
     ("HONO_COAP_TENANTIDLETIMEOUT", "2h", &[], |c| c.coap.tenant_idle_timeout == Some(millis(7_200_000))),
+    ("HONO_COAP_OPERATORPORT", "7", OPERATOR, |c| operator(c).address.port() == 7),
+    ("HONO_COAP_OPERATORBINDADDRESS", "::1", OPERATOR, |c| operator(c).address.is_ipv6()),
+    ("HONO_COAP_OPERATORTOKENPATH", "t", &[], |c| c.coap.operator.as_ref().is_some_and(|operator| operator.token.ends_with("t"))),
+    ("HONO_COAP_OPERATORDEVICES", "7", OPERATOR, |c| operator(c).devices == 7),
     ("HONO_COAP_EVENTLOOPBLOCKEDCHECKTIMEOUT", "7", &[], |c| c.coap.blocked_check_timeout == millis(7)),
     ("HONO_RESOURCELIMITS_PROMETHEUSBASED_HOST", "h", &[], |c| c.resource_limits.as_ref().is_some_and(|limits| limits.host == "h")),
     ("HONO_RESOURCELIMITS_PROMETHEUSBASED_PORT", "7", LIMITS, |c| limits(c).port == 7),

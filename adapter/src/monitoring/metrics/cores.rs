@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{labels::Transport, page::Page, series::approximate};
+use super::catalogue::{Description, Kind, described};
+use super::{count_of, labels::Transport, page::Page, reasons::Handshakes};
 
 /// The last word of each core.
 #[derive(Debug, Default)]
@@ -12,35 +13,81 @@ pub(super) struct Cores {
 }
 
 impl Cores {
+    /// What the DTLS server counted of handshakes.
+    pub(super) fn handshakes(&self) -> Handshakes {
+        let counted = self.dtls.as_ref().map(|(counted, _)| Handshakes {
+            established: counted.handshakes_established,
+            resumed: counted.resumptions_established,
+            bad_cookies: counted.bad_cookies,
+        });
+        counted.unwrap_or_default()
+    }
+
     pub(super) fn write(&self, page: &mut Page) {
         if let Some((statistics, gauges)) = &self.dtls {
-            for (name, value) in statistics.iter() {
-                let (name, help) = described("dtls", name);
-                page.counter(&format!("{name}_total"), &help, &[], value);
+            for (field, value) in statistics.iter() {
+                let help = help_of(dtls_server::Statistics::DESCRIPTIONS, field);
+                page.counter(
+                    &format!("{}_total", name_of("dtls", field)),
+                    help,
+                    &[],
+                    value,
+                );
             }
-            for (name, value) in [
-                ("sessions", gauges.sessions),
-                ("handshakes", gauges.handshakes),
-                ("lookups", gauges.lookups),
-            ] {
-                let (name, help) = described("dtls", name);
-                let value = approximate(u64::try_from(value).unwrap_or(u64::MAX));
-                page.gauge(&name, &help, &[], value);
+            let values = [gauges.sessions, gauges.handshakes, gauges.lookups];
+            for ((field, help), value) in DTLS_GAUGES.iter().zip(values) {
+                page.gauge(&name_of("dtls", field), help, &[], count_of(value));
             }
         }
         for (transport, statistics) in &self.coap {
-            for (name, value) in statistics.iter() {
-                let (name, help) = described("coap", name);
+            for (field, value) in statistics.iter() {
+                let help = help_of(coap_proto::Statistics::DESCRIPTIONS, field);
                 let labels = [("transport", transport.as_str())];
-                page.counter(&format!("{name}_total"), &help, &labels, value);
+                page.counter(
+                    &format!("{}_total", name_of("coap", field)),
+                    help,
+                    &labels,
+                    value,
+                );
             }
         }
     }
 }
 
-/// Name and help by the name of a field.
-fn described(core: &str, field: &str) -> (String, String) {
-    let words = field.replace('_', " ");
-    let help = format!("{}: {words}.", core.to_uppercase());
-    (format!("coap_adapter_{core}_{field}"), help)
+/// What a field is called on the page.
+fn name_of(core: &str, field: &str) -> String {
+    format!("coap_adapter_{core}_{field}")
 }
+
+/// The help of a core's counter.
+fn help_of(counters: &'static [(&'static str, &'static str)], field: &str) -> &'static str {
+    let found = counters.iter().find(|(name, _)| *name == field);
+    found.map_or("", |(_, help)| help.trim_ascii_start())
+}
+
+/// Every metric of the cores.
+pub(super) fn descriptions() -> impl Iterator<Item = Description> {
+    let counters = |core: &'static str,
+                    counters: &'static [(&'static str, &'static str)],
+                    labels: &'static [&'static str]| {
+        counters.iter().map(move |(field, help)| {
+            let name = format!("{}_total", name_of(core, field));
+            described(&name, Kind::Counter, labels, help.trim_ascii_start())
+        })
+    };
+    let dtls = counters("dtls", dtls_server::Statistics::DESCRIPTIONS, &[]);
+    let coap = counters("coap", coap_proto::Statistics::DESCRIPTIONS, &["transport"]);
+    let gauges = DTLS_GAUGES
+        .iter()
+        .map(|(field, help)| described(&name_of("dtls", field), Kind::Gauge, &[], help));
+    dtls.chain(coap).chain(gauges)
+}
+
+const DTLS_GAUGES: [(&str, &str); 3] = [
+    ("sessions", "DTLS sessions that are established."),
+    ("handshakes", "DTLS handshakes under way."),
+    (
+        "lookups",
+        "Look-ups of keys and certificates that run or wait for their turn.",
+    ),
+];

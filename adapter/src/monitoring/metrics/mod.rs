@@ -15,6 +15,9 @@ mod distribution;
 mod series;
 mod cores;
 mod operation;
+mod reasons;
+mod gauges;
+mod catalogue;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -24,16 +27,26 @@ use std::{
     fmt,
     net::{Ipv4Addr, UdpSocket},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use prometheus::{Registry, TextEncoder, core::Collector, core::Desc, proto::MetricFamily};
 
+pub use self::catalogue::{Description, Kind, descriptions, table};
+pub use self::gauges::Gauge;
 pub use self::labels::{
     BudgetOf, Direction, Disposition, Link, Qos, Reloaded, Spent, Status, Transport, Ttd,
     UploadKind,
 };
-use self::{cores::Cores, operation::Operation, page::Page, series::Series};
+use self::{
+    cores::Cores,
+    gauges::{Gauges, Source},
+    operation::Operation,
+    page::Page,
+    reasons::Reasons,
+    series::{Meter, Series},
+};
+use super::reason::{Reason, Stage};
 
 /// All meters of an adapter. Clones share them.
 #[derive(Clone)]
@@ -81,6 +94,8 @@ impl Metrics {
     #[must_use]
     pub fn new(host: &str) -> Self {
         let meters = Arc::new(Meters::new(host));
+        let memory = Source::Read(Box::new(gauges::resident_memory));
+        meters.gauges().put(Gauge::ResidentMemory, "", memory);
         let registry = Registry::new();
         if let Err(error) = registry.register(Box::new(Shared(Arc::clone(&meters)))) {
             tracing::error!(%error, "there will be no metrics");
@@ -128,6 +143,16 @@ impl Metrics {
         });
     }
 
+    /// Counts a handshake that came to nothing.
+    pub fn handshake_failed(&self, reason: Reason) {
+        self.meters.reasons.count(Stage::Handshake, reason);
+    }
+
+    /// Counts a request that was not served.
+    pub fn request_refused(&self, reason: Reason) {
+        self.meters.reasons.count(Stage::Request, reason);
+    }
+
     /// Takes what the DTLS server counted since its start, and what it holds now; the last word counts.
     pub fn observe_dtls(&self, statistics: &dtls_server::Statistics, gauges: dtls_server::Gauges) {
         self.meters.cores().dtls = Some((*statistics, gauges));
@@ -146,6 +171,39 @@ impl Metrics {
     /// Counts that a file changed, and whether what it says now is used.
     pub fn reloaded(&self, what: Reloaded, used: bool) {
         self.meters.operation().reloaded(what, used);
+    }
+
+    /// Takes the last word on a quantity. `label` is the value of the gauge's own label; empty if it has none.
+    pub fn set(&self, gauge: Gauge, label: &'static str, value: f64) {
+        self.meters.gauges().put(gauge, label, Source::Value(value));
+    }
+
+    /// Asks `read` for a quantity whenever the page is written; it must answer at once, and may have nothing to say.
+    pub fn watch(
+        &self,
+        gauge: Gauge,
+        label: &'static str,
+        read: impl Fn() -> Option<f64> + Send + Sync + 'static,
+    ) {
+        let source = Source::Read(Box::new(read));
+        self.meters.gauges().put(gauge, label, source);
+    }
+
+    /// Takes how many entries a table has, and how many bytes they take if that is known.
+    pub fn observe_table(&self, table: &'static str, entries: usize, bytes: Option<usize>) {
+        self.set(Gauge::TableEntries, table, count_of(entries));
+        if let Some(bytes) = bytes {
+            self.set(Gauge::TableBytes, table, count_of(bytes));
+        }
+    }
+
+    /// Takes until when the server's certificate is valid; none if there is none, or it does not tell.
+    pub fn observe_certificate(&self, expiry: Option<SystemTime>) {
+        let (gauge, label) = (Gauge::CertificateExpiry, "server");
+        match expiry.and_then(|expiry| expiry.duration_since(SystemTime::UNIX_EPOCH).ok()) {
+            Some(since) => self.set(gauge, label, since.as_secs_f64()),
+            None => self.meters.gauges().remove(gauge, label),
+        }
     }
 
     /// Drops everything that was counted for tenants without a message or command for that long, and tells which they are
@@ -199,6 +257,8 @@ struct Meters {
     tenants: RwLock<HashMap<String, Arc<Mutex<Series>>>>,
     cores: Mutex<Cores>,
     operation: Mutex<Operation>,
+    gauges: Mutex<Gauges>,
+    reasons: Reasons,
 }
 
 impl Meters {
@@ -208,6 +268,8 @@ impl Meters {
             tenants: RwLock::default(),
             cores: Mutex::default(),
             operation: Mutex::default(),
+            gauges: Mutex::default(),
+            reasons: Reasons::default(),
         }
     }
 
@@ -249,6 +311,10 @@ impl Meters {
         self.cores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn gauges(&self) -> MutexGuard<'_, Gauges> {
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn operation(&self) -> MutexGuard<'_, Operation> {
         self.operation
             .lock()
@@ -261,19 +327,19 @@ impl Meters {
             ("component_type", "adapter"),
             ("host", &self.host),
         ]);
+        let (name, help) = UNAUTHENTICATED;
         // Connections that are not authenticated are not counted by this adapter (spec: metrics-health §2).
-        page.gauge(
-            UNAUTHENTICATED,
-            "Connections without authentication.",
-            &[],
-            0.0,
-        );
+        page.gauge(name, help, &[], 0.0);
         for (tenant, series) in self.all_series() {
             let mut series = series.lock().unwrap_or_else(PoisonError::into_inner);
             series.write(&mut page, &tenant, now);
         }
-        self.cores().write(&mut page);
+        let cores = self.cores();
+        cores.write(&mut page);
+        self.reasons.write(&mut page, cores.handshakes());
+        drop(cores);
         self.operation().write(&mut page);
+        self.gauges().write(&mut page);
         page
     }
 }
@@ -291,6 +357,11 @@ impl Collector for Shared {
     }
 }
 
+/// Metrics are floating point numbers.
+pub(crate) fn count_of(number: usize) -> f64 {
+    series::approximate(u64::try_from(number).unwrap_or(u64::MAX))
+}
+
 /// The label of a tenant.
 fn label(tenant: &str) -> &str {
     if tenant.is_empty() { UNKNOWN } else { tenant }
@@ -298,7 +369,10 @@ fn label(tenant: &str) -> &str {
 
 const UNKNOWN: &str = "UNKNOWN";
 
-const UNAUTHENTICATED: &str = "hono_connections_unauthenticated";
+const UNAUTHENTICATED: Meter = (
+    "hono_connections_unauthenticated",
+    "Connections without authentication.",
+);
 
 /// So many tenants have labels of their own, lest devices without credentials fill the memory with names of no tenants.
 const MAX_TENANTS: usize = 10_000;

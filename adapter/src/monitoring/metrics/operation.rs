@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     labels::{BudgetOf, Reloaded, Spent},
     page::Page,
+    series::Meter,
 };
 
 /// Counted since the start.
@@ -27,26 +28,36 @@ impl Operation {
 
     /// Every counter stands there from the start, so that the first failure is an increase.
     pub(super) fn write(&self, page: &mut Page) {
+        let (name, help) = RELOADS;
         for what in Reloaded::ALL {
             for (used, result) in [(false, "failed"), (true, "used")] {
                 let count = self.reloads.get(&(*what, used)).copied();
                 let labels = [("result", result), ("what", what.as_str())];
-                page.counter(RELOADS, RELOADS_HELP, &labels, count.unwrap_or_default());
+                page.counter(name, help, &labels, count.unwrap_or_default());
             }
         }
+        let (name, help) = OVER_BUDGET;
         for of in BudgetOf::ALL {
             for what in Spent::ALL {
                 let count = self.over_budget.get(&(*of, *what)).copied();
                 let labels = [("of", of.as_str()), ("what", what.as_str())];
                 let count = count.unwrap_or_default();
-                page.counter(OVER_BUDGET, OVER_BUDGET_HELP, &labels, count);
+                page.counter(name, help, &labels, count);
             }
         }
     }
 }
 
-const RELOADS: &str = "coap_adapter_reloads_total";
-const RELOADS_HELP: &str = "Files that changed while the adapter ran, and whether they are used.";
-const OVER_BUDGET: &str = "coap_adapter_over_budget_total";
-const OVER_BUDGET_HELP: &str =
-    "Messages and handshakes refused as the budget of a device or tenant was used up.";
+/// The meters with their labels.
+pub(super) const RELOADS_TOTAL: (Meter, &[&str]) = (RELOADS, &["result", "what"]);
+
+pub(super) const OVER_BUDGET_TOTAL: (Meter, &[&str]) = (OVER_BUDGET, &["of", "what"]);
+
+const RELOADS: Meter = (
+    "coap_adapter_reloads_total",
+    "Files that changed while the adapter ran, and whether they are used.",
+);
+const OVER_BUDGET: Meter = (
+    "coap_adapter_over_budget_total",
+    "Messages and handshakes refused as the budget of a device or tenant was used up.",
+);

@@ -53,7 +53,8 @@ impl Page {
         let mut metric = self.metric(labels);
         metric.set_summary(summary);
         self.add(name, help, MetricType::SUMMARY, metric);
-        self.gauge(&format!("{name}_max"), help, labels, distribution.max(now));
+        let (name, help) = greatest(name, help);
+        self.gauge(&name, &help, labels, distribution.max(now));
     }
 
     pub(super) fn into_families(self) -> Vec<MetricFamily> {
@@ -77,6 +78,12 @@ impl Page {
         family.set_metric(vec![metric]);
         self.families.insert(name.to_owned(), family);
     }
+}
+
+/// Name and help of the greatest of a distribution.
+pub(super) fn greatest(name: &str, help: &str) -> (String, String) {
+    let help = format!("{help} The greatest of the last minutes.");
+    (format!("{name}_max"), help)
 }
 
 fn pairs<'a>(labels: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = LabelPair> + 'a {

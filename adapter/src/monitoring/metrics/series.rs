@@ -153,6 +153,24 @@ fn count(counter: &mut u64) {
 /// Name and help of a meter that has a greatest value, too.
 pub(super) type Meter = (&'static str, &'static str);
 
+/// What has count, sum and maximum, with its labels.
+pub(super) const DISTRIBUTIONS: &[(Meter, &[&str])] = &[
+    (UPLOAD_DURATION, UPLOAD_LABELS),
+    (UPLOAD_PAYLOAD, UPLOAD_LABELS),
+    (COMMAND_DURATION, COMMAND_LABELS),
+    (COMMAND_PAYLOAD, COMMAND_LABELS),
+    (DELIVERY_DURATION, &["outcome", "tenant", "type"]),
+];
+
+/// What only grows, with its labels.
+pub(super) const COUNTERS: &[(Meter, &[&str])] = &[
+    (NO_CREDIT, &["tenant", "type"]),
+    (TIMED_OUT, &["tenant", "type"]),
+];
+
+const UPLOAD_LABELS: &[&str] = &["qos", "status", "tenant", "ttd", "type"];
+const COMMAND_LABELS: &[&str] = &["direction", "status", "tenant"];
+
 const UPLOAD_DURATION: Meter = (
     "hono_telemetry_processing_duration_seconds",
     "From receiving a telemetry message or event to answering it.",

@@ -332,6 +332,65 @@ fn the_host_is_named_by_the_environment_if_at_all() {
     );
 }
 
+/// What is documented is what is exposed, by name, kind, labels and help.
+#[test]
+fn every_metric_is_described_and_every_description_is_exposed() {
+    let metrics = all_values();
+    let coap = coap_proto::Statistics::default();
+    metrics.observe_coap(Transport::Dtls, &coap);
+    metrics.observe_dtls(&dtls_server::Statistics::default(), Default::default());
+    metrics.observe_table("t", 1, Some(1));
+    for gauge in Gauge::ALL {
+        metrics.set(*gauge, "", 1.0);
+    }
+    let constant = ["component_name", "component_type", "host"];
+    let exposed: Vec<_> = metrics
+        .registry
+        .gather()
+        .iter()
+        .map(|family| {
+            let labels = family.get_metric()[0]
+                .get_label()
+                .iter()
+                .map(|label| label.name().to_owned());
+            let own: Vec<_> = labels
+                .filter(|label| !constant.contains(&label.as_str()))
+                .collect();
+            (family.name().to_owned(), family.help().to_owned(), own)
+        })
+        .collect();
+    let described: Vec<_> = descriptions()
+        .into_iter()
+        .map(|metric| {
+            let labels: Vec<_> = metric
+                .labels
+                .iter()
+                .map(|label| (*label).to_owned())
+                .collect();
+            (metric.name, metric.help, labels)
+        })
+        .collect();
+    assert_eq!(exposed, described);
+}
+
+/// `UPDATE_PAGES=1 cargo test -p adapter pages` writes it anew.
+#[test]
+fn the_page_of_metrics_has_the_generated_table_as_other_pages_have() {
+    const MARK: &str = "<!-- metrics -->";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (text, found) = page.split_once(MARK).unwrap();
+    let generated = format!("\n\n{}", table());
+    if std::env::var_os("UPDATE_PAGES").is_some() {
+        std::fs::write(path, format!("{text}{MARK}{generated}")).unwrap();
+    } else {
+        assert!(
+            found == generated,
+            "docs/metrics.md is old: UPDATE_PAGES=1 cargo test -p adapter pages"
+        );
+    }
+}
+
 impl Metrics {
     fn no_credit_of(&self, tenant: &str) {
         let duration = Duration::from_millis(1);

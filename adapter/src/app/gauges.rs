@@ -1,0 +1,69 @@
+//! What the metrics ask the parts of the adapter for, whenever they are read.
+
+use std::sync::Arc;
+
+use downstream::Connection;
+use tokio_util::task::TaskTracker;
+
+use crate::monitoring::metrics::{Gauge, Metrics, count_of};
+use crate::monitoring::recent::Recent;
+use crate::pipeline::Pipeline;
+use crate::route::Endpoint;
+
+/// Lets the metrics ask. The pipeline has the metrics, so these must not keep it alive.
+pub(super) fn watch(
+    metrics: &Metrics,
+    pipeline: &Arc<Pipeline>,
+    connections: &[Connection],
+    requests: &TaskTracker,
+    recent: Option<&Arc<Recent>>,
+) {
+    let requests = requests.clone();
+    metrics.watch(Gauge::RequestsInProgress, "", move || {
+        Some(count_of(requests.len()))
+    });
+    let weak = Arc::downgrade(pipeline);
+    metrics.watch(Gauge::ParkedRequests, "", move || {
+        let pipeline = weak.upgrade()?;
+        Some(count_of(pipeline.commands.inboxes().len()))
+    });
+    for endpoint in [Endpoint::Telemetry, Endpoint::Event] {
+        let weak = Arc::downgrade(pipeline);
+        metrics.watch(Gauge::AmqpCredit, endpoint.name(), move || {
+            let (credit, _) = weak.upgrade()?.uplink.links(endpoint);
+            Some(count_of(usize::try_from(credit).unwrap_or(usize::MAX)))
+        });
+        let weak = Arc::downgrade(pipeline);
+        metrics.watch(Gauge::AmqpLinks, endpoint.name(), move || {
+            Some(count_of(weak.upgrade()?.uplink.links(endpoint).1))
+        });
+    }
+    for (name, connection) in CONNECTIONS.into_iter().zip(connections) {
+        let of = connection.clone();
+        metrics.watch(Gauge::AmqpConnected, name, move || {
+            Some(f64::from(u8::from(of.is_connected())))
+        });
+        let of = connection.clone();
+        metrics.watch(Gauge::AmqpInFlight, name, move || {
+            Some(count_of(of.in_flight()))
+        });
+    }
+    if let Some(recent) = recent.cloned() {
+        metrics.watch(Gauge::TableEntries, "recent_devices", move || {
+            Some(count_of(recent.len()))
+        });
+    }
+}
+
+/// What each connection is for, in the order of [`super::services::Services::connections`].
+const CONNECTIONS: [&str; 9] = [
+    "telemetry",
+    "event",
+    "command_response",
+    "command",
+    "notification",
+    "tenant",
+    "registration",
+    "credentials",
+    "cmd_router",
+];

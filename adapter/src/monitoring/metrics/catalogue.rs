@@ -1,0 +1,104 @@
+//! Every metric there is, for the page of documentation and for who checks dashboards.
+
+use super::gauges::Gauge;
+use super::page::greatest;
+use super::{UNAUTHENTICATED, cores, operation, reasons, series};
+
+/// A metric as it is documented.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Description {
+    /// The name of its family; of a summary it has the ends `_count` and `_sum`.
+    pub name: String,
+    /// How it behaves.
+    pub kind: Kind,
+    /// Its labels beside `host`, `component_type` and `component_name`, in alphabetical order.
+    pub labels: Vec<&'static str>,
+    /// What it tells.
+    pub help: String,
+}
+
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// How many, and how much together.
+    Summary,
+}
+
+impl Kind {
+    /// As Prometheus calls it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Summary => "summary",
+        }
+    }
+}
+
+/// All metrics, by name.
+#[must_use]
+pub fn descriptions() -> Vec<Description> {
+    let mut all = Vec::new();
+    for ((name, help), labels) in series::DISTRIBUTIONS {
+        all.push(described(name, Kind::Summary, labels, help));
+        let (name, help) = greatest(name, help);
+        all.push(described(&name, Kind::Gauge, labels, &help));
+    }
+    for ((name, help), labels) in series::COUNTERS {
+        all.push(described(name, Kind::Counter, labels, help));
+    }
+    let (name, help) = UNAUTHENTICATED;
+    all.push(described(name, Kind::Gauge, &[], help));
+    for ((name, help), labels) in [
+        reasons::HANDSHAKES_TOTAL,
+        reasons::REFUSED_TOTAL,
+        operation::RELOADS_TOTAL,
+        operation::OVER_BUDGET_TOTAL,
+    ] {
+        all.push(described(name, Kind::Counter, labels, help));
+    }
+    for gauge in Gauge::ALL {
+        let help = gauge.help();
+        all.push(described(gauge.name(), Kind::Gauge, gauge.label(), help));
+    }
+    all.extend(cores::descriptions());
+    all.sort();
+    all
+}
+
+/// As a table in Markdown, for the page of documentation.
+#[must_use]
+pub fn table() -> String {
+    let mut table = "| Metric | Kind | Labels | Meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for metric in descriptions() {
+        let labels: Vec<_> = metric.labels.iter().map(|it| format!("`{it}`")).collect();
+        table += &format!(
+            "| `{}` | {} | {} | {} |\n",
+            metric.name,
+            metric.kind.as_str(),
+            labels.join(", "),
+            metric.help
+        );
+    }
+    table
+}
+
+pub(super) fn described(
+    name: &str,
+    kind: Kind,
+    labels: &[&'static str],
+    help: &str,
+) -> Description {
+    Description {
+        name: name.to_owned(),
+        kind,
+        labels: labels.to_vec(),
+        help: help.to_owned(),
+    }
+}

@@ -1,0 +1,115 @@
+//! What there is at the moment: told by who has it, or asked for when the page is written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+
+use super::page::Page;
+
+macro_rules! gauges {
+    ($($(#[doc = $doc:literal])+ $gauge:ident = $name:literal $([$label:literal])?,)+) => {
+        /// A quantity that goes up and down. Each has one label of its own at most, with a few fixed values.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Gauge {
+            $($(#[doc = $doc])+ $gauge,)+
+        }
+
+        impl Gauge {
+            /// Every gauge.
+            pub const ALL: &'static [Self] = &[$(Self::$gauge,)+];
+
+            /// Its name on the page.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$gauge => $name,)+ }
+            }
+
+            /// The label of its own.
+            #[must_use]
+            pub const fn label(self) -> &'static [&'static str] {
+                match self { $(Self::$gauge => &[$($label)?],)+ }
+            }
+
+            /// What it tells.
+            #[must_use]
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$gauge => concat!($($doc),+).trim_ascii_start(),)+ }
+            }
+        }
+    };
+}
+
+gauges! {
+    /// 1 while the AMQP connection of this role is up, else 0.
+    AmqpConnected = "coap_adapter_amqp_connected"["role"],
+    /// Credit that applications have granted and that is not used, over all tenants.
+    AmqpCredit = "coap_adapter_amqp_credit"["type"],
+    /// Messages sent by AMQP and not settled yet.
+    AmqpInFlight = "coap_adapter_amqp_deliveries_in_flight"["role"],
+    /// Links to addresses of tenants.
+    AmqpLinks = "coap_adapter_amqp_links"["type"],
+    /// When a certificate stops being valid, in seconds since 1970.
+    CertificateExpiry = "coap_adapter_certificate_expiry_timestamp_seconds"["certificate"],
+    /// Requests that wait for a command (hono-ttd).
+    ParkedRequests = "coap_adapter_parked_requests",
+    /// What waits in a queue inside of the adapter.
+    QueueDepth = "coap_adapter_queue_depth"["queue"],
+    /// Requests that are not answered yet, those that wait for a command among them.
+    RequestsInProgress = "coap_adapter_requests_in_progress",
+    /// Bytes that the entries of a table take, as far as that is known.
+    TableBytes = "coap_adapter_table_bytes"["table"],
+    /// Entries of a table.
+    TableEntries = "coap_adapter_table_entries"["table"],
+    /// Memory of the process that is in RAM.
+    ResidentMemory = "process_resident_memory_bytes",
+}
+
+/// All gauges that have a value, by the value of their label; empty if they have none.
+#[derive(Default)]
+pub(super) struct Gauges(BTreeMap<(Gauge, &'static str), Source>);
+
+pub(super) enum Source {
+    /// Told last.
+    Value(f64),
+    /// Asked for.
+    Read(Box<dyn Fn() -> Option<f64> + Send + Sync>),
+}
+
+impl Gauges {
+    pub(super) fn put(&mut self, gauge: Gauge, label: &'static str, source: Source) {
+        self.0.insert((gauge, label), source);
+    }
+
+    pub(super) fn remove(&mut self, gauge: Gauge, label: &'static str) {
+        self.0.remove(&(gauge, label));
+    }
+
+    pub(super) fn write(&self, page: &mut Page) {
+        for ((gauge, value), source) in &self.0 {
+            let number = match source {
+                Source::Value(number) => Some(*number),
+                Source::Read(read) => read(),
+            };
+            let labels: Vec<_> = gauge.label().iter().map(|name| (*name, *value)).collect();
+            if let Some(number) = number {
+                page.gauge(gauge.name(), gauge.help(), &labels, number);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Gauges {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+/// What the kernel says of this process (proc(5), `VmRSS`); nothing where it does not.
+pub(super) fn resident_memory() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024.0)
+}

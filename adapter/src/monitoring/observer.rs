@@ -1,0 +1,181 @@
+//! What happens to devices, told once: to the log, to the metrics and to the recent events of the device, all with the same codes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dtls_server::CipherSuite;
+
+use super::lines::Lines;
+use super::metrics::Metrics;
+use super::recent::{Recent, Standing, What};
+use crate::authn::{Claim, Origin, Principal, Refusal};
+use crate::respond::{Outcome, Rejection};
+
+/// Whom everything is told that happens to devices. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    metrics: Metrics,
+    recent: Option<Arc<Recent>>,
+    lines: Arc<Lines>,
+}
+
+/// A request that was answered.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// Whence it came.
+    pub peer: SocketAddr,
+    /// Whose session it came in, if it came in one.
+    pub principal: Option<&'a Principal>,
+    /// Whom it was from, if that could be told.
+    pub origin: Option<&'a Origin>,
+    /// What was asked: one of a few names.
+    pub operation: &'static str,
+    /// How many bytes its body has.
+    pub bytes: usize,
+    /// How long it took.
+    pub duration: Duration,
+    /// What became of it.
+    pub result: &'a Result<Outcome, Rejection>,
+}
+
+impl Observer {
+    /// Tells these metrics, and keeps what is recent if that is wanted.
+    #[must_use]
+    pub fn new(metrics: Metrics, recent: Option<Arc<Recent>>) -> Self {
+        Self {
+            metrics,
+            recent,
+            lines: Arc::default(),
+        }
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// A handshake came to nothing.
+    pub fn handshake_failed(&self, peer: SocketAddr, refusal: Refusal) {
+        let Refusal {
+            claim,
+            reason,
+            detail,
+        } = refusal;
+        self.metrics.handshake_failed(reason);
+        let (tenant, auth_id) = (claim.tenant.as_deref(), claim.auth_id.as_deref());
+        let (device, detail) = (claim.device.as_deref(), detail.as_deref());
+        if let Some(unsaid) = self.lines.take() {
+            tracing::info!(
+                %peer, tenant, auth_id, device, %reason, detail, unsaid,
+                meaning = reason.meaning(), remedy = reason.remedy(),
+                "a handshake failed"
+            );
+        } else {
+            tracing::debug!(%peer, tenant, auth_id, device, %reason, detail, "a handshake failed");
+        }
+        self.note(&claim, || What::HandshakeFailed {
+            peer,
+            auth_id: claim.auth_id.clone(),
+            reason,
+        });
+    }
+
+    /// A device has proved who it is.
+    pub fn session_opened(&self, peer: SocketAddr, principal: &Principal, suite: CipherSuite) {
+        self.note(&principal.into(), || What::SessionOpened {
+            peer,
+            auth_id: Arc::clone(&principal.auth_id),
+            suite: suite.name(),
+        });
+    }
+
+    /// A session is over.
+    pub fn session_closed(&self, principal: &Principal, why: &'static str) {
+        self.note(&principal.into(), || What::SessionClosed { why });
+    }
+
+    /// A request was answered.
+    pub fn request_ended(&self, ended: &Ended<'_>) {
+        let (tenant, device) = match (ended.origin, ended.principal) {
+            (Some(origin), _) => (Some(&origin.tenant), Some(&origin.device)),
+            (None, Some(principal)) => (Some(&principal.tenant), Some(&principal.device)),
+            (None, None) => (None, None),
+        };
+        let gateway = ended.origin.and_then(|origin| origin.gateway.as_ref());
+        let refused = ended.result.as_ref().err().map(|rejection| {
+            let reason = rejection.reason();
+            self.metrics.request_refused(reason);
+            (reason, rejection)
+        });
+        if let Some((reason, rejection)) = refused {
+            tracing::Span::current().record("reason", reason.code());
+            let (tenant, device) = (tenant.map(|it| &**it), device.map(|it| &**it));
+            let (gateway, operation) = (gateway.map(|it| &**it), ended.operation);
+            let (peer, code) = (ended.peer, rejection.code());
+            if let Some(unsaid) = self.lines.take() {
+                tracing::info!(
+                    %peer, tenant, device, gateway, operation, %code, %reason, detail = %chain(rejection), unsaid,
+                    meaning = reason.meaning(), remedy = reason.remedy(),
+                    "a request was refused"
+                );
+            } else {
+                tracing::debug!(
+                    %peer, tenant, device, gateway, operation, %code, %reason, detail = %chain(rejection),
+                    "a request was refused"
+                );
+            }
+        }
+        let claim = Claim {
+            tenant: tenant.map(Arc::clone),
+            auth_id: None,
+            device: device.map(Arc::clone),
+        };
+        let reason = refused.map(|(reason, _)| reason);
+        let trusted = ended.principal.is_some() || reason.is_none();
+        self.keep(&claim, Standing::of(trusted), || What::Request {
+            peer: ended.peer,
+            operation: ended.operation,
+            gateway: gateway.map(Arc::clone),
+            code: match ended.result {
+                Ok(Outcome::Links) => coap_proto::Code::CONTENT,
+                Ok(_) => coap_proto::Code::CHANGED,
+                Err(rejection) => rejection.code(),
+            },
+            reason,
+            bytes: ended.bytes,
+            command: match ended.result {
+                Ok(Outcome::Changed {
+                    command: Some(instruction),
+                    ..
+                }) => Some(instruction.command.name.as_str().into()),
+                _ => None,
+            },
+            duration: ended.duration,
+        });
+    }
+
+    /// Whoever the registry knows is told from whoever just claims something.
+    fn note(&self, claim: &Claim, what: impl FnOnce() -> What) {
+        self.keep(claim, Standing::of(claim.device.is_some()), what);
+    }
+
+    fn keep(&self, claim: &Claim, standing: Standing, what: impl FnOnce() -> What) {
+        let name = claim.device.as_ref().or(claim.auth_id.as_ref());
+        if let (Some(recent), Some(tenant), Some(name)) = (&self.recent, &claim.tenant, name) {
+            recent.note(standing, tenant, name, what());
+        }
+    }
+}
+
+/// The rejection and what caused it.
+fn chain(rejection: &Rejection) -> String {
+    let mut text = rejection.to_string();
+    let mut source = std::error::Error::source(rejection);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,236 @@
+//! The last events of each device, so that "why is this device silent" is answered in one request. Kept in memory only, and never a
+//! payload or a key.
+//!
+//! ```text
+//! Observer ─> Recent ─> known devices   (the least recently heard of makes room)
+//!                 └───> strangers       (names that nobody has vouched for; they cannot push a device out)
+//! ```
+
+mod page;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use coap_proto::Code;
+
+pub use self::page::Page;
+use super::reason::Reason;
+
+/// The events of all devices that are remembered.
+#[derive(Debug)]
+pub struct Recent {
+    known: Mutex<Table>,
+    strangers: Mutex<Table>,
+    since: SystemTime,
+}
+
+/// Whether a name is more than a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The registry knows the device, or the peer has proved to be it.
+    Known,
+    /// Anybody may have said so.
+    Stranger,
+}
+
+impl Standing {
+    /// Known if `vouched_for`.
+    #[must_use]
+    pub const fn of(vouched_for: bool) -> Self {
+        if vouched_for {
+            Self::Known
+        } else {
+            Self::Stranger
+        }
+    }
+}
+
+/// What happened to a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A handshake came to nothing.
+    HandshakeFailed {
+        /// Whence it came.
+        peer: SocketAddr,
+        /// The name in the device's credentials, if it was told.
+        auth_id: Option<Arc<str>>,
+        /// Why.
+        reason: Reason,
+    },
+    /// A handshake was done.
+    SessionOpened {
+        /// Whence it came.
+        peer: SocketAddr,
+        /// The name in the device's credentials.
+        auth_id: Arc<str>,
+        /// What protects the records.
+        suite: &'static str,
+    },
+    /// The session is over.
+    SessionClosed {
+        /// Why.
+        why: &'static str,
+    },
+    /// A request was answered.
+    Request {
+        /// Whence it came.
+        peer: SocketAddr,
+        /// What was asked.
+        operation: &'static str,
+        /// The gateway that spoke for the device, if one did.
+        gateway: Option<Arc<str>>,
+        /// The code of the answer.
+        code: Code,
+        /// Why it was refused, if it was.
+        reason: Option<Reason>,
+        /// The name of the command in the answer, if there is one.
+        command: Option<Arc<str>>,
+        /// How many bytes the request's body has.
+        bytes: usize,
+        /// From the request to its answer.
+        duration: Duration,
+    },
+}
+
+/// An event and when it was.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// When it was.
+    pub at: SystemTime,
+    /// What it was.
+    pub what: What,
+}
+
+impl Recent {
+    /// Remembers the events of so many devices, and a quarter of that for strangers.
+    #[must_use]
+    pub fn new(devices: usize) -> Self {
+        Self {
+            known: Mutex::new(Table::new(devices.max(1))),
+            strangers: Mutex::new(Table::new(devices.div_ceil(4).max(1))),
+            since: SystemTime::now(),
+        }
+    }
+
+    /// Remembers something of a device, or of the auth-id that a stranger named.
+    pub fn note(&self, standing: Standing, tenant: &Arc<str>, name: &Arc<str>, what: What) {
+        let table = match standing {
+            Standing::Known => &self.known,
+            Standing::Stranger => &self.strangers,
+        };
+        let entry = Entry {
+            at: SystemTime::now(),
+            what,
+        };
+        lock(table).note((Arc::clone(tenant), Arc::clone(name)), entry);
+    }
+
+    /// The last events of a device, found by its id or by an auth-id of its, the newest first.
+    #[must_use]
+    pub fn of(&self, tenant: &str, name: &str) -> Vec<Entry> {
+        let mut found = lock(&self.known).find(tenant, name);
+        found.append(&mut lock(&self.strangers).find(tenant, name));
+        found.sort_by_key(|entry| std::cmp::Reverse(entry.at));
+        found.truncate(EVENTS);
+        found
+    }
+
+    /// When this began to remember.
+    #[must_use]
+    pub const fn since(&self) -> SystemTime {
+        self.since
+    }
+
+    /// Of how many devices and strangers something is remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        lock(&self.known).logs.len() + lock(&self.strangers).logs.len()
+    }
+
+    /// Whether nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Tenant, and device or auth-id.
+type Key = (Arc<str>, Arc<str>);
+
+#[derive(Debug)]
+struct Table {
+    most: usize,
+    logs: HashMap<Key, Log>,
+    /// The least recently used first.
+    order: BTreeMap<u64, Key>,
+    clock: u64,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    used: u64,
+    entries: VecDeque<Entry>,
+}
+
+impl Table {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            logs: HashMap::new(),
+            order: BTreeMap::new(),
+            clock: 0,
+        }
+    }
+
+    fn note(&mut self, key: Key, entry: Entry) {
+        self.clock += 1;
+        if !self.logs.contains_key(&key)
+            && self.logs.len() >= self.most
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.logs.remove(&oldest);
+        }
+        let log = self.logs.entry(key.clone()).or_default();
+        self.order.remove(&log.used);
+        log.used = self.clock;
+        self.order.insert(log.used, key);
+        if log.entries.len() >= EVENTS {
+            log.entries.pop_front();
+        }
+        log.entries.push_back(entry);
+    }
+
+    fn find(&self, tenant: &str, name: &str) -> Vec<Entry> {
+        let of_tenant = self.logs.iter().filter(|((of, _), _)| **of == *tenant);
+        let found = of_tenant.flat_map(|((_, device), log)| {
+            let whole = **device == *name;
+            log.entries
+                .iter()
+                .filter(move |entry| whole || entry.what.names(name))
+        });
+        found.cloned().collect()
+    }
+}
+
+impl What {
+    /// Whether it is about credentials of this name.
+    fn names(&self, auth_id: &str) -> bool {
+        match self {
+            Self::HandshakeFailed { auth_id: named, .. } => named.as_deref() == Some(auth_id),
+            Self::SessionOpened { auth_id: named, .. } => **named == *auth_id,
+            Self::SessionClosed { .. } | Self::Request { .. } => false,
+        }
+    }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The events of one device that are kept.
+pub const EVENTS: usize = 100;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,406 @@
+//! What goes wrong for somebody new, and that each of log, metrics, `recent` and `doctor` alone tells what to do about it. The built
+//! binary runs against sandboxes in this process; `--nocapture` shows all that is told.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and may show what it saw"
+)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use sandbox::{Sandbox, SandboxConfig, world::World};
+use serde_json::Value;
+
+const WORLD: &str = "
+tenants:
+  T:
+    devices:
+      d: { credentials: [{ type: psk, auth-id: sensor, key: k3y }] }
+      off: { enabled: false, credentials: [{ type: psk, auth-id: off, key: k3y }] }
+      locked: { credentials: [{ type: psk, auth-id: locked, key: k3y, enabled: false }] }
+";
+
+const TOKEN: &str = "a-token-nobody-guesses";
+
+/// The adapter as a process, with the lines of its log.
+struct Adapter {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    token: PathBuf,
+}
+
+impl Adapter {
+    fn start(registry: SocketAddr, network: SocketAddr) -> Self {
+        let name = format!(
+            "coap-adapter-newcomer-{}-{}",
+            std::process::id(),
+            registry.port()
+        );
+        let token = std::env::temp_dir().join(name);
+        fs::write(&token, format!("{TOKEN}\n")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coap-adapter"));
+        command.arg("run").env_clear().env("NO_COLOR", "1");
+        for (service, peer) in [
+            ("MESSAGING", network),
+            ("COMMAND", network),
+            ("TENANT", registry),
+            ("REGISTRATION", registry),
+            ("CREDENTIALS", registry),
+            ("COMMANDROUTER", registry),
+        ] {
+            let set = |suffix: &str| format!("HONO_{service}_{suffix}");
+            command
+                .env(set("HOST"), peer.ip().to_string())
+                .env(set("PORT"), peer.port().to_string())
+                .env(set("REQUESTTIMEOUT"), "5000")
+                .env(set("FLOWLATENCY"), "500");
+        }
+        for (name, value) in [
+            ("HONO_COAP_PORT", "0"),
+            ("HONO_COAP_INSECUREPORT", "0"),
+            ("HONO_COAP_AUTHENTICATIONREQUIRED", "false"),
+            ("HONO_COAP_OPERATORPORT", "0"),
+            ("QUARKUS_HTTP_HOST", "127.0.0.1"),
+            ("QUARKUS_HTTP_PORT", "0"),
+        ] {
+            command.env(name, value);
+        }
+        command.env("HONO_COAP_OPERATORTOKENPATH", &token);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, stderr) = (Arc::clone(&log), child.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().unwrap().push(line);
+            }
+        });
+        Self { child, log, token }
+    }
+
+    /// The first line with all these words, once it is there.
+    fn line(&self, words: &[&str]) -> String {
+        wait_for(&format!("{words:?}"), || {
+            let log = self.log.lock().unwrap();
+            let fits = |line: &&String| words.iter().all(|word| line.contains(word));
+            log.iter().find(fits).cloned()
+        })
+    }
+
+    /// An address that the adapter said it listens on.
+    fn address(&self, name: &str) -> SocketAddr {
+        let line = self.line(&["the adapter is up"]);
+        let (_, rest) = line.split_once(&format!("{name}=")).unwrap();
+        let text = rest.split_whitespace().next().unwrap();
+        let text = text.trim_start_matches("Some(").trim_end_matches(')');
+        text.parse().unwrap()
+    }
+
+    fn metric(&self, name: &str, labels: &[&str]) -> String {
+        wait_for(&format!("{name} {labels:?}"), || {
+            let (_, page) = get(self.address("health"), "/prometheus", "");
+            let fits = |line: &&str| {
+                line.starts_with(name)
+                    && labels.iter().all(|label| line.contains(label))
+                    && !line.ends_with(" 0")
+            };
+            page.lines().find(fits).map(str::to_owned)
+        })
+    }
+
+    /// The newest event of a device that has this reason.
+    fn recent(&self, tenant: &str, device: &str, reason: &str) -> Value {
+        let path = format!("/operator/devices/{tenant}/{device}/recent");
+        wait_for(&path, || {
+            let (status, body) = get(self.address("operator"), &path, TOKEN);
+            assert_eq!(status, 200, "{body}");
+            let page: Value = serde_json::from_str(&body).unwrap();
+            let events = page["events"].as_array().unwrap();
+            events.iter().find(|it| it["reason"] == reason).cloned()
+        })
+    }
+}
+
+impl Drop for Adapter {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(fs::remove_file(&self.token));
+    }
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn get(server: SocketAddr, path: &str, token: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: {server}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
+/// What `doctor` prints, and whether it found everything well.
+fn doctor(arguments: &[&str], key: Option<&str>) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coap-adapter"));
+    command.arg("doctor").args(arguments).env_clear();
+    if let Some(key) = key {
+        command.env("COAP_PSK", key);
+    }
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(!told.is_empty(), "{errors}");
+    (output.status.success(), told)
+}
+
+/// What somebody new does wrong, and what is told of it.
+struct Row<'a> {
+    name: &'static str,
+    doctor: Vec<String>,
+    key: Option<&'static str>,
+    reason: &'static str,
+    log: &'a [&'a str],
+    recent: (&'a str, &'a str),
+    advice: &'a [&'a str],
+}
+
+const HANDSHAKES: &str = "coap_adapter_handshakes_total";
+const REFUSED: &str = "coap_adapter_requests_refused_total";
+
+#[test]
+fn each_place_alone_tells_what_is_wrong() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let world = || World::from_yaml("newcomer", WORLD).unwrap();
+    let start = || {
+        runtime
+            .block_on(Sandbox::start(SandboxConfig::new(anywhere, world())))
+            .unwrap()
+    };
+    let (registry, network) = (start(), start());
+    let adapter = Adapter::start(registry.amqp_address(), network.amqp_address());
+    let (coaps, coap) = (adapter.address("coaps"), adapter.address("coap"));
+    wait_for("readiness", || {
+        (get(adapter.address("health"), "/readiness", "").0 == 200).then_some(())
+    });
+    let secured = |identity: &str| {
+        let arguments = [
+            &format!("coaps://{coaps}"),
+            "-u",
+            identity,
+            "--timeout",
+            "5",
+        ];
+        arguments.map(str::to_owned).to_vec()
+    };
+    let plain = |path: &str| {
+        let arguments = [&format!("coap://{coap}/{path}"), "--payload", "x"];
+        arguments.map(str::to_owned).to_vec()
+    };
+    let rows = [
+        Row {
+            name: "wrong key",
+            doctor: secured("sensor@T"),
+            key: Some("other"),
+            reason: "wrong-key",
+            log: &[
+                "a handshake failed",
+                "tenant=\"T\"",
+                "auth_id=\"sensor\"",
+                "device=\"d\"",
+            ],
+            recent: ("T", "d"),
+            advice: &[
+                "FAIL prove",
+                "went silent",
+                "5 bytes were used",
+                "/operator/devices/T/sensor/recent",
+            ],
+        },
+        Row {
+            name: "unknown tenant",
+            doctor: secured("sensor@NONE"),
+            key: Some("k3y"),
+            reason: "unknown-identity",
+            log: &[
+                "a handshake failed",
+                "tenant=\"NONE\"",
+                "auth_id=\"sensor\"",
+            ],
+            recent: ("NONE", "sensor"),
+            advice: &["FAIL prove", "`sensor` in tenant `NONE`"],
+        },
+        Row {
+            name: "disabled credentials",
+            doctor: secured("locked@T"),
+            key: Some("k3y"),
+            reason: "unknown-identity",
+            log: &["a handshake failed", "auth_id=\"locked\""],
+            recent: ("T", "locked"),
+            advice: &["FAIL prove", "disabled credentials"],
+        },
+        Row {
+            name: "unknown tenant, without security",
+            doctor: plain("t/NONE/d"),
+            key: None,
+            reason: "tenant-unknown",
+            log: &["a request was refused", "tenant=\"NONE\"", "code=4.04"],
+            recent: ("NONE", "d"),
+            advice: &["FAIL request", "4.04", "does not know the tenant"],
+        },
+        Row {
+            name: "disabled device",
+            doctor: secured("off@T"),
+            key: Some("k3y"),
+            reason: "device-unknown",
+            log: &["a request was refused", "device=\"off\"", "code=4.04"],
+            recent: ("T", "off"),
+            advice: &[
+                "ok   prove",
+                "FAIL request",
+                "The credentials are right, but the device itself is disabled",
+            ],
+        },
+        Row {
+            name: "no consumer",
+            doctor: secured("sensor@T"),
+            key: Some("k3y"),
+            reason: "no-consumer",
+            log: &["a request was refused", "device=\"d\"", "code=5.03"],
+            recent: ("T", "d"),
+            advice: &["ok   prove", "FAIL request", "Start the application"],
+        },
+    ];
+    for row in &rows {
+        tried(&adapter, row);
+    }
+    runtime.block_on(network.stop());
+    wait_for("that the adapter is not ready", || {
+        (get(adapter.address("health"), "/readiness", "").0 == 503).then_some(())
+    });
+    tried(
+        &adapter,
+        &Row {
+            name: "broker down",
+            doctor: secured("sensor@T"),
+            key: Some("k3y"),
+            reason: "broker-unreachable",
+            log: &["a request was refused", "device=\"d\"", "code=5.03"],
+            recent: ("T", "d"),
+            advice: &[
+                "ok   prove",
+                "FAIL request",
+                "cannot reach a service it needs",
+                "/readiness",
+            ],
+        },
+    );
+    let (status, _) = get(
+        adapter.address("operator"),
+        "/operator/devices/T/d/recent",
+        "wrong",
+    );
+    assert_eq!(status, 401);
+    let log = adapter.log.lock().unwrap();
+    let secrets = |line: &&String| line.contains("k3y") || line.contains(TOKEN);
+    assert_eq!(log.iter().find(secrets), None);
+}
+
+fn tried(adapter: &Adapter, row: &Row<'_>) {
+    let arguments: Vec<_> = row.doctor.iter().map(String::as_str).collect();
+    let (well, told) = doctor(&arguments, row.key);
+    assert!(!well, "{}: {told}", row.name);
+    for advice in row.advice {
+        assert!(told.contains(advice), "{}: {advice}\n{told}", row.name);
+    }
+    let reason = format!("reason={}", row.reason);
+    let words: Vec<_> = row
+        .log
+        .iter()
+        .copied()
+        .chain([reason.as_str(), "remedy="])
+        .collect();
+    let line = adapter.line(&words);
+    let name = if row.log[0] == "a handshake failed" {
+        HANDSHAKES
+    } else {
+        REFUSED
+    };
+    let label = format!("reason=\"{}\"", row.reason);
+    let metric = adapter.metric(name, &[&label]);
+    let (tenant, device) = row.recent;
+    let event = adapter.recent(tenant, device, row.reason);
+    assert!(!event["remedy"].as_str().unwrap().is_empty(), "{event}");
+    println!(
+        "== {}\nlog:    {line}\nmetric: {metric}\nrecent: {event}\ndoctor:\n{told}",
+        row.name
+    );
+}
+
+/// For the README's first steps: it is a client, too.
+#[test]
+fn it_is_a_client_too() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let world = World::from_yaml("newcomer", WORLD).unwrap();
+    let sandbox = runtime
+        .block_on(Sandbox::start(SandboxConfig::new(anywhere, world)))
+        .unwrap();
+    let adapter = Adapter::start(sandbox.amqp_address(), sandbox.amqp_address());
+    let coaps = adapter.address("coaps");
+    wait_for("readiness", || {
+        (get(adapter.address("health"), "/readiness", "").0 == 200).then_some(())
+    });
+    let url = format!("coaps://{coaps}/.well-known/core");
+    let (well, told) = doctor(&[&url, "-u", "sensor@T", "--method", "get"], Some("k3y"));
+    assert!(well && told.contains("</telemetry>"), "{told}");
+    let (well, told) = doctor(
+        &[
+            &url, "-u", "sensor@T", "--method", "get", "--json", "-k", "k3y",
+        ],
+        None,
+    );
+    let report: Value = serde_json::from_str(&told).unwrap();
+    assert!(well && report["ok"] == true, "{told}");
+    assert_eq!(report["response"]["code"], "2.05", "{told}");
+    assert!(!told.contains("k3y"), "{told}");
+    // Nobody is at the port without security of this one, nor anywhere near.
+    let closed = std::net::UdpSocket::bind(anywhere)
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let (well, told) = doctor(
+        &[&format!("coaps://{closed}"), "-u", "a@T", "--timeout", "3"],
+        Some("k"),
+    );
+    assert!(!well && told.contains("no program listens"), "{told}");
+    let silent = std::net::UdpSocket::bind(anywhere).unwrap();
+    let url = format!("coaps://{}", silent.local_addr().unwrap());
+    let (well, told) = doctor(&[&url, "-u", "a@T", "--timeout", "1"], Some("k"));
+    assert!(!well && told.contains("Check firewalls"), "{told}");
+}
