@@ -97,10 +97,11 @@ impl Cast {
             trusting(self.picky.trusted(&impossible)),
             vec![("d", known())],
         );
-        for id in ["ONE", "TWO"] {
+        for (id, alias) in [("ONE", "first"), ("TWO", "second")] {
+            let anchor = self.shared.trusted(&json!({}));
             add(
                 id,
-                json!({"trusted-ca": [self.shared.trusted(&json!({}))], "trust-anchor-group": "g"}),
+                json!({"trusted-ca": [anchor], "trust-anchor-group": "g", "alias": alias}),
                 vec![("d", known())],
             );
         }
@@ -194,6 +195,7 @@ async fn the_issuer_or_else_the_host_name_tells_the_tenant() {
         ("NAMED", config(named)),
         ("ONE", naming(shared, "ONE.example.org")),
         ("TWO", naming(shared, "TWO.example.org")),
+        ("TWO", naming(shared, "second.example.org")),
         ("OPEN", config(open)),
     ];
     for (tenant, config) in rows {

@@ -8,14 +8,19 @@ use std::{
 
 use crate::scene::workspace;
 
-const SPECIFICATIONS: [&str; 3] = ["coap-adapter", "command-routing", "resource-limits"];
+const TABLES: [&str; 4] = [
+    "coap-adapter",
+    "command-routing",
+    "resource-limits",
+    "reference-tests",
+];
 
 #[test]
 fn every_proof_that_a_table_names_exists() {
     let functions = functions();
     let cases = workspace().join("tests/vectors/golden/cases");
     let mut wrong = Vec::new();
-    for name in SPECIFICATIONS {
+    for name in TABLES {
         let table = workspace().join(format!("tests/coverage/{name}.tsv"));
         for line in fs::read_to_string(&table).unwrap().lines() {
             if line.starts_with('#') {

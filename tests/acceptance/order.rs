@@ -203,6 +203,13 @@ async fn the_tenant_is_looked_at_before_the_device() {
             ("no such device", put("T/none"), "4.04", NO_DEVICE),
         ];
         assert_told(&mut device(&stand, "gw").await, rows).await;
+        let rows = vec![(
+            "a gateway that is off",
+            put("T/behind-off"),
+            "4.03",
+            NO_GATEWAY,
+        )];
+        assert_told(&mut device(&stand, "gw-off").await, rows).await;
     }
     let answer = CoapRequest::post("cr/001cr").query("hono-cmd-status=200");
     for (identity, code, text) in [

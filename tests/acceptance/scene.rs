@@ -31,6 +31,8 @@ tenants:
       gw2: { credentials: [{ type: psk, auth-id: gw2, key: k }] }
       both: { via: [gw, gw2], credentials: [{ type: psk, auth-id: both, key: k }] }
       both-2: { via: [gw2, gw] }
+      gw-off: { enabled: false, credentials: [{ type: psk, auth-id: gw-off, key: k }] }
+      behind-off: { via: [gw-off] }
       disabled-key: { credentials: [{ type: psk, auth-id: disabled, key: k, enabled: false }] }
   OTHER:
     devices:

@@ -11,6 +11,8 @@ use sandbox::{
     services::{Fault, Operation},
 };
 
+use serde_json::json;
+
 use crate::metrics::Metrics;
 use crate::scene::{
     A_WHILE, SOON, already_asked, application, asked_for, device, give, plain, stand, told, world,
@@ -280,5 +282,63 @@ async fn a_command_goes_back_when_the_device_s_own_message_fails() {
         ("5.03".to_owned(), text.to_owned())
     );
     assert_eq!(outcome, Some(Outcome::Released));
+    stand.stop().await;
+}
+
+/// A tenant whose devices want answers apart, and a device that can do with one (spec: coap-adapter §5; the reference's own tests want
+/// this of requests that are not confirmable, too).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_comes_apart_or_with_the_acknowledgement_as_tenant_and_device_want() {
+    let mut world = world();
+    let tenant = world.tenants.get_mut("T").unwrap();
+    tenant.members.insert(
+        "adapters".to_owned(),
+        json!([{
+            "type": "hono-coap",
+            "enabled": true,
+            "ext": {"timeoutToAck": 0, "deviceTriggeredTimeoutToAck": 30_000},
+        }]),
+    );
+    let stand = Stand::start(world, &[]).await.unwrap();
+    let mut application = application(&stand, "T", Behaviour::Accept).await;
+    let mut device = device(&stand, "gw").await;
+    for (path, id) in [
+        ("t//behind", "behind"),
+        ("e//behind", "behind"),
+        ("t//gw", "gw"),
+    ] {
+        for (piggy, separate) in [(false, true), (true, false)] {
+            let mut request = CoapRequest::put(path).query("hono-ttd=60").body(0, "x");
+            if piggy {
+                request = request.query("piggy");
+            }
+            let (response, outcome) = tokio::join!(device.request(&request, SOON), async {
+                assert!(application.receive(SOON).await.is_some());
+                give(&application, id, "y").await
+            });
+            let response = response.unwrap();
+            assert_eq!(outcome, Some(Outcome::Accepted), "{path}");
+            assert_eq!(
+                told(&response),
+                ("2.04".to_owned(), "y".to_owned()),
+                "{path}"
+            );
+            assert_eq!(response.separate, separate, "{path}, piggy: {piggy}");
+        }
+    }
+    // NON in, NON out, whatever is wanted.
+    let request = CoapRequest::put("t//behind")
+        .query("hono-ttd=60")
+        .body(0, "x");
+    let request = request.query("piggy").non_confirmable().encode(1, b"non");
+    device.send_raw(&request).await.unwrap();
+    assert!(application.receive(SOON).await.is_some());
+    assert_eq!(
+        give(&application, "behind", "y").await,
+        Some(Outcome::Accepted)
+    );
+    let answer = device.receive(SOON).await.unwrap().unwrap();
+    // Version 1, NON, three bytes of token; 2.04.
+    assert_eq!(answer[..2], [0x53, 0x44]);
     stand.stop().await;
 }
