@@ -36,7 +36,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     generated::table(&chart, write)?;
     let Some(tools) = Tools::ready()? else {
         println!(
-            "xtask: SKIPPED: all checks of the chart that need Helm, for there is no Go to build it with"
+            "xtask: SKIPPED: all checks of the chart that need Helm, for there is no Go (1.21 or later) to build it with"
         );
         return Ok(());
     };
@@ -45,6 +45,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     generated::snapshots(&chart, &profiles, write)?;
     let schemas = schemas::ready(&tools)?;
     schemas::check(&tools, &schemas, &profiles)?;
+    policy::score(&tools, &profiles)?;
     let mut faults = policy::faults(&profiles);
     faults.extend(refused::faults(&chart, &tools)?);
     faults.extend(starts::faults(&profiles)?);

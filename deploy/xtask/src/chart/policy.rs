@@ -1,9 +1,37 @@
-//! What the usual scorers of manifests ask for, and what this adapter needs beside it.
+//! What a scorer of manifests asks for (kube-score), and what this adapter needs beside it.
 
+use std::process::Stdio;
+
+use anyhow::Result;
 use serde_json::Value;
 
-use super::profile::{Profile, RELEASE};
-use crate::manifest;
+use super::{
+    Tools,
+    profile::{Profile, RELEASE},
+};
+use crate::{manifest, step};
+
+/// Asks kube-score, which ends with an error if it finds something critical.
+pub(super) fn score(tools: &Tools, profiles: &[Profile]) -> Result<()> {
+    let mut score = tools.kube_score();
+    score.args([
+        "score",
+        "--output-format",
+        "ci",
+        "--kubernetes-version",
+        "v1.37",
+    ]);
+    for check in IGNORED {
+        score.args(["--ignore-test", check]);
+    }
+    // A throttled pod loses datagrams, so there is no limit of CPU unless an operator wants one.
+    score.arg("--ignore-container-cpu-limit");
+    step::run(
+        score
+            .args(profiles.iter().map(|profile| &profile.file))
+            .stdout(Stdio::null()),
+    )
+}
 
 /// What is wrong in the profiles.
 pub(super) fn faults(profiles: &[Profile]) -> Vec<String> {
@@ -166,10 +194,12 @@ impl Judge<'_> {
         );
     }
 
-    /// The templates of pods.
+    /// Pods, and the templates of pods.
     fn pods(&self) -> impl Iterator<Item = &Value> {
-        self.of_kind("StatefulSet")
-            .map(|set| &set["spec"]["template"])
+        let templates = self
+            .of_kind("StatefulSet")
+            .map(|set| &set["spec"]["template"]);
+        templates.chain(self.of_kind("Pod"))
     }
 
     fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = &Value> {
@@ -360,6 +390,9 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
+
+/// An image is named by version or digest, which do not change: a registry that is away must not keep pods from starting.
+const IGNORED: [&str; 1] = ["container-image-pull-policy"];
 
 /// Seconds that the adapter needs at most to end: the drain, saving sessions and closing connections.
 const DRAIN: u64 = 15;

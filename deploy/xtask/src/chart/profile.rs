@@ -15,6 +15,8 @@ use crate::{manifest, step};
 pub(super) struct Profile {
     /// The file's name without `-values.yaml`.
     pub(super) name: String,
+    /// The manifests in a file.
+    pub(super) file: PathBuf,
     /// The manifests as text.
     pub(super) text: String,
     /// The same, one by one.
@@ -56,9 +58,14 @@ fn render(chart: &Chart, tools: &Tools, file: &Path) -> Result<Profile> {
     template.args(["template", RELEASE, "--namespace", NAMESPACE]);
     template.args(["--kube-version", KUBERNETES, "--values"]);
     let text = step::output(template.arg(file).arg(chart.folder()))?;
+    let written = tools.path("rendered");
+    fs::create_dir_all(&written)?;
+    let written = written.join(&name).with_extension("yaml");
+    fs::write(&written, &text)?;
     let manifests = manifest::read(&text).with_context(|| format!("profile {name}"))?;
     Ok(Profile {
         name,
+        file: written,
         text,
         manifests,
     })

@@ -98,20 +98,12 @@ fn gather(value: &mut Value, definitions: &Value, needed: &mut Map<String, Value
 
 /// Every profile against every version.
 pub(super) fn check(tools: &Tools, schemas: &Schemas, profiles: &[Profile]) -> Result<()> {
-    let folder = tools.path("rendered");
-    fs::create_dir_all(&folder)?;
-    let mut files = Vec::new();
-    for profile in profiles {
-        let path = folder.join(&profile.name).with_extension("yaml");
-        fs::write(&path, &profile.text)?;
-        files.push(path);
-    }
     for version in VERSIONS {
         let mut conform = tools.kubeconform();
         conform.args(["-strict", "-summary", "-kubernetes-version", version]);
         conform.args(["-schema-location", &schemas.kubernetes]);
         conform.args(["-schema-location", &schemas.custom]);
-        step::run(conform.args(&files))?;
+        step::run(conform.args(profiles.iter().map(|profile| &profile.file)))?;
     }
     Ok(())
 }

@@ -59,12 +59,7 @@ fn lay_out(profile: &Profile, pod: &Value, folder: &Path) -> Result<()> {
                 None => write_all(&place, &[("ca.crt", PEM)])?,
             }
         } else if volume["secret"].is_object() {
-            let (tls, user) = (
-                [("tls.crt", PEM), ("tls.key", PEM)],
-                "username = u\npassword = p\n",
-            );
-            write_all(&place, &tls)?;
-            write_all(&place, &[("ca.crt", PEM), ("credentials.properties", user)])?;
+            write_all(&place, &SECRETS)?;
         }
     }
     Ok(())
@@ -126,6 +121,18 @@ fn moved(text: &str, folder: &Path) -> String {
 
 /// The chart's `coap-adapter.mountRoot`.
 const ROOT: &str = "/etc/coap-adapter";
+
+/// What Secrets hold, whatever they are for.
+const SECRETS: [(&str, &str); 7] = [
+    ("tls.crt", PEM),
+    ("tls.key", PEM),
+    ("ca.crt", PEM),
+    ("credentials.properties", "username = u\npassword = p\n"),
+    ("token", "0123456789abcdef"),
+    ("ticket-key", KEY),
+    ("session-key", KEY),
+];
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// Files are looked for and read, not understood, by `check-config`.
 const PEM: &str = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";

@@ -1,4 +1,4 @@
-//! Helm and kubeconform, built from their Go modules once and kept beside what cargo builds.
+//! Helm, kubeconform and kube-score, built from their Go modules once and kept beside what cargo builds.
 
 use std::{
     fs,
@@ -54,6 +54,11 @@ impl Tools {
         Command::new(self.path("kubeconform"))
     }
 
+    /// A scorer of manifests.
+    pub(crate) fn kube_score(&self) -> Command {
+        Command::new(self.path("kube-score"))
+    }
+
     /// A folder or a file beside the tools.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -70,9 +75,12 @@ pub(crate) fn go<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
     go
 }
 
-/// Whether Go is there, after an attempt to install it on a Debian system.
+/// Whether a Go of use is there, after an attempt to install it on a Debian system.
 fn go_is_there() -> Result<bool> {
-    let there = || step::output(Command::new("go").arg("version")).is_ok();
+    let there = || {
+        let told = step::output(Command::new("go").arg("version"));
+        told.is_ok_and(|told| fetches_newer(&told))
+    };
     if there() {
         return Ok(true);
     }
@@ -96,14 +104,46 @@ fn go_is_there() -> Result<bool> {
     Ok(there())
 }
 
+/// Whether a Go with this version fetches a newer one that a module wants; the first was 1.21.
+fn fetches_newer(version: &str) -> bool {
+    let minor = version.split_once(" go1.").and_then(|(_, rest)| {
+        rest.split(|letter: char| !letter.is_ascii_digit())
+            .next()?
+            .parse()
+            .ok()
+    });
+    minor.is_some_and(|minor: u32| minor >= 21)
+}
+
 /// For what Kubernetes charts are rendered, where one version must do.
 pub(super) const KUBERNETES: &str = "1.37.0";
 
 /// A program and the package that it is built from.
-const MODULES: [(&str, &str); 2] = [
+const MODULES: [(&str, &str); 3] = [
+    (
+        "kube-score",
+        "github.com/zegl/kube-score/cmd/kube-score@v1.20.0",
+    ),
     ("helm", "helm.sh/helm/v3/cmd/helm@v3.22.0"),
     (
         "kubeconform",
         "github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::fetches_newer;
+
+    #[test]
+    fn a_go_that_is_too_old_counts_as_none() {
+        for (version, fetches) in [
+            ("go version go1.26.8 linux/amd64", true),
+            ("go version go1.21rc2 linux/arm64", true),
+            ("go version go1.19.8 linux/amd64", false),
+            ("go version devel", false),
+        ] {
+            assert_eq!(fetches_newer(version), fetches, "{version}");
+        }
+    }
+}

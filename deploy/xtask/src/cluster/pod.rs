@@ -9,10 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{api::Api, plane, process::Process};
+use super::{api::Api, node::SERVICE, plane, process::Process, proxy};
 use crate::step;
 
 /// What a pod needs from its node.
@@ -30,13 +30,13 @@ pub(super) struct Pod {
     uid: String,
     address: Ipv4Addr,
     process: Process,
-    startup: Probe,
-    readiness: Probe,
-    liveness: Probe,
+    /// None for a pod that ends by itself.
+    probes: Option<Probes>,
     pre_stop: Duration,
     grace: Duration,
     ending: Option<Instant>,
     told_to_end: bool,
+    /// What the API server was told: whether it is ready, or whether it succeeded.
     told: Option<bool>,
 }
 
@@ -59,6 +59,10 @@ impl Pod {
                 .arg(&root),
         )?;
         lay_out(ground, manifest, &root)?;
+        fs::write(
+            root.join("etc/hosts"),
+            format!("{} {SERVICE}\n", proxy::ADDRESS),
+        )?;
         step::output(Command::new("ip").args([
             "address",
             "add",
@@ -89,20 +93,17 @@ impl Pod {
         }
         let log = ground.folder.join(format!("{name}-{uid}.log"));
         let process = Process::start(&mut command, &log)?;
-        let health = items(&container["ports"]).find(|port| port["name"] == "health");
-        let port = health
-            .and_then(|port| port["containerPort"].as_u64())
-            .context("no health port")?;
-        let health = SocketAddr::from((address, u16::try_from(port)?));
+        let probes = match manifest["spec"]["restartPolicy"].as_str() {
+            Some("Never") => None,
+            _ => Some(Probes::new(container, address)?),
+        };
         let seconds = |value: &Value| Duration::from_secs(value.as_u64().unwrap_or_default());
         Ok(Self {
             path: format!("/api/v1/namespaces/{namespace}/pods/{name}"),
             uid: uid.to_owned(),
             address,
             process,
-            startup: Probe::new(&container["startupProbe"], health),
-            readiness: Probe::new(&container["readinessProbe"], health),
-            liveness: Probe::new(&container["livenessProbe"], health),
+            probes,
             pre_stop: seconds(&container["lifecycle"]["preStop"]["sleep"]["seconds"]),
             grace: seconds(&manifest["spec"]["terminationGracePeriodSeconds"]),
             ending: None,
@@ -120,28 +121,39 @@ impl Pod {
         if deleted || self.ending.is_some() {
             return self.end(api);
         }
-        anyhow::ensure!(
+        let Some(probes) = &mut self.probes else {
+            return self.report_end(api).map(|()| true);
+        };
+        ensure!(
             self.process.runs(),
             "{} ended by itself; see its log",
             self.path
         );
-        if !self.startup.passed {
-            self.startup.ask();
-        } else {
-            self.readiness.ask();
-            self.liveness.ask();
-            anyhow::ensure!(
-                self.liveness.failures < self.liveness.threshold,
-                "{} is stuck",
-                self.path
-            );
-        }
-        let ready = self.startup.passed && self.readiness.passed;
+        let ready = probes.ask().with_context(|| self.path.clone())?;
         if self.told != Some(ready) {
             api.patch(&format!("{}/status", self.path), &self.status(ready))?;
             self.told = Some(ready);
         }
         Ok(true)
+    }
+
+    /// Tells how a pod ended that ends by itself.
+    fn report_end(&mut self, api: Api) -> Result<()> {
+        if self.told.is_none()
+            && let Ok(Some(status)) = self.process.child.try_wait()
+        {
+            let phase = if status.success() {
+                "Succeeded"
+            } else {
+                "Failed"
+            };
+            api.patch(
+                &format!("{}/status", self.path),
+                &json!({"status": {"phase": phase}}),
+            )?;
+            self.told = Some(status.success());
+        }
+        Ok(())
     }
 
     /// The hook, then SIGTERM, then at the end of the grace period SIGKILL.
@@ -180,10 +192,45 @@ impl Pod {
         json!({"status": {
             "phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": conditions,
             "containerStatuses": [{
-                "name": "adapter", "image": "coap-adapter", "imageID": "", "restartCount": 0, "ready": ready, "started": self.startup.passed,
+                "name": "adapter", "image": "coap-adapter", "imageID": "", "restartCount": 0, "ready": ready, "started": ready,
                 "state": {"running": {}},
             }],
         }})
+    }
+}
+
+/// What the kubelet asks.
+struct Probes {
+    startup: Probe,
+    readiness: Probe,
+    liveness: Probe,
+}
+
+impl Probes {
+    fn new(container: &Value, address: Ipv4Addr) -> Result<Self> {
+        let health = items(&container["ports"]).find(|port| port["name"] == "health");
+        let port = health.and_then(|port| port["containerPort"].as_u64());
+        let health = SocketAddr::from((address, u16::try_from(port.context("no health port")?)?));
+        Ok(Self {
+            startup: Probe::new(&container["startupProbe"], health),
+            readiness: Probe::new(&container["readinessProbe"], health),
+            liveness: Probe::new(&container["livenessProbe"], health),
+        })
+    }
+
+    /// Asks what is due; whether the container is ready.
+    fn ask(&mut self) -> Result<bool> {
+        if !self.startup.passed {
+            self.startup.ask();
+        } else {
+            self.readiness.ask();
+            self.liveness.ask();
+            ensure!(
+                self.liveness.failures < self.liveness.threshold,
+                "it is stuck"
+            );
+        }
+        Ok(self.startup.passed && self.readiness.passed)
     }
 }
 
