@@ -67,7 +67,7 @@ pub mod fuzzing;
 
 pub use block::BlockSize;
 pub use config::{Config, FormatErrors};
-pub use endpoint::{Endpoint, Event, GaveUpReason, Transmit};
+pub use endpoint::{Answered, Endpoint, Event, GaveUpReason, Transmit};
 pub use exchange::ExchangeId;
 pub use message::{Code, MessageId, Options, Token, option};
 pub use request::{Reliability, Request};

@@ -290,7 +290,7 @@ impl Refusal {
 }
 
 /// The classes of responses the client does not want (RFC 7967 §2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct NoResponse(u8);
 
 impl NoResponse {

@@ -3,6 +3,7 @@
 pub mod reload;
 mod gauges;
 mod ports;
+mod sessions;
 mod services;
 
 use std::io;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use self::ports::Starter;
 use self::reload::Reload;
 use self::services::Services;
+pub use self::sessions::KeyError;
 use crate::command::consumer::ConsumerState;
 use crate::config::Config;
 use crate::monitoring::checks::{CommandConsumerCheck, ConnectionCheck, DeploymentCheck};
@@ -45,6 +47,7 @@ pub struct App {
     /// Ports, and what goes on as long as they do.
     ports: TaskTracker,
     stop: Stop,
+    drain_timeout: Duration,
     reload: Reload,
     _notifications: Notifications,
     /// Halts what is left when the adapter is dropped.
@@ -145,6 +148,7 @@ impl App {
             requests,
             ports,
             stop,
+            drain_timeout: config.sessions.drain_timeout,
             reload,
             _notifications: notifications,
             _halt: halt,
@@ -178,7 +182,9 @@ impl App {
     /// Whether all services can be reached, and commands can come.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.commands.is_attached() && self.connections.iter().all(Connection::is_connected)
+        !self.stop.drain.is_cancelled()
+            && self.commands.is_attached()
+            && self.connections.iter().all(Connection::is_connected)
     }
 
     /// What looks at files that may change.
@@ -187,12 +193,15 @@ impl App {
         &self.reload
     }
 
-    /// Refuses new requests, lets those that wait for commands go, finishes what is in the works as far as it takes no more than
-    /// some seconds, and closes everything.
+    /// Is not ready any more, lets nobody new in, refuses new requests, lets those that wait for commands go, and finishes what is in
+    /// the works as far as it takes no longer than configured. Then it keeps the DTLS sessions if it is to, and closes everything.
     pub async fn stop(self) {
         self.stop.drain.cancel();
         self.requests.close();
-        if timeout(DRAIN, self.requests.wait()).await.is_err() {
+        if timeout(self.drain_timeout, self.requests.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(
                 requests = self.requests.len(),
                 "requests are cut off: they take too long"
@@ -265,6 +274,17 @@ pub enum StartError {
         /// What is wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A file with keys of sessions cannot be used.
+    #[error("the key in {} cannot be used", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: KeyError,
+    },
+    /// Sessions cannot be kept where they should.
+    #[error("sessions cannot be kept")]
+    Sessions(#[from] dtls_server::StoreError),
     /// The health server did not start.
     #[error(transparent)]
     Health(#[from] health::ServeError),
@@ -272,6 +292,3 @@ pub enum StartError {
     #[error("no source of random numbers")]
     Random,
 }
-
-/// How long requests in the works may take to finish.
-const DRAIN: Duration = Duration::from_secs(5);

@@ -1,10 +1,12 @@
 //! Binds the ports and starts their tasks.
 
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use coap_proto::Endpoint;
 use dtls_server::{Certificate, HandshakeRate, Identity, IdentityError, Listener, UdpSocket};
@@ -12,11 +14,12 @@ use registry_client::Notifications;
 use registry_client::notifications::Caches;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use super::StartError;
 use super::reload::{Source, Unusable};
+use super::{StartError, sessions};
 use crate::authn::DeviceStore;
 use crate::config::{CoapConfig, Config, DtlsConfig, KeyAndCertificate};
 use crate::monitoring::checks::{DeploymentCheck, Pulse, PulseCheck};
@@ -58,9 +61,13 @@ impl Starter<'_> {
         let (renew, renewals) = mpsc::channel(RENEWALS);
         if let Some(files) = self.config.coap.identity.clone() {
             let metrics = self.pipeline.observer.metrics().clone();
-            self.sources.push(identity_source(files, renew, metrics));
+            self.sources
+                .push(identity_source(files, renew.clone(), metrics));
         }
-        let dtls = dtls_config(&self.config.coap)?;
+        if let Some(path) = self.config.sessions.ticket_keys.clone() {
+            self.sources.push(ticket_source(path, renew));
+        }
+        let dtls = dtls_config(self.config)?;
         let expires = dtls.identity.as_deref().and_then(expiry);
         let metrics = self.pipeline.observer.metrics();
         metrics.observe_certificate(expires);
@@ -68,14 +75,32 @@ impl Starter<'_> {
         if self.config.coap.dtls.one_session_each {
             listener = listener.with_one_session_each();
         }
-        self.run("coaps", renewals, listener)?;
+        let mut endpoint = self.endpoint()?;
+        let kept = self.config.sessions.store.as_ref();
+        let kept = kept.map(sessions::store).transpose()?;
+        if let Some(kept) = &kept {
+            sessions::load(kept, &mut listener, &mut endpoint)?;
+        }
+        self.run(
+            "coaps",
+            renewals,
+            listener,
+            endpoint,
+            move |listener, endpoint| {
+                if let Some(kept) = kept {
+                    sessions::save(&kept, listener, &endpoint);
+                }
+            },
+        );
         Ok(address)
     }
 
     pub(super) fn plain(&mut self, address: SocketAddr) -> Result<SocketAddr, StartError> {
         let socket = bind(address)?;
         let address = local(&socket, address)?;
-        self.run("coap", mpsc::channel(RENEWALS).1, Plain::new(socket))?;
+        let endpoint = self.endpoint()?;
+        let renewals = mpsc::channel(RENEWALS).1;
+        self.run("coap", renewals, Plain::new(socket), endpoint, |_, _| {});
         Ok(address)
     }
 
@@ -87,21 +112,31 @@ impl Starter<'_> {
         }
     }
 
+    fn endpoint<P: Clone + Eq + Hash + Debug>(&self) -> Result<Endpoint<P>, StartError> {
+        let [a, b, c, d, e, f, g, h, ..] = random_seed()?;
+        let seed = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        Ok(Endpoint::new(coap_config(&self.config.coap), seed))
+    }
+
+    /// Serves until the adapter ends; what is left then goes to `keep`, which may take its time.
     fn run<T: Transport>(
         &mut self,
         name: &'static str,
         renewals: mpsc::Receiver<Renewal>,
         transport: T,
-    ) -> Result<(), StartError> {
-        let [a, b, c, d, e, f, g, h, ..] = random_seed()?;
-        let seed = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-        let endpoint = Endpoint::new(coap_config(&self.config.coap), seed);
+        endpoint: Endpoint<T::Peer>,
+        keep: impl FnOnce(T, Endpoint<T::Peer>) + Send + 'static,
+    ) {
         let serving = Serving {
             pipeline: Arc::clone(&self.pipeline),
             requests: self.requests.clone(),
             stop: self.stop.clone(),
             changes: self.notifications.subscribe(),
             renewals,
+            grace: match self.config.sessions.store {
+                Some(_) => HANDSHAKES,
+                None => Duration::ZERO,
+            },
         };
         let port = Port::new(transport, endpoint, serving);
         let tolerance = self.config.coap.blocked_check_timeout;
@@ -113,12 +148,19 @@ impl Starter<'_> {
             tolerance,
         }));
         self.ports.spawn(async move {
-            if let Err(error) = port.run().await {
-                tracing::error!(%error, "{name} is not served any more: its socket failed");
+            match port.run().await {
+                Ok((transport, endpoint)) => {
+                    let keep = spawn_blocking(move || keep(transport, endpoint));
+                    if let Err(error) = keep.await {
+                        tracing::error!(%error, "sessions of {name} are not kept");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "{name} is not served any more: its socket failed");
+                }
             }
             pulse.end();
         });
-        Ok(())
     }
 }
 
@@ -135,8 +177,10 @@ fn local(socket: &UdpSocket, address: SocketAddr) -> Result<SocketAddr, StartErr
         .map_err(|source| StartError::Bind { address, source })
 }
 
-fn dtls_config(config: &CoapConfig) -> Result<dtls_server::Config, StartError> {
+fn dtls_config(config: &Config) -> Result<dtls_server::Config, StartError> {
     let mut dtls = dtls_server::Config::default();
+    sessions::configure(&mut dtls, &config.sessions)?;
+    let config = &config.coap;
     dtls.retransmission_timeout = config.dtls_retransmission_timeout;
     dtls.max_associations = config.max_connections;
     limit(&mut dtls, &config.dtls);
@@ -205,6 +249,15 @@ fn expiry(identity: &Identity) -> Option<SystemTime> {
     Some(own.not_after())
 }
 
+/// Hands new keys of tickets to the port.
+fn ticket_source(path: PathBuf, renew: mpsc::Sender<Renewal>) -> Source {
+    Source::new(Reloaded::TicketKeys, vec![path.clone()], move || {
+        let keys = sessions::ticket_keys(&path)?;
+        let sent = renew.try_send(Renewal::TicketKeys(keys));
+        sent.map_err(|_| Unusable::from("the port takes nothing new"))
+    })
+}
+
 fn coap_config(config: &CoapConfig) -> coap_proto::Config {
     coap_proto::Config {
         exchange_lifetime: config.exchange_lifetime,
@@ -220,6 +273,9 @@ fn random_seed() -> Result<[u8; 32], StartError> {
         .map_err(|_| StartError::Random)?;
     Ok(seed)
 }
+
+/// How long handshakes under way may take to end before sessions are kept.
+const HANDSHAKES: Duration = Duration::from_secs(1);
 
 /// What a port has not taken in use yet.
 const RENEWALS: usize = 4;

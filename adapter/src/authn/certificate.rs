@@ -57,6 +57,7 @@ async fn judge(
         tenant: tenant.id.as_str().into(),
         device: found.device_id.as_str().into(),
         auth_id: auth_id.into(),
+        credentials: CredentialsType::X509Cert,
     })
 }
 

@@ -9,6 +9,8 @@ mod revoked;
 
 use std::sync::Arc;
 
+use registry_client::CredentialsType;
+
 pub use refusal::{Claim, Refusal};
 pub use revoked::Revoked;
 pub use store::DeviceStore;
@@ -25,6 +27,8 @@ pub struct Principal {
     pub device: Arc<str>,
     /// The name under which they were found.
     pub auth_id: Arc<str>,
+    /// What kind they are of.
+    pub credentials: CredentialsType,
 }
 
 /// The device that a request is from, and who speaks for it.
@@ -111,6 +115,7 @@ mod tests {
             tenant: "T".into(),
             device: "gw".into(),
             auth_id: "a".into(),
+            credentials: CredentialsType::Psk,
         };
         let path = |tenant: &str, device: &str| {
             let segment = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());

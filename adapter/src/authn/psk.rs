@@ -39,6 +39,7 @@ pub(super) async fn key(
         tenant: tenant.into(),
         device: found.device_id.as_str().into(),
         auth_id: auth_id.into(),
+        credentials: CredentialsType::Psk,
     };
     Ok((Psk::new(key.expose().to_vec()), principal))
 }

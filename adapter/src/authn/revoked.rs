@@ -59,6 +59,7 @@ const fn is_over(change: Change, enabled: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use registry_client::CredentialsType;
 
     #[test]
     fn what_is_deleted_or_disabled_is_revoked() {
@@ -116,6 +117,7 @@ mod tests {
             tenant: tenant.into(),
             device: device.into(),
             auth_id: "a".into(),
+            credentials: CredentialsType::Psk,
         };
         let device = Revoked::Device {
             tenant: "T".to_owned(),

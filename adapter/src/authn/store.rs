@@ -3,11 +3,11 @@
 //! Whatever is wrong with an identity or a key, the peer learns nothing; a certificate is refused without a reason.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use dtls_server::{KeyStore, Psk};
+use dtls_server::{Confirmation, KeyStore, Psk};
 use regex::Regex;
-use registry_client::{CredentialsClient, TenantClient};
+use registry_client::{CredentialsClient, CredentialsType, TenantClient};
 
 use super::{Claim, Principal, Refusal, certificate, psk};
 use crate::monitoring::reason::Reason;
@@ -78,5 +78,29 @@ impl KeyStore for DeviceStore {
         let principal = Box::pin(judged).await?;
         self.within_budget(&principal)?;
         Ok(principal)
+    }
+
+    /// The credentials must be there, enabled, and of the same device; a key must be valid. That device and tenant are enabled is asked
+    /// with each request anyway.
+    async fn confirm(&self, principal: Principal) -> Confirmation {
+        let Principal {
+            tenant,
+            device,
+            auth_id,
+            credentials: kind,
+        } = principal;
+        match self.credentials.get(&tenant, kind, &auth_id).await {
+            Ok(found) => {
+                let has_secret =
+                    kind != CredentialsType::Psk || found.psk(SystemTime::now()).is_some();
+                if found.enabled && found.device_id == *device && has_secret {
+                    Confirmation::Unchanged
+                } else {
+                    Confirmation::Revoked
+                }
+            }
+            Err(error) if error.status == 404 => Confirmation::Revoked,
+            Err(_) => Confirmation::Unknown,
+        }
     }
 }

@@ -169,9 +169,12 @@ impl Error {
             | Self::Config(_)
             | Self::World(_)
             | Self::Wrong(_)
-            | Self::Start(StartError::Missing(_) | StartError::Connection { .. }) => {
-                ExitCode::from(EX_USAGE)
-            }
+            | Self::Start(
+                StartError::Missing(_)
+                | StartError::Connection { .. }
+                | StartError::Key { .. }
+                | StartError::Sessions(_),
+            ) => ExitCode::from(EX_USAGE),
             _ => ExitCode::FAILURE,
         }
     }

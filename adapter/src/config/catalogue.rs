@@ -11,6 +11,7 @@ use super::{
     service::{
         AppSettings, HealthSettings, HttpSettings, LogSettings, OtlpSettings, SamplerSettings,
     },
+    sessions::SessionSettings,
     tls::TlsSettings,
 };
 
@@ -28,6 +29,7 @@ pub struct Group {
 pub const GROUPS: &[Group] = &[
     group(coap::PREFIX, CoapSettings::TABLE),
     group(coap::PREFIX, DtlsSettings::TABLE),
+    group(coap::PREFIX, SessionSettings::TABLE),
     group("hono.messaging", ClientSettings::TABLE),
     group("hono.messaging", TlsSettings::TABLE),
     group("hono.messaging", MessagingSettings::TABLE),

@@ -40,6 +40,8 @@ pub enum Kind {
     Password,
     /// The path of a file.
     Path,
+    /// The path of a file that is written, and need not be there before.
+    WrittenPath,
     /// A regular expression.
     Regex,
     /// An IP address of this machine.
@@ -83,7 +85,7 @@ impl Kind {
             Self::Iso8601 => duration(trimmed).map(Value::Duration),
             Self::Text => Some(Value::Text(text.to_owned())),
             Self::Password => Some(Value::Secret(Secret::new(text.to_owned()))),
-            Self::Path => Some(Value::Path(PathBuf::from(text))),
+            Self::Path | Self::WrittenPath => Some(Value::Path(PathBuf::from(text))),
             Self::Regex => {
                 return Regex::new(text)
                     .map(Value::Regex)
@@ -112,7 +114,7 @@ impl Kind {
             Self::Iso8601 => "a duration such as `PT2H30M`, `90s` or `0s`".into(),
             Self::Text => "a text".into(),
             Self::Password => "a password".into(),
-            Self::Path => "the path of a file".into(),
+            Self::Path | Self::WrittenPath => "the path of a file".into(),
             Self::Regex => "a regular expression".into(),
             Self::Address => "an IP address such as `127.0.0.1` or `0.0.0.0`".into(),
             Self::List => "a list, or words parted by commas".into(),

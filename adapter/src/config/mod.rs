@@ -23,6 +23,7 @@ mod memory;
 mod properties;
 mod coap;
 mod dtls;
+mod sessions;
 mod amqp;
 mod tls;
 mod limits;
@@ -49,6 +50,7 @@ pub use self::{
     page::table,
     schema::schema,
     service::{HealthConfig, Level, LogConfig, METRICS_PATH, TracingConfig},
+    sessions::{SessionsConfig, StoreConfig},
     setting::Setting,
 };
 use self::{
@@ -64,6 +66,8 @@ use self::{
 pub struct Config {
     /// What devices meet.
     pub coap: CoapConfig,
+    /// What their sessions survive.
+    pub sessions: SessionsConfig,
     /// Where telemetry, events and command responses go; set if the configuration was loaded.
     pub messaging: Option<ConnectionConfig>,
     /// Where commands come from; set if the configuration was loaded.
@@ -129,6 +133,7 @@ impl Default for Config {
         let app = AppSettings::take(chosen, "hono.app");
         Self {
             coap: CoapConfig::default(),
+            sessions: SessionsConfig::default(),
             messaging: None,
             command: None,
             legacy_trace_context: amqp::uses_legacy_trace_context(chosen),
@@ -265,6 +270,7 @@ impl Config {
         self.max_instances = app.max_instances;
         self.reload_interval = app.reload_interval();
         self.coap = CoapConfig::from_chosen(chosen);
+        self.sessions = SessionsConfig::from_chosen(chosen);
         self.messaging = amqp::client(chosen, "hono.messaging");
         self.legacy_trace_context = amqp::uses_legacy_trace_context(chosen);
         self.command = amqp::client(chosen, "hono.command");

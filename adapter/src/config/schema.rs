@@ -135,7 +135,9 @@ fn form(kind: Kind) -> Map<String, Value> {
         Kind::Iso8601 => {
             json!({"type": ["string", "integer", "null"], "minimum": 0, "pattern": DURATION})
         }
-        Kind::Text | Kind::Password | Kind::Path => json!({"type": ["string", "number", "null"]}),
+        Kind::Text | Kind::Password | Kind::Path | Kind::WrittenPath => {
+            json!({"type": ["string", "number", "null"]})
+        }
         Kind::Regex => json!({"type": ["string", "null"], "format": "regex"}),
         Kind::Address => matching(ADDRESS),
         Kind::List => json!({"type": ["string", "array", "null"], "items": {"type": "string"}}),

@@ -8,9 +8,11 @@
 //! **Invariant.** A port waits for datagrams, replies and deadlines only, never for what a request needs.
 
 mod exchange;
+mod kept;
 mod port;
 mod transport;
 
 pub use exchange::Exchange;
+pub(crate) use kept::Kept;
 pub use port::{Port, Serving, Stop};
 pub use transport::{Arrival, Plain, Renewal, Transport};

@@ -10,7 +10,7 @@ use coap_proto::{Endpoint, Event, ExchangeId, Request};
 use dtls_server::CloseReason;
 use registry_client::notifications::Events;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -47,6 +47,8 @@ pub struct Serving {
     pub changes: Events,
     /// What is to be taken in use.
     pub renewals: mpsc::Receiver<Renewal>,
+    /// How long handshakes under way may take to end when the port does.
+    pub grace: Duration,
 }
 
 /// A port with all its peers and exchanges.
@@ -65,6 +67,7 @@ pub struct Port<T: Transport> {
     /// Exchanges that end early when their peer is gone.
     watched: HashMap<ExchangeId, CancellationToken>,
     pulse: Arc<Pulse>,
+    grace: Duration,
 }
 
 impl<T: Transport> Port<T> {
@@ -77,6 +80,7 @@ impl<T: Transport> Port<T> {
             stop,
             changes,
             renewals,
+            grace,
         } = serving;
         let (answer, answers) = mpsc::channel(ANSWERS);
         Self {
@@ -91,6 +95,7 @@ impl<T: Transport> Port<T> {
             answers,
             watched: HashMap::new(),
             pulse: Arc::default(),
+            grace,
         }
     }
 
@@ -100,18 +105,23 @@ impl<T: Transport> Port<T> {
         Arc::clone(&self.pulse)
     }
 
-    /// Serves until halted.
+    /// Serves until halted, and gives back what may be gone on with.
     ///
     /// # Errors
     /// Only if the socket itself fails.
-    pub async fn run(mut self) -> io::Result<()> {
-        let halt = self.stop.halt.clone();
+    pub async fn run(mut self) -> io::Result<(T, Endpoint<T::Peer>)> {
+        let (drain, halt) = (self.stop.drain.clone(), self.stop.halt.clone());
+        let mut admission = Admission::Open;
         let mut beat = tokio::time::interval(Pulse::PERIOD);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let timeout = self.endpoint.poll_timeout();
+            let due = self.endpoint.poll_timeout();
             tokio::select! {
                 () = halt.cancelled() => break,
+                () = drain.cancelled(), if admission == Admission::Open => {
+                    admission = Admission::Closed;
+                    self.transport.close_admission();
+                }
                 Some(reply) = self.answers.recv() => {
                     self.reply(reply);
                     self.reply_to_all();
@@ -127,7 +137,7 @@ impl<T: Transport> Port<T> {
                 }
                 Some(renewal) = self.renewals.recv() => self.transport.renew(renewal),
                 _ = beat.tick() => self.beat(),
-                () = until(timeout) => self.endpoint.handle_timeout(Instant::now()),
+                () = until(due) => self.endpoint.handle_timeout(Instant::now()),
             }
             self.transmit();
         }
@@ -136,6 +146,20 @@ impl<T: Transport> Port<T> {
             self.reply(reply);
         }
         self.transmit();
+        self.end_handshakes().await?;
+        Ok((self.transport, self.endpoint))
+    }
+
+    /// Gives handshakes under way a moment to end: one that is cut off costs its device a minute.
+    async fn end_handshakes(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + self.grace;
+        while self.transport.handshakes() > 0 && Instant::now() < deadline {
+            let arrival = timeout(LOOK_AGAIN, self.transport.next());
+            if let Ok(arrival) = arrival.await {
+                self.arrive(arrival?);
+            }
+            self.transmit();
+        }
         Ok(())
     }
 
@@ -348,6 +372,16 @@ const UDP_TABLES: [&str; 4] = [
     "coap_transfers_udp",
     "replies_udp",
 ];
+
+/// Whether peers that are not known yet may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    Open,
+    Closed,
+}
+
+/// How soon it is seen that handshakes have ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Replies that a port has not taken yet; tasks of requests wait while there are more.
 const ANSWERS: usize = 1024;

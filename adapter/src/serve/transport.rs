@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use dtls_server::{
     AssociationId, Batch, CipherSuite, CloseReason, Event, HandshakeFailure, Identity, Listener,
-    UdpSocket,
+    TicketKeys, UdpSocket,
 };
 
 use crate::authn::{Claim, DeviceStore, Principal, Refusal, Revoked};
@@ -32,6 +32,14 @@ pub trait Transport: Send + 'static {
 
     /// What it is below CoAP.
     const KIND: Kind;
+
+    /// Lets no new peer in from now on, where peers are let in at all.
+    fn close_admission(&mut self) {}
+
+    /// How many peers are about to be let in.
+    fn handshakes(&self) -> usize {
+        0
+    }
 
     /// Ends the sessions of devices that may not speak any more.
     fn expel(&mut self, revoked: &Revoked);
@@ -89,6 +97,8 @@ pub enum Arrival<P> {
 pub enum Renewal {
     /// The server's certificate and key.
     Identity(Arc<Identity>),
+    /// The keys that session tickets are sealed with.
+    TicketKeys(TicketKeys),
 }
 
 /// CoAP over DTLS (RFC 7252 §9): a peer is a session, whatever its address.
@@ -124,6 +134,14 @@ impl Transport for Listener<DeviceStore> {
         metrics.observe_table("dtls_resumable", gauges.resumable, None);
     }
 
+    fn close_admission(&mut self) {
+        Self::close_admission(self);
+    }
+
+    fn handshakes(&self) -> usize {
+        self.gauges().handshakes
+    }
+
     fn expel(&mut self, revoked: &Revoked) {
         let closed = self.close_where(|principal| revoked.concerns(principal));
         if closed > 0 {
@@ -138,6 +156,7 @@ impl Transport for Listener<DeviceStore> {
     fn renew(&mut self, renewal: Renewal) {
         match renewal {
             Renewal::Identity(identity) => self.set_identity(Some(identity)),
+            Renewal::TicketKeys(keys) => self.set_ticket_keys(Some(keys)),
         }
     }
 

@@ -6,11 +6,15 @@ mod blockwise;
 
 mod answer;
 
+mod answered;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub use answered::Answered;
 
 use crate::block::Transfers;
 use crate::config::Config;

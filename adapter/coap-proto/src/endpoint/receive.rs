@@ -140,7 +140,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     }
 
     /// Forgets the oldest answered request, of the peer or of all, if a table is full.
-    fn make_room(&mut self, peer: &P) -> bool {
+    pub(super) fn make_room(&mut self, peer: &P) -> bool {
         let is_done =
             |exchange: &ExchangeId| self.exchanges.get(exchange).is_some_and(Exchange::is_done);
         let of_peer = self

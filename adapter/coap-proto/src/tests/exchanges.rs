@@ -347,3 +347,54 @@ fn nothing_is_left_after_all_lifetimes() {
     server.pass(SECOND * 247);
     assert!(server.is_empty());
 }
+
+/// Another endpoint, with what this one remembers of peer 0.
+fn taken_over(server: &Server, later: Duration) -> Server {
+    let mut next = Server::new();
+    next.now = server.now + later;
+    for mut answered in server.endpoint.answered(server.now, &0) {
+        answered.age += later;
+        next.endpoint.remember(next.now, &0, answered);
+    }
+    next
+}
+
+#[test]
+fn another_endpoint_knows_a_duplicate_of_what_was_answered_before() {
+    let mut server = Server::new();
+    let answered = server.accept(&con(7));
+    let answer = server.respond(answered, changed());
+    let separate = server.accept(&con(8));
+    server.acknowledge(separate);
+    let separate = server.respond(separate, changed());
+    let silent = server.accept(&non(9));
+    let response = server.respond(silent, changed());
+    server.accept(&con(10));
+
+    let mut next = taken_over(&server, SECOND * 5);
+    assert_eq!(
+        next.endpoint.exchanges(),
+        3,
+        "the open one is not among them"
+    );
+    assert_eq!(next.receive(&con(7).encode().unwrap()), answer);
+    assert_eq!(next.receive(&con(8).encode().unwrap()), separate);
+    assert_eq!(next.receive(&non(9).encode().unwrap()), response);
+    assert!(next.request().is_none());
+    next.accept(&con(10));
+}
+
+#[test]
+fn another_endpoint_remembers_no_longer_than_the_first_would_have() {
+    let mut server = Server::new();
+    let answered = server.accept(&con(7));
+    server.respond(answered, changed());
+    let mut next = taken_over(&server, SECOND * 240);
+    next.receive(&con(7).encode().unwrap());
+    assert!(next.request().is_none());
+    assert_eq!(next.pass(SECOND * 8), []);
+    assert_eq!(next.endpoint.exchanges(), 0);
+    next.accept(&con(7));
+    let next = taken_over(&server, SECOND * 247);
+    assert_eq!(next.endpoint.exchanges(), 0);
+}

@@ -283,6 +283,27 @@ fn the_port_of_dtls_for_the_endpoint_without_it_is_told() {
 }
 
 #[test]
+fn settings_of_sessions_that_cannot_be_are_told() {
+    for length in ["-1", "0", "6", "20"] {
+        assert!(load(&[("HONO_COAP_CONNECTIONIDLENGTH", length)]).is_ok());
+    }
+    assert_eq!(
+        told(&load(&[("HONO_COAP_CONNECTIONIDLENGTH", "5")]).unwrap_err()),
+        [
+            "HONO_COAP_CONNECTIONIDLENGTH: `hono.coap.connectionIdLength`: ids of 1 to 5 bytes have no room for what they must carry; \
+          -1, 0, or 6 to 20 are possible"
+        ]
+    );
+    assert_eq!(
+        told(&load(&[("HONO_COAP_SESSIONSTOREPATH", "s")]).unwrap_err()),
+        [
+            "HONO_COAP_SESSIONSTOREPATH: `hono.coap.sessionStorePath`: one of `sessionStorePath` and `sessionStoreKeyPath` is set; \
+          sessions are kept under a key only"
+        ]
+    );
+}
+
+#[test]
 fn secrets_are_nowhere_to_be_seen() {
     let credentials = File::new("username=user\npassword=v3ry-secret-file\n");
     let config = load(&[

@@ -1,5 +1,7 @@
 //! Budgets in virtual time.
 
+use registry_client::CredentialsType;
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,6 +40,7 @@ fn principal(device: &str) -> Principal {
         tenant: "T".into(),
         device: device.into(),
         auth_id: device.into(),
+        credentials: CredentialsType::Psk,
     }
 }
 

@@ -1,0 +1,148 @@
+//! The built binary ends and begins again while devices have sessions with it: by SIGTERM, with sessions kept, and by SIGKILL.
+//!
+//! `RESTART_SESSIONS` in the environment tells how many sessions there are under load; the figures are printed.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+#![expect(clippy::print_stdout, reason = "figures are for people")]
+
+mod adapter;
+mod device;
+mod load;
+
+use std::time::Duration;
+
+use sandbox::{
+    Sandbox, SandboxConfig,
+    northbound::{Application, Behaviour},
+    world::{Device as Registered, Tenant, World},
+};
+
+use self::adapter::{Place, Signal};
+use self::device::{Answer, Device, Ids};
+
+/// How long anything may take that should come soon; the machine may be busy.
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_go_on_after_sigterm_and_a_duplicate_stays_one() {
+    let scene = Scene::start("kept", 2).await;
+    let mut application = scene.application().await;
+    let mut adapter = scene.place.start().await;
+    let mut devices = [
+        Device::connect(&scene.place, 0, Ids::None).await,
+        Device::connect(&scene.place, 1, Ids::Wanted).await,
+    ];
+    let mut answered = Vec::new();
+    for device in &mut devices {
+        let event = device.event(b"before");
+        assert_eq!(device.ask(&event, SOON).await, Answer::Changed);
+        application.receive(SOON).await.unwrap();
+        answered.push(event);
+    }
+    for round in 0..2 {
+        adapter.end(Signal::Terminate).await;
+        assert!(scene.place.sessions_are_kept());
+        adapter = scene.place.start().await;
+        assert!(!scene.place.sessions_are_kept(), "loaded once only");
+        devices[1].move_elsewhere().await;
+        for (device, before) in devices.iter_mut().zip(&answered) {
+            // As if the answer had been lost.
+            assert_eq!(device.ask(before, SOON).await, Answer::Changed);
+            let event = device.event(format!("after {round}").as_bytes());
+            assert_eq!(device.ask(&event, SOON).await, Answer::Changed);
+            let received = application.receive(SOON).await.unwrap();
+            assert_eq!(received.payload, format!("after {round}").into_bytes());
+        }
+        assert_eq!(adapter.metric("handshakes_established_total").await, 0);
+        assert_eq!(adapter.metric("sessions").await, 2);
+    }
+    adapter.end(Signal::Terminate).await;
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_kill_old_sessions_are_silent_and_devices_begin_anew() {
+    let scene = Scene::start("killed", 1).await;
+    let mut application = scene.application().await;
+    let adapter = scene.place.start().await;
+    let mut device = Device::connect(&scene.place, 0, Ids::Wanted).await;
+    let event = device.event(b"before");
+    assert_eq!(device.ask(&event, SOON).await, Answer::Changed);
+    // What was kept once must not come back after the process that took it is killed.
+    adapter.end(Signal::Terminate).await;
+    let adapter = scene.place.start().await;
+    adapter.end(Signal::Kill).await;
+    assert!(!scene.place.sessions_are_kept());
+    let adapter = scene.place.start().await;
+    let event = device.event(b"lost");
+    let silence = device.ask(&event, Duration::from_secs(1)).await;
+    assert_eq!(silence, Answer::None);
+    let mut device = Device::connect(&scene.place, 0, Ids::Wanted).await;
+    let event = device.event(b"after");
+    assert_eq!(device.ask(&event, SOON).await, Answer::Changed);
+    for payload in [b"before".as_slice(), b"after"] {
+        let received = application.receive(SOON).await.unwrap();
+        assert_eq!(received.payload, payload);
+    }
+    adapter.end(Signal::Kill).await;
+    scene.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lost_its_credentials_meanwhile_is_shown_the_door() {
+    let scene = Scene::start("revoked", 2).await;
+    let adapter = scene.place.start().await;
+    let mut devices = [
+        Device::connect(&scene.place, 0, Ids::None).await,
+        Device::connect(&scene.place, 1, Ids::Wanted).await,
+    ];
+    adapter.end(Signal::Terminate).await;
+    scene.sandbox.world().remove_device("T", "d0");
+    let mut application = scene.application().await;
+    let adapter = scene.place.start().await;
+    let event = devices[0].event(b"from nobody");
+    assert_eq!(devices[0].ask(&event, SOON).await, Answer::SessionClosed);
+    let event = devices[1].event(b"from somebody");
+    assert_eq!(devices[1].ask(&event, SOON).await, Answer::Changed);
+    let received = application.receive(SOON).await.unwrap();
+    assert_eq!(received.payload, b"from somebody");
+    adapter.end(Signal::Terminate).await;
+    scene.stop().await;
+}
+
+/// The world round the adapter, and where the adapter is.
+struct Scene {
+    sandbox: Sandbox,
+    place: Place,
+}
+
+impl Scene {
+    /// With so many devices `d0`, `d1`, … of tenant `T`.
+    async fn start(name: &str, devices: usize) -> Self {
+        let mut tenant = Tenant::from_json(serde_json::json!({}));
+        for number in 0..devices {
+            let device = Registered::default().with_psk(format!("a{number}"), "k");
+            tenant = tenant.with_device(format!("d{number}"), device);
+        }
+        let mut world = World::empty();
+        world.tenants.insert("T".to_owned(), tenant);
+        let anywhere = ([127, 0, 0, 1], 0).into();
+        let sandbox = Sandbox::start(SandboxConfig::new(anywhere, world));
+        let sandbox = sandbox.await.unwrap();
+        let place = Place::new(name, sandbox.amqp_address());
+        Self { sandbox, place }
+    }
+
+    async fn application(&self) -> Application {
+        let peer = self.sandbox.amqp_address();
+        let attached = Application::attach(peer, "T", &[], Behaviour::Accept);
+        attached.await.unwrap()
+    }
+
+    async fn stop(self) {
+        self.sandbox.stop().await;
+    }
+}
