@@ -9,6 +9,7 @@ mod process;
 mod libcoap;
 mod openssl;
 mod certificates;
+mod revocation;
 mod proton;
 mod artemis;
 mod prometheus;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     libcoap::add(&runner, &mut trials);
     openssl::add(&runner, &mut trials);
     certificates::add(&runner, &mut trials);
+    revocation::add(&runner, &mut trials);
     proton::add(&runner, &mut trials);
     artemis::add(&runner, &mut trials);
     prometheus::add(&runner, &mut trials);

@@ -62,6 +62,12 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// The authority's own certificate in Base64.
+    #[must_use]
+    pub fn base64(&self) -> String {
+        BASE64_STANDARD.encode(self.issuer.der())
+    }
+
     /// The authority's key in PEM.
     #[must_use]
     pub fn key(&self) -> String {

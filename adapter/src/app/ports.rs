@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::reload::{Source, Unusable};
 use super::{StartError, sessions};
-use crate::authn::DeviceStore;
+use crate::authn::{DeviceStore, Revocation};
 use crate::config::{CoapConfig, Config, DtlsConfig, KeyAndCertificate};
 use crate::monitoring::checks::{DeploymentCheck, Pulse, PulseCheck};
 use crate::monitoring::health::Check;
@@ -52,11 +52,13 @@ impl Starter<'_> {
         let socket = bind(address)?;
         let address = local(&socket, address)?;
         let split = self.config.coap.id_split_regex.clone();
+        let limits = &self.config.coap.dtls;
         let store = DeviceStore::new(
             Arc::clone(&registry.tenants),
             Arc::clone(&registry.credentials),
             split,
             Arc::clone(&self.pipeline.budgets),
+            Revocation::new(limits.ocsp_timeout, limits.ocsp_cache_timeout),
         );
         let (renew, renewals) = mpsc::channel(RENEWALS);
         if let Some(files) = self.config.coap.identity.clone() {
@@ -72,7 +74,7 @@ impl Starter<'_> {
         let metrics = self.pipeline.observer.metrics();
         metrics.observe_certificate(expires);
         let mut listener = Listener::new(socket, dtls, random_seed()?, Arc::new(store));
-        if self.config.coap.dtls.one_session_each {
+        if limits.one_session_each {
             listener = listener.with_one_session_each();
         }
         let mut endpoint = self.endpoint()?;

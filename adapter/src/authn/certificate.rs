@@ -7,18 +7,26 @@ use registry_client::tenant::TrustAnchor as TenantAnchor;
 use registry_client::{CredentialsClient, CredentialsType, ServiceError, Tenant, TenantClient};
 
 use super::auth_id::{self, UnusableTemplate};
+use super::revocation::{NotGood, Revocation};
 use super::{Claim, Principal, Refusal};
 use crate::monitoring::reason::Reason;
 
-/// Whom the first certificate of a chain stands for; the others are not looked at. `server_name` is the host that the client named.
+/// What a client has shown: its certificates, and the host that it named.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown<'a> {
+    pub(super) chain: &'a [Vec<u8>],
+    pub(super) server_name: Option<&'a str>,
+}
+
+/// Whom the first certificate of a chain stands for; the others are not looked at.
 pub(super) async fn principal(
     tenants: &TenantClient,
     credentials: &CredentialsClient,
-    chain: &[Vec<u8>],
-    server_name: Option<&str>,
+    revocation: &Revocation,
+    shown: Shown<'_>,
 ) -> Result<Principal, Refusal> {
     let mut claim = Claim::default();
-    let judged = judge(tenants, credentials, chain, server_name, &mut claim).await;
+    let judged = judge(tenants, credentials, revocation, shown, &mut claim).await;
     judged.map_err(|refused| claim.refused_as(refused.reason(), refused))
 }
 
@@ -26,15 +34,19 @@ pub(super) async fn principal(
 async fn judge(
     tenants: &TenantClient,
     credentials: &CredentialsClient,
-    chain: &[Vec<u8>],
-    server_name: Option<&str>,
+    revocation: &Revocation,
+    shown: Shown<'_>,
     claim: &mut Claim,
 ) -> Result<Principal, Refused> {
+    let Shown { chain, server_name } = shown;
     let certificate = Certificate::from_der(chain.first().ok_or(Refused::NoCertificate)?)?;
     certificate.check_usage()?;
     let tenant = tenant(tenants, &certificate.issuer().to_string(), server_name).await?;
     claim.tenant = Some(tenant.id.as_str().into());
-    let anchor = issuer(&tenant.trusted_ca, &certificate, SystemTime::now())?;
+    let (fitting, anchor) = issuer(&tenant.trusted_ca, &certificate, SystemTime::now())?;
+    if let Some(ocsp) = &fitting.ocsp {
+        revocation.check(&certificate, fitting, ocsp).await?;
+    }
     let auth_id = auth_id::of(anchor.auth_id_template.as_deref(), certificate.subject())?;
     claim.auth_id = Some(auth_id.as_str().into());
     let found = if anchor.auto_provisioning_enabled {
@@ -80,22 +92,18 @@ async fn tenant(
     }
 }
 
-/// The anchor that issued the certificate, as far as its settings go: the one that is written as the issuer, else the one whose key
-/// fits.
+/// The anchor that issued the certificate, and the one whose settings count: which is written as the issuer, else the same.
 fn issuer<'a>(
     anchors: &'a [TenantAnchor],
     certificate: &Certificate,
     now: SystemTime,
-) -> Result<&'a TenantAnchor, Refused> {
+) -> Result<(&'a TenantAnchor, &'a TenantAnchor), Refused> {
     let trusted: Vec<_> = anchors.iter().filter_map(trust_anchor).collect();
     let index = certificate.issued_by(
         &trusted.iter().map(|(_, it)| it.clone()).collect::<Vec<_>>(),
         now,
     )?;
     let (fitting, _) = trusted.get(index).ok_or(Refused::NoCertificate)?;
-    if fitting.ocsp.is_some() {
-        return Err(Refused::RevocationUnknown);
-    }
     let issuer = certificate.issuer();
     let mut written = anchors.iter().filter(|anchor| {
         anchor
@@ -103,7 +111,7 @@ fn issuer<'a>(
             .as_deref()
             .is_some_and(|name| issuer.is_written(name))
     });
-    Ok(written.next().unwrap_or(fitting))
+    Ok((fitting, written.next().unwrap_or(fitting)))
 }
 
 fn trust_anchor(anchor: &TenantAnchor) -> Option<(&TenantAnchor, TrustAnchor)> {
@@ -132,8 +140,8 @@ pub(super) enum Refused {
     Tenant { status: u16 },
     #[error("nobody trusts the issuer, and the host name has no label that could be a tenant")]
     NoTenantInServerName,
-    #[error("the tenant wants to know whether it was revoked, which cannot be asked here")]
-    RevocationUnknown,
+    #[error("it is not known to be good: {0}")]
+    Revocation(#[from] NotGood),
     #[error(transparent)]
     AuthId(#[from] UnusableTemplate),
     #[error("the credentials service answered {status}")]
@@ -149,7 +157,8 @@ impl Refused {
             Self::Certificate(error) => (*error).into(),
             Self::Tenant { status } => Reason::of_status(*status, Reason::CertificateUntrusted),
             Self::NoTenantInServerName => Reason::CertificateUntrusted,
-            Self::RevocationUnknown => Reason::RevocationUnknown,
+            Self::Revocation(NotGood::Revoked) => Reason::CertificateRevoked,
+            Self::Revocation(_) => Reason::RevocationUnknown,
             Self::AuthId(_) => Reason::CertificateTemplate,
             Self::Credentials { status } => Reason::of_status(*status, Reason::CertificateUnknown),
             Self::UnusableCredentials => Reason::CredentialsDisabled,

@@ -5,6 +5,7 @@ mod store;
 mod psk;
 mod certificate;
 mod auth_id;
+mod revocation;
 mod revoked;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use registry_client::CredentialsType;
 
 pub use refusal::{Claim, Refusal};
+pub use revocation::Revocation;
 pub use revoked::Revoked;
 pub use store::DeviceStore;
 

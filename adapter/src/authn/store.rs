@@ -9,7 +9,8 @@ use dtls_server::{Confirmation, KeyStore, Psk};
 use regex::Regex;
 use registry_client::{CredentialsClient, CredentialsType, TenantClient};
 
-use super::{Claim, Principal, Refusal, certificate, psk};
+use super::certificate::Shown;
+use super::{Claim, Principal, Refusal, Revocation, certificate, psk};
 use crate::monitoring::reason::Reason;
 use crate::tenant::budget::Budgets;
 
@@ -20,6 +21,7 @@ pub struct DeviceStore {
     credentials: Arc<CredentialsClient>,
     split: Regex,
     budgets: Arc<Budgets>,
+    revocation: Revocation,
 }
 
 impl DeviceStore {
@@ -30,12 +32,14 @@ impl DeviceStore {
         credentials: Arc<CredentialsClient>,
         split: Regex,
         budgets: Arc<Budgets>,
+        revocation: Revocation,
     ) -> Self {
         Self {
             tenants,
             credentials,
             split,
             budgets,
+            revocation,
         }
     }
 
@@ -72,8 +76,11 @@ impl KeyStore for DeviceStore {
         let judged = certificate::principal(
             &self.tenants,
             &self.credentials,
-            &chain,
-            server_name.as_deref(),
+            &self.revocation,
+            Shown {
+                chain: &chain,
+                server_name: server_name.as_deref(),
+            },
         );
         let principal = Box::pin(judged).await?;
         self.within_budget(&principal)?;

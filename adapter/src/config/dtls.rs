@@ -26,6 +26,10 @@ pub struct DtlsConfig {
     pub return_routability: bool,
     /// How long it has for that.
     pub path_timeout: Duration,
+    /// How long an OCSP responder may take.
+    pub ocsp_timeout: Duration,
+    /// How long its answer counts at most.
+    pub ocsp_cache_timeout: Duration,
 }
 
 impl DtlsConfig {
@@ -42,6 +46,8 @@ impl DtlsConfig {
             one_session_each: settings.one_session_each,
             return_routability: settings.return_routability,
             path_timeout: settings.path_timeout,
+            ocsp_timeout: settings.ocsp_timeout,
+            ocsp_cache_timeout: settings.ocsp_cache_timeout,
         }
     }
 }
@@ -73,5 +79,9 @@ settings! {
         return_routability: bool = Kind::Flag, "dtlsReturnRoutability", Some("true");
         /// How long a device has to prove a new address; until then it gets three bytes for one there.
         path_timeout: Duration = Kind::Millis { min: 1 }, "dtlsPathTimeout", Some("3000");
+        /// How long an OCSP responder may take to tell whether a device's certificate was revoked, where the tenant wants that asked; a device about which none answers is refused.
+        ocsp_timeout: Duration = Kind::Millis { min: 1 }, "ocspTimeout", Some("5000");
+        /// How long the answer of an OCSP responder counts, if it does not say less.
+        ocsp_cache_timeout: Duration = Kind::Seconds, "ocspCacheTimeout", Some("600");
     }
 }

@@ -142,6 +142,9 @@ reasons! {
     CertificateUnacceptable = "certificate-unacceptable", Handshake,
         "The device's certificate fails the path check, for instance by its kind of signature.",
         "Issue a certificate signed by ECDSA with SHA-256 or SHA-384.";
+    CertificateRevoked = "certificate-revoked", Handshake,
+        "The responder of the tenant's trusted-ca says that the device's certificate was revoked.",
+        "Give the device a new certificate, if it shall speak still.";
     RevocationUnknown = "revocation-unknown", Handshake,
         "The tenant wants to know whether the certificate was revoked, and nobody can tell.",
         "Look at the OCSP responder of the tenant's trusted-ca, or do without.";
@@ -341,7 +344,9 @@ impl From<HandshakeFailure> for Reason {
 impl From<CertificateError> for Reason {
     fn from(error: CertificateError) -> Self {
         match error {
-            CertificateError::Malformed => Self::CertificateMalformed,
+            CertificateError::Malformed | CertificateError::UnknownExtension => {
+                Self::CertificateMalformed
+            }
             CertificateError::UnsuitedUsage => Self::CertificateUsage,
             CertificateError::Expired => Self::CertificateExpired,
             CertificateError::NotYetValid => Self::CertificateNotYetValid,
