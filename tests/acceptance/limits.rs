@@ -1,6 +1,9 @@
 //! What a tenant may send is limited by what Prometheus says that it has sent (spec: resource-limits).
 
-use acceptance::stand::{Stand, status};
+use acceptance::{
+    prometheus::{self, Prometheus},
+    stand::{Stand, status},
+};
 use sandbox::{
     device::{CoapRequest, Device},
     northbound::{Application, Behaviour, Body, Message, Outcome, command},
@@ -10,7 +13,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     metrics::Metrics,
-    prometheus::{self, Prometheus},
     scene::{A_WHILE, CONTENT_FORMAT, POLL, SOON, application, session, told, values},
 };
 
@@ -95,7 +97,7 @@ async fn assert_told(
 /// they come in is not refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_over_the_limit_is_refused() {
-    let prometheus = Prometheus::of(CONSUMED).await;
+    let prometheus = Prometheus::of(CONSUMED).await.unwrap();
     let stand = stand(&prometheus.settings()).await;
     let mut application = Application::attach(
         stand.amqp(),
@@ -155,7 +157,7 @@ async fn whatever_is_over_the_limit_is_refused() {
 /// Adapter enabled, then message limit, then registration, whatever comes back first (spec: coap-adapter §4 step 4).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tenant_s_word_comes_before_its_limit_and_that_before_the_registration() {
-    let prometheus = Prometheus::of(CONSUMED).await;
+    let prometheus = Prometheus::of(CONSUMED).await.unwrap();
     let stand = stand(&prometheus.settings()).await;
     let _application = application(&stand, "L", Behaviour::Accept).await;
     let mut plain = Device::plain(stand.coap()).await.unwrap();
@@ -206,7 +208,7 @@ async fn give(application: &Application, bytes: usize) -> Option<Outcome> {
 /// The device waits no longer for a command that its tenant may not have, and the application learns why.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_over_the_limit_is_rejected_and_the_device_gets_none() {
-    let prometheus = Prometheus::of(CONSUMED).await;
+    let prometheus = Prometheus::of(CONSUMED).await.unwrap();
     let stand = stand(&prometheus.settings()).await;
     let mut application = application(&stand, "L", Behaviour::Accept).await;
     let mut plain = Device::plain(stand.coap()).await.unwrap();
@@ -259,7 +261,7 @@ async fn a_command_over_the_limit_is_rejected_and_the_device_gets_none() {
 /// What is counted is what is limited: refused messages too, those that the network did not take not (spec: resource-limits §3, §6).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_metrics_that_prometheus_is_asked_about_count_refused_messages_in_the_tenant_s_steps() {
-    let prometheus = Prometheus::of(CONSUMED).await;
+    let prometheus = Prometheus::of(CONSUMED).await.unwrap();
     let stand = stand(&prometheus.settings()).await;
     let mut plain = Device::plain(stand.coap()).await.unwrap();
     let of_m = put("t/M/d", 65);
@@ -319,7 +321,7 @@ async fn the_metrics_that_prometheus_is_asked_about_count_refused_messages_in_th
 /// Without anything known everything passes, and the adapter stays ready; when Prometheus is there again, its word counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_prometheus_fails_everything_passes_and_the_adapter_is_ready() {
-    let prometheus = Prometheus::of(CONSUMED).await;
+    let prometheus = Prometheus::of(CONSUMED).await.unwrap();
     prometheus.fail(503);
     let stand = stand(&prometheus.settings()).await;
     let _application = application(&stand, "L", Behaviour::Accept).await;
@@ -351,7 +353,7 @@ async fn while_prometheus_fails_everything_passes_and_the_adapter_is_ready() {
 /// How many may be connected, and how long, is a matter of adapters with connections: it is neither looked at nor asked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_of_connections_limit_nothing() {
-    let prometheus = Prometheus::of(u64::MAX / 2).await;
+    let prometheus = Prometheus::of(u64::MAX / 2).await.unwrap();
     let stand = stand(&prometheus.settings()).await;
     let mut application = application(&stand, "C", Behaviour::Accept).await;
     let mut devices = [session(&stand, "d@C").await, session(&stand, "d@C").await];

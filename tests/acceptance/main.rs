@@ -6,7 +6,6 @@
 )]
 
 mod scene;
-mod prometheus;
 mod metrics;
 mod coverage;
 mod resources;

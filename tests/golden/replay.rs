@@ -8,6 +8,7 @@ use acceptance::{
         Case, Consumer, Exchange, Moment, Transport, answer, answer::Arrival, differences, message,
     },
     outcome::NOBODY,
+    prometheus::Prometheus,
     stand::Stand,
 };
 use sandbox::{
@@ -20,10 +21,27 @@ use tokio::time::timeout;
 
 /// Plays `case` in a world of its own. An error tells each difference in a line.
 pub(crate) async fn replay(case: &Case, world: World) -> Result<(), String> {
-    let stand = Stand::start(world, &SETTINGS)
+    let prometheus = match case.over_the_limit() {
+        Some(_) => Some(Prometheus::of(EVERYTHING).await),
+        None => None,
+    };
+    let prometheus = prometheus.transpose().map_err(|error| error.to_string())?;
+    let limits = prometheus.as_ref().map(Prometheus::settings);
+    let limits = limits.iter().flatten();
+    let settings: Vec<(&str, &str)> = SETTINGS
+        .into_iter()
+        .chain(limits.map(|(name, value)| (*name, value.as_str())))
+        .collect();
+    let stand = Stand::start(world, &settings)
         .await
         .map_err(|error| error.to_string())?;
-    let played = timeout(CASE_DEADLINE, play(case, &stand)).await;
+    let played = timeout(CASE_DEADLINE, async {
+        if let Some(refused) = case.over_the_limit() {
+            until_refused(case, refused, &stand).await?;
+        }
+        play(case, &stand).await
+    });
+    let played = played.await;
     stand.stop().await;
     let differences = played.map_err(|_| format!("not over after {CASE_DEADLINE:?}"))??;
     if differences.is_empty() {
@@ -34,6 +52,24 @@ pub(crate) async fn replay(case: &Case, world: World) -> Result<(), String> {
             differences.join("\n")
         ))
     }
+}
+
+/// Sends what was refused until it is refused here: at first it is not known how much the tenant has sent. No application is there
+/// yet to get it.
+async fn until_refused(case: &Case, refused: &Exchange, stand: &Stand) -> Result<(), String> {
+    let lost = |error| format!("the device: {error}");
+    let deadline = Instant::now() + SOON;
+    while Instant::now() < deadline {
+        // Another device each time, for the message is the same.
+        let mut device = device(case, stand).await?;
+        device.send_raw(&refused.request.raw).await.map_err(lost)?;
+        let answer = device.receive(SOON).await.map_err(lost)?;
+        device.close().await;
+        if answer.is_some_and(|answer| answer.get(1) == Some(&TOO_MANY_REQUESTS)) {
+            return Ok(());
+        }
+    }
+    Err("it does not become known that the tenant is over its limit".to_owned())
 }
 
 async fn play(case: &Case, stand: &Stand) -> Result<Vec<String>, String> {
@@ -232,6 +268,10 @@ const SETTINGS: [(&str, &str); 12] = [
     ("HONO_COMMANDROUTER_FLOWLATENCY", "100"),
     ("HONO_MESSAGING_FLOWLATENCY", "100"),
 ];
+/// More than any tenant may send.
+const EVERYTHING: u64 = i64::MAX.unsigned_abs();
+/// The code 4.29 (RFC 8516 §2).
+const TOO_MANY_REQUESTS: u8 = 0x9d;
 /// Version 1, type ACK, no token (RFC 7252 §3).
 const EMPTY_ACK: u8 = 0x60;
 const CASE_DEADLINE: Duration = Duration::from_secs(60);

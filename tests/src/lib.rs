@@ -4,5 +4,6 @@
 
 pub mod golden;
 pub mod outcome;
+pub mod prometheus;
 pub mod pki;
 pub mod stand;

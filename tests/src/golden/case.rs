@@ -79,6 +79,15 @@ impl Case {
     pub fn sends_twice(&self) -> bool {
         self.name.starts_with("dup-")
     }
+
+    /// The exchange that was refused because the tenant had sent as much as it may, if there was one.
+    #[must_use]
+    pub fn over_the_limit(&self) -> Option<&Exchange> {
+        self.exchanges.iter().find(|exchange| {
+            let response = exchange.response.as_ref();
+            response.is_some_and(|response| response.code == "4.29")
+        })
+    }
 }
 
 /// Who took part in the north.

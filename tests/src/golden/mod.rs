@@ -5,7 +5,6 @@
 //! it matters, [`differences`] tells where.
 
 mod case;
-mod feature;
 pub mod answer;
 pub mod message;
 mod moment;
@@ -15,5 +14,4 @@ pub use case::{
     Case, Consumer, Exchange, Folder, Principal, Request, Response, Setup, Stage, Transport,
 };
 pub use difference::differences;
-pub use feature::Feature;
 pub use moment::Moment;

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::{
@@ -13,12 +13,14 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 /// Ends when dropped.
-pub(crate) struct Prometheus {
+#[derive(Debug)]
+pub struct Prometheus {
     address: SocketAddr,
     shared: Arc<Mutex<Shared>>,
     _serving: AbortOnDropHandle<()>,
 }
 
+#[derive(Debug)]
 struct Shared {
     status: u16,
     consumed: u64,
@@ -27,9 +29,12 @@ struct Shared {
 
 impl Prometheus {
     /// Says that so many bytes were consumed, whoever is asked about.
-    pub(crate) async fn of(consumed: u64) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
+    ///
+    /// # Errors
+    /// If no port can be had.
+    pub async fn of(consumed: u64) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
         let shared = Arc::new(Mutex::new(Shared {
             status: 200,
             consumed,
@@ -38,36 +43,40 @@ impl Prometheus {
         let state = Arc::clone(&shared);
         let serving = tokio::spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
                 // A client that goes away early is no concern of ours.
-                drop(answer(stream, &state).await);
+                if let Ok((stream, _)) = listener.accept().await {
+                    drop(answer(stream, &state).await);
+                }
             }
         });
-        Self {
+        Ok(Self {
             address,
             shared,
             _serving: AbortOnDropHandle::new(serving),
-        }
+        })
     }
 
     /// From now on it answers with this status.
-    pub(crate) fn fail(&self, status: u16) {
-        self.shared.lock().unwrap().status = status;
+    pub fn fail(&self, status: u16) {
+        lock(&self.shared).status = status;
     }
 
     /// The queries so far.
-    pub(crate) fn queries(&self) -> Vec<String> {
-        self.shared.lock().unwrap().queries.clone()
+    #[must_use]
+    pub fn queries(&self) -> Vec<String> {
+        lock(&self.shared).queries.clone()
     }
 
     /// What an adapter has to be told to ask it.
-    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+    #[must_use]
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
         settings(self.address.port())
     }
 }
 
 /// The settings for a Prometheus at this port of this machine.
-pub(crate) fn settings(port: u16) -> Vec<(&'static str, String)> {
+#[must_use]
+pub fn settings(port: u16) -> Vec<(&'static str, String)> {
     vec![
         (
             "HONO_RESOURCELIMITS_PROMETHEUSBASED_HOST",
@@ -94,7 +103,7 @@ async fn answer(mut stream: TcpStream, state: &Mutex<Shared>) -> io::Result<()> 
         .find(|(name, _)| name == "query")
         .map(|(_, query)| query.into_owned());
     let (status, consumed) = {
-        let mut state = state.lock().unwrap();
+        let mut state = lock(state);
         state.queries.extend(query);
         (state.status, state.consumed)
     };
@@ -106,4 +115,8 @@ async fn answer(mut stream: TcpStream, state: &Mutex<Shared>) -> io::Result<()> 
         "HTTP/1.1 {status} -\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
     );
     stream.write_all(response.as_bytes()).await
+}
+
+fn lock(state: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
