@@ -23,7 +23,7 @@ pub(crate) fn run(further: &[&str]) -> Result<()> {
     install_artemis(&folder)?;
     build_webrtc(&folder)?;
     // The whole workspace is named so that what `ci` built is used again.
-    let words = "test --locked --workspace --no-fail-fast --test interop --test matrix --";
+    let words = "test --locked --workspace --no-fail-fast --test interop --test matrix --test differential --";
     let mut tests = cargo(words.split(' '));
     step::run(tests.args(further).env("INTEROP_REQUIRED", "1"))
 }
@@ -118,7 +118,7 @@ fn succeeds(words: &[&str]) -> bool {
 }
 
 /// A Debian package, and a command that succeeds only if it is there.
-const PACKAGES: [(&str, &[&str]); 13] = [
+const PACKAGES: [(&str, &[&str]); 14] = [
     (
         "libcoap3-bin",
         &[
@@ -131,6 +131,7 @@ const PACKAGES: [(&str, &[&str]); 13] = [
     ("python3-venv", &["python3", "-c", "import ensurepip, venv"]),
     ("python3-dev", &["python3", "-c", PYTHON_HEADERS]),
     ("build-essential", &["cc", "--version"]),
+    ("libssl-dev", &["sh", "-c", OPENSSL_HEADERS]),
     ("libmbedtls-dev", &["sh", "-c", MBEDTLS_HEADERS]),
     ("gnutls-bin", &["gnutls-cli", "--version"]),
     ("default-jdk-headless", &["javac", "-version"]),
@@ -143,6 +144,7 @@ const PACKAGES: [(&str, &[&str]); 13] = [
     ),
     ("python3-yaml", &["python3", "-c", "import yaml"]),
 ];
+const OPENSSL_HEADERS: &str = "echo '#include <openssl/ssl.h>' | cc -E -";
 const MBEDTLS_HEADERS: &str = "echo '#include <mbedtls/ssl.h>' | cc -E -";
 const PYTHON_HEADERS: &str = "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))";
 /// The version of `python-qpid-proton`.

@@ -4,31 +4,8 @@ use dtls_proto::codec::handshake::{HandshakeType, message};
 use dtls_proto::codec::record::ContentType;
 use dtls_proto::crypto::KeyExchange;
 
-use crate::peer::{Peer, Piece, SUITES};
+use crate::peer::{Peer, Piece, SUITES, sequences};
 use crate::target::{Target, address};
-
-const PIECES: [Piece; 5] = [
-    Piece::Certificate,
-    Piece::KeyExchange,
-    Piece::Verify,
-    Piece::ChangeCipherSpec,
-    Piece::Finished,
-];
-
-/// All sequences of these pieces with 1 to `longest` of them.
-fn sequences(longest: u32) -> impl Iterator<Item = Vec<Piece>> {
-    (1..=longest).flat_map(|length| {
-        (0..PIECES.len().pow(length)).map(move |mut number| {
-            (0..length)
-                .map(|_| {
-                    let piece = PIECES[number % PIECES.len()];
-                    number /= PIECES.len();
-                    piece
-                })
-                .collect()
-        })
-    })
-}
 
 /// Each message is numbered as it comes, and Finished covers just what was said: only who said the right things, in the right order,
 /// is let in. A ChangeCipherSpec has no number, so it may come at any time; what follows a Finished is of no account.

@@ -98,11 +98,17 @@ impl Peer {
 
     /// Both hellos, up to and with the server's flight.
     pub(crate) fn greet(&mut self, target: &mut Target) {
+        let address = self.address;
+        self.greet_by(|datagram| target.give(address, datagram));
+    }
+
+    /// The same with any server.
+    pub(crate) fn greet_by(&mut self, mut give: impl FnMut(&[u8]) -> Vec<Transmit>) {
         let first = self.hello(&[]);
-        let answer = target.give(self.address, &first);
+        let answer = give(&first);
         let cookie = self.cookie(&answer);
         let second = self.hello(&cookie);
-        let flight = target.give(self.address, &second);
+        let flight = give(&second);
         self.read_flight(&flight);
     }
 
@@ -307,6 +313,29 @@ impl Peer {
         let protection = Protection::new(Side::Client, keys).with_connection_ids(server.ids);
         self.secrets = Some((master_secret, protection));
     }
+}
+
+const PIECES: [Piece; 5] = [
+    Piece::Certificate,
+    Piece::KeyExchange,
+    Piece::Verify,
+    Piece::ChangeCipherSpec,
+    Piece::Finished,
+];
+
+/// All sequences of these pieces with 1 to `longest` of them.
+pub(crate) fn sequences(longest: u32) -> impl Iterator<Item = Vec<Piece>> {
+    (1..=longest).flat_map(|length| {
+        (0..PIECES.len().pow(length)).map(move |mut number| {
+            (0..length)
+                .map(|_| {
+                    let piece = PIECES[number % PIECES.len()];
+                    number /= PIECES.len();
+                    piece
+                })
+                .collect()
+        })
+    })
 }
 
 /// The whole messages in plaintext among these datagrams, from number `next` on.

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Each test waits for a program to start, most of its time.
     arguments.test_threads.get_or_insert(4);
-    let required = std::env::var_os("INTEROP_REQUIRED").is_some();
+    let required = peer::is_required();
     let table = Arc::new(Table::default());
     let mut trials = Vec::new();
     let versions = STACKS.map(Stack::version);

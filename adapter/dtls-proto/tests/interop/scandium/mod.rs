@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use dtls_proto::{CipherSuite, Config, ConnectionIds, Identity};
 
 use crate::nat::Nat;
-use crate::peer::Peer;
+use crate::peer::{Peer, is_required};
 use crate::server::{RunningServer, Seen};
 
 #[test]
@@ -114,6 +114,7 @@ fn config(ids: Option<ConnectionIds>) -> Config {
 
 fn start(port: u16, suite: CipherSuite, id_length: &str, credentials: &str) -> Option<Peer> {
     if !*COMPILED {
+        assert!(!is_required(), "Scandium is not there");
         return None;
     }
     let mut command = Command::new("java");
