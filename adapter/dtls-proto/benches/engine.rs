@@ -1,114 +1,175 @@
-//! What the engine does in a second on one core, and what a session costs: the server's own time, the client's left out.
+//! What the engine does in a second on one core: the server's own time, the client's left out.
 //!
 //! `cargo bench -p dtls-proto` prints a table; `-- --test` does each thing a few times, to see that it works. Divan times whole
-//! closures, and here client and server take turns inside of one handshake, so the time is taken by hand.
+//! closures, and here client and server take turns inside of one handshake, so the time is taken by hand: CPU time of the thread, so
+//! that what else runs on the machine counts only as far as it takes caches away; many handshakes at once, so that taking the time
+//! counts for nothing; in rounds, in each of which every subject has its turn.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a bench needs a clock")]
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dtls_client::Client;
+use dtls_client::{Client, Tickets};
 use dtls_proto::{
     AssociationId, CipherSuite, Config, ConnectionIds, Event, Identity, Moment, Psk, SaveKey,
-    Server, Verdict,
+    Server, TicketKeys, Verdict,
 };
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustix::time::{ClockId, clock_gettime};
 
 /// A server, and how long it has worked.
 struct Engine {
     server: Server,
     now: Instant,
     worked: Duration,
-    established: Option<AssociationId>,
+    established: Vec<AssociationId>,
 }
 
 impl Engine {
-    fn new() -> Self {
+    fn new(kind: Kind) -> Self {
         let mut config = Config::default();
         config.identity = Some(identity());
         config.connection_ids = ConnectionIds::new(8, 0, 0).ok();
+        match kind {
+            Kind::Full => {}
+            Kind::SessionId => config.resumption.cached_sessions = 10_000,
+            Kind::Ticket => config.resumption.tickets = Some(TicketKeys::new([3; 32], None)),
+        }
         Self {
             server: Server::new(config, [7; 32]),
             now: Instant::now(),
             worked: Duration::ZERO,
-            established: None,
+            established: Vec::new(),
         }
     }
 
-    fn work<R>(&mut self, what: impl FnOnce(&mut Server, Instant) -> R) -> R {
-        let start = Instant::now();
-        let result = what(&mut self.server, self.now);
-        self.worked += start.elapsed();
-        result
-    }
-
-    /// A whole handshake with a new client at this address.
-    fn shake(&mut self, config: &dtls_client::Config, address: SocketAddr) -> Client {
-        let mut client = Client::new(self.now, config.clone()).unwrap();
-        while let Some(mut datagram) = client.poll_transmit() {
-            self.work(|server, now| server.handle_datagram(now, address, &mut datagram));
-            self.answer();
-            while let Some(mut sent) = self.work(|server, _| server.poll_transmit()) {
-                client.handle_datagram(self.now, &mut sent.payload);
+    /// Whole handshakes side by side, each with a new client at its address.
+    fn shake(&mut self, clients: Vec<(SocketAddr, dtls_client::Config)>) -> Vec<Client> {
+        let mut addresses = BTreeMap::new();
+        let mut all = Vec::new();
+        for (address, config) in clients {
+            addresses.insert(address, all.len());
+            all.push(Client::new(self.now, config).unwrap());
+        }
+        loop {
+            let mut datagrams = Vec::new();
+            for (address, index) in &addresses {
+                while let Some(datagram) = all[*index].poll_transmit() {
+                    datagrams.push((*address, datagram));
+                }
+            }
+            if datagrams.is_empty() {
+                break;
+            }
+            let start = cpu_time();
+            let mut sent = Vec::with_capacity(4 * datagrams.len());
+            for (address, datagram) in &mut datagrams {
+                self.server.handle_datagram(self.now, *address, datagram);
+                self.answer();
+                sent.extend(std::iter::from_fn(|| self.server.poll_transmit()));
+            }
+            self.worked += cpu_time() - start;
+            for mut transmit in sent {
+                let client = &mut all[addresses[&transmit.peer]];
+                client.handle_datagram(self.now, &mut transmit.payload);
             }
         }
-        assert!(client.is_established());
-        client
+        assert!(all.iter().all(Client::is_established));
+        all
     }
 
     fn answer(&mut self) {
-        while let Some(event) = self.work(|server, _| server.poll_event()) {
+        let (server, now) = (&mut self.server, self.now);
+        while let Some(event) = server.poll_event() {
             match event {
-                Event::PskRequested { association, .. } => self.work(|server, now| {
+                Event::PskRequested { association, .. } => {
                     server.provide_psk(now, association, Some(Psk::from(KEY)));
-                }),
-                Event::VerdictRequested { association, .. } => self.work(|server, now| {
+                }
+                Event::VerdictRequested { association, .. } => {
                     server.provide_verdict(now, association, Verdict::Accepted);
-                }),
-                Event::Established { association, .. } => self.established = Some(association),
+                }
+                Event::Established { association, .. } => self.established.push(association),
                 _ => {}
             }
         }
     }
 }
 
+/// How the clients of a bench come in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Full,
+    /// Back by the id of a session that was.
+    SessionId,
+    /// Back by a ticket.
+    Ticket,
+}
+
 const KEY: &[u8] = b"a key of a device";
 
 fn main() {
     let test = std::env::args().any(|argument| argument == "--test");
-    let scale = if test { 500 } else { 1 };
-    for (name, suite, count) in [
-        ("handshake_psk_ccm8", CipherSuite::PskAes128Ccm8, 20_000),
-        (
-            "handshake_ecdhe_psk_ccm8",
-            CipherSuite::EcdhePskAes128Ccm8Sha256,
-            5_000,
-        ),
-        (
-            "handshake_ecdsa_mutual_ccm8",
-            CipherSuite::EcdheEcdsaAes128Ccm8,
-            3_000,
-        ),
-        (
-            "handshake_ecdsa_mutual_gcm",
-            CipherSuite::EcdheEcdsaAes128GcmSha256,
-            3_000,
-        ),
-    ] {
-        handshakes(name, suite, count / scale);
+    let (rounds, scale) = if test { (1, 500) } else { (ROUNDS, 1) };
+    let mut table = Table::default();
+    for _ in 0..rounds {
+        for (name, suite, kind, count) in [
+            ("psk_ccm8", CipherSuite::PskAes128Ccm8, Kind::Full, 10_000),
+            (
+                "ecdhe_psk_ccm8",
+                CipherSuite::EcdhePskAes128Ccm8Sha256,
+                Kind::Full,
+                2_000,
+            ),
+            (
+                "ecdsa_mutual_ccm8",
+                CipherSuite::EcdheEcdsaAes128Ccm8,
+                Kind::Full,
+                1_000,
+            ),
+            (
+                "ecdsa_mutual_gcm",
+                CipherSuite::EcdheEcdsaAes128GcmSha256,
+                Kind::Full,
+                1_000,
+            ),
+            (
+                "resumed_id_psk_ccm8",
+                CipherSuite::PskAes128Ccm8,
+                Kind::SessionId,
+                10_000,
+            ),
+            (
+                "resumed_ticket_psk_ccm8",
+                CipherSuite::PskAes128Ccm8,
+                Kind::Ticket,
+                10_000,
+            ),
+            (
+                "resumed_ticket_ecdsa_ccm8",
+                CipherSuite::EcdheEcdsaAes128Ccm8,
+                Kind::Ticket,
+                5_000,
+            ),
+        ] {
+            handshakes(&mut table, name, suite, kind, count / scale);
+        }
+        for (name, suite) in [
+            ("64b_ccm8", CipherSuite::PskAes128Ccm8),
+            ("64b_gcm", CipherSuite::PskAes128GcmSha256),
+        ] {
+            records(&mut table, name, suite, 250_000 / scale);
+        }
     }
-    for (name, suite) in [
-        ("64b_ccm8", CipherSuite::PskAes128Ccm8),
-        ("64b_gcm", CipherSuite::PskAes128GcmSha256),
-    ] {
-        records(name, suite, 500_000 / scale);
-    }
-    sessions(100_000 / scale);
+    table.print();
     restart(100_000 / scale);
 }
+
+/// How often each subject has its turn.
+const ROUNDS: usize = 9;
 
 fn client_config(suite: CipherSuite) -> dtls_client::Config {
     let mut config = dtls_client::Config::new("sensor1@DEFAULT_TENANT", KEY);
@@ -117,21 +178,37 @@ fn client_config(suite: CipherSuite) -> dtls_client::Config {
     config
 }
 
-fn handshakes(name: &str, suite: CipherSuite, count: u32) {
-    let (mut engine, config) = (Engine::new(), client_config(suite));
-    for number in 0..count {
-        // Each takes the place of the one before.
-        let port = u16::try_from(1 + number % 1_000).unwrap();
-        engine.shake(&config, ([192, 0, 2, 1], port).into());
+fn handshakes(table: &mut Table, name: &'static str, suite: CipherSuite, kind: Kind, count: u32) {
+    const BATCH: u32 = 100;
+    let (mut engine, mut config) = (Engine::new(kind), client_config(suite));
+    if kind == Kind::Ticket {
+        config.tickets = Tickets::Wanted;
     }
-    report(name, count, engine.worked);
+    if kind != Kind::Full {
+        let first = engine.shake(vec![(address(0), config.clone())]);
+        config.resume = first[0].resumption();
+    }
+    engine.worked = Duration::ZERO;
+    let batch = BATCH.min(count);
+    for _ in 0..count / batch {
+        // Each takes the place of the one before.
+        let clients = (1..=batch).map(|number| (address(number), config.clone()));
+        engine.shake(clients.collect());
+    }
+    let resumed = engine.server.statistics().resumptions_established;
+    let back = if kind == Kind::Full { 0 } else { count };
+    assert_eq!(resumed, u64::from(back / batch * batch));
+    table.add(
+        format!("handshake_{name}"),
+        count / batch * batch,
+        engine.worked,
+    );
 }
 
-fn records(name: &str, suite: CipherSuite, count: u32) {
-    let mut engine = Engine::new();
-    let address = ([192, 0, 2, 1], 1).into();
-    let mut client = engine.shake(&client_config(suite), address);
-    let association = engine.established.unwrap();
+fn records(table: &mut Table, name: &str, suite: CipherSuite, count: u32) {
+    let mut engine = Engine::new(Kind::Full);
+    let mut clients = engine.shake(vec![(address(1), client_config(suite))]);
+    let (client, association) = (&mut clients[0], engine.established[0]);
     let (mut opened, mut sealed) = (Duration::ZERO, Duration::ZERO);
     const BATCH: u32 = 500;
     for _ in 0..count / BATCH {
@@ -141,13 +218,14 @@ fn records(name: &str, suite: CipherSuite, count: u32) {
                 client.poll_transmit().unwrap()
             })
             .collect();
-        let start = Instant::now();
+        let start = cpu_time();
         for record in &mut batch {
-            engine.server.handle_datagram(engine.now, address, record);
+            engine
+                .server
+                .handle_datagram(engine.now, address(1), record);
             assert!(engine.server.poll_event().is_some());
         }
-        opened += start.elapsed();
-        let start = Instant::now();
+        let between = cpu_time();
         for _ in 0..BATCH {
             engine
                 .server
@@ -155,79 +233,89 @@ fn records(name: &str, suite: CipherSuite, count: u32) {
                 .unwrap();
             assert!(engine.server.poll_transmit().is_some());
         }
-        sealed += start.elapsed();
+        sealed += cpu_time() - between;
+        opened += between - start;
     }
-    report(&format!("record_open_{name}"), count, opened);
-    report(&format!("record_seal_{name}"), count, sealed);
-}
-
-fn report(name: &str, count: u32, time: Duration) {
-    let seconds = time.as_secs_f64().max(f64::MIN_POSITIVE);
-    println!(
-        "{name:<32} {:>12.0} a second and core",
-        f64::from(count) / seconds
+    table.add(format!("record_open_{name}"), count, opened);
+    table.add(format!("record_seal_{name}"), count, sealed);
+    table.add(
+        format!("record_open_and_seal_{name}"),
+        count,
+        opened + sealed,
     );
 }
 
-/// What so many idle sessions take of the process's memory, tables included, principals not.
-fn sessions(count: u32) {
-    let mut engine = Engine::new();
-    let config = client_config(CipherSuite::PskAes128Ccm8);
-    // What clients and handshakes need in passing is there before the first count.
-    for number in 0..count / 100 {
-        engine.shake(&config, address(number));
+/// What each subject did in a second, round by round.
+#[derive(Default)]
+struct Table {
+    rates: Vec<(String, Vec<f64>)>,
+}
+
+impl Table {
+    fn add(&mut self, name: String, count: u32, time: Duration) {
+        let rate = f64::from(count) / time.as_secs_f64().max(f64::MIN_POSITIVE);
+        match self.rates.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, rates)) => rates.push(rate),
+            None => self.rates.push((name, vec![rate])),
+        }
     }
-    let (before, first) = (resident(), engine.server.established());
-    for number in count / 100..count {
-        engine.shake(&config, address(number));
+
+    fn print(mut self) {
+        println!(
+            "{:<36} {:>12} {:>12} {:>12}",
+            "a second of CPU time", "lowest", "median", "highest"
+        );
+        for (name, rates) in &mut self.rates {
+            rates.sort_by(f64::total_cmp);
+            let (lowest, median, highest) =
+                (rates[0], rates[rates.len() / 2], rates[rates.len() - 1]);
+            println!("{name:<36} {lowest:>12.0} {median:>12.0} {highest:>12.0}");
+        }
     }
-    let (after, last) = (resident(), engine.server.established());
-    let bytes = after.saturating_sub(before) / u64::try_from(last - first).unwrap();
-    println!(
-        "{:<32} {bytes:>12} bytes a session of {last}",
-        "session_idle_memory"
-    );
+}
+
+/// How long this thread has worked.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        time.tv_sec.try_into().unwrap(),
+        time.tv_nsec.try_into().unwrap(),
+    )
 }
 
 /// How long sessions take from one server to the next: half of them with an id, all with an owner of 48 bytes.
 fn restart(count: u32) {
-    let mut engine = Engine::new();
-    let mut config = client_config(CipherSuite::PskAes128Ccm8);
+    let mut engine = Engine::new(Kind::Full);
     for number in 0..count {
+        let mut config = client_config(CipherSuite::PskAes128Ccm8);
         config.connection_id = (number % 2 == 0).then(Vec::new);
-        engine.shake(&config, address(number));
+        engine.shake(vec![(address(number), config)]);
     }
     let at = Moment {
         now: engine.now,
         wall: SystemTime::UNIX_EPOCH,
     };
     let key = SaveKey::new([5; 32]);
-    let mut next = Engine::new().server;
-    let start = Instant::now();
+    let mut next = Engine::new(Kind::Full).server;
+    let start = cpu_time();
     let saved = engine.server.save(at, |_| Some(vec![1; 48]));
     let file = key.seal([6; 32], saved).unwrap();
-    let (saving, length) = (start.elapsed(), file.len());
-    let start = Instant::now();
+    let (saving, length) = (cpu_time() - start, file.len());
+    let start = cpu_time();
     let loaded = next.load(at, &key.open(file).unwrap()).unwrap();
-    let loading = start.elapsed();
+    let loading = cpu_time() - start;
     assert_eq!(loaded.sessions.len(), usize::try_from(count).unwrap());
     for (name, time) in [("save", saving), ("load", loading)] {
         let seconds = time.as_secs_f64();
-        println!("{name:<32} {seconds:>12.3} seconds for {count} sessions, {length} bytes");
+        println!(
+            "{name:<32} {seconds:>12.3} seconds of CPU time for {count} sessions, {length} bytes"
+        );
     }
 }
 
 fn address(number: u32) -> SocketAddr {
     let [_, a, b, c] = number.to_be_bytes();
     ([10, a, b, c], 5684).into()
-}
-
-/// Bytes of this process in memory; 0 where the system does not say.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
 }
 
 /// On P-256, the same for both sides.
