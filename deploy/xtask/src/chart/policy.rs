@@ -63,7 +63,7 @@ impl Judge<'_> {
             named(manifest, &mut tell);
             match text(&manifest["kind"]) {
                 "StatefulSet" => self.stateful_set(manifest, &mut tell),
-                "Pod" => pod(&manifest["spec"], &mut tell),
+                "Pod" => pod(&manifest["spec"], &Value::Null, &mut tell),
                 "Service" => self.service(manifest, &mut tell),
                 "PodDisruptionBudget" => {
                     self.selects(&manifest["spec"]["selector"]["matchLabels"], &mut tell);
@@ -142,7 +142,7 @@ impl Judge<'_> {
             "the grace period should hold `preStop` and the drain",
             tell,
         );
-        pod(&template["spec"], tell);
+        pod(&template["spec"], &spec["volumeClaimTemplates"], tell);
     }
 
     fn service(&self, service: &Value, tell: &mut dyn FnMut(String)) {
@@ -237,7 +237,7 @@ fn named(manifest: &Value, tell: &mut dyn FnMut(String)) {
 }
 
 /// Pod Security `restricted`, and what scorers ask beyond it.
-fn pod(spec: &Value, tell: &mut dyn FnMut(String)) {
+fn pod(spec: &Value, claims: &Value, tell: &mut dyn FnMut(String)) {
     let security = &spec["securityContext"];
     demand(security["runAsNonRoot"] == true, "it may run as root", tell);
     for id in ["runAsUser", "runAsGroup", "fsGroup"] {
@@ -298,11 +298,11 @@ fn pod(spec: &Value, tell: &mut dyn FnMut(String)) {
         );
     }
     for one in items(&spec["containers"]) {
-        container(one, spec, tell);
+        container(one, spec, claims, tell);
     }
 }
 
-fn container(container: &Value, spec: &Value, tell: &mut dyn FnMut(String)) {
+fn container(container: &Value, spec: &Value, claims: &Value, tell: &mut dyn FnMut(String)) {
     let security = &container["securityContext"];
     demand(
         security["allowPrivilegeEscalation"] == false,
@@ -352,7 +352,8 @@ fn container(container: &Value, spec: &Value, tell: &mut dyn FnMut(String)) {
             "what is mounted by `subPath` never changes in a running pod",
             tell,
         );
-        let there = items(&spec["volumes"]).any(|volume| volume["name"] == mount["name"]);
+        let there = items(&spec["volumes"]).any(|volume| volume["name"] == mount["name"])
+            || items(claims).any(|claim| claim["metadata"]["name"] == mount["name"]);
         demand(
             there,
             &format!("there is no volume {}", mount["name"]),

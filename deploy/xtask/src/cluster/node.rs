@@ -112,15 +112,21 @@ impl Work {
             };
             self.pods.push(Pod::start(&ground, manifest, address)?);
         }
-        let mut left = Vec::new();
+        let (mut left, mut failure) = (Vec::new(), None);
         for mut pod in self.pods.drain(..) {
             let manifest = here.iter().find(|manifest| pod.is(manifest));
             let deleted = manifest.is_none_or(|it| !it["metadata"]["deletionTimestamp"].is_null());
-            if pod.tend(self.api, deleted)? {
-                left.push(pod);
+            match pod.tend(self.api, deleted) {
+                Ok(false) => {}
+                Ok(true) => left.push(pod),
+                Err(error) => {
+                    failure = Some(error);
+                    left.push(pod);
+                }
             }
         }
         self.pods = left;
+        failure.map_or(Ok(()), Err)?;
         self.serve()
     }
 

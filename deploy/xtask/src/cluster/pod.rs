@@ -159,7 +159,7 @@ impl Pod {
     /// The hook, then SIGTERM, then at the end of the grace period SIGKILL.
     fn end(&mut self, api: Api) -> Result<bool> {
         let since = *self.ending.get_or_insert_with(Instant::now);
-        if !self.told_to_end && since.elapsed() >= self.pre_stop {
+        if !self.told_to_end && since.elapsed() >= self.pre_stop && self.process.runs() {
             self.process.terminate()?;
             self.told_to_end = true;
         }

@@ -174,7 +174,15 @@ const PATIENCE: u64 = 20;
 const RATE: u64 = 100;
 const SECONDS: u64 = 120;
 
-const CASES: [Case; 2] = [
+const CASES: [Case; 3] = [
+    Case {
+        what: "one pod, its sessions saved",
+        values: &[
+            "replicaCount=1",
+            "sessions.store.enabled=true",
+            "sessions.store.keySecret=sessions",
+        ],
+    },
     Case {
         what: "one pod",
         values: &["replicaCount=1"],
@@ -186,4 +194,11 @@ const CASES: [Case; 2] = [
 ];
 
 /// Name, file and content.
-const SECRETS: [(&str, &str, &str); 1] = [("probe", "key", "load-key-00000")];
+const SECRETS: [(&str, &str, &str); 2] = [
+    ("probe", "key", "load-key-00000"),
+    (
+        "sessions",
+        "session-key",
+        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+    ),
+];
