@@ -1,5 +1,6 @@
 //! qpid-proton as the application: it gets what the reference's applications get, and what it does with it is told to the device.
 
+mod commands;
 mod sections;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
@@ -26,6 +27,8 @@ pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
     trials.push(runner.trial(Tool::Proton, name, recorded_messages));
     let name = "messages_have_the_sections_types_and_values_of_the_reference";
     trials.push(runner.trial(Tool::Proton, name, sections::telemetry_and_events));
+    let name = "commands_of_every_form_are_delivered_or_rejected_with_the_reason";
+    trials.push(runner.trial(Tool::Proton, name, commands::every_form));
     for (behaviour, code, text) in OUTCOMES {
         // A consumer that is slow is the same to the adapter, whoever wrote it.
         if !behaviour.starts_with("delay") {
