@@ -1,6 +1,7 @@
 //! The server against independent clients, over real sockets on loopback.
 //!
-//! Skipped, loudly, where a client is missing.
+//! Skipped, loudly, where a client is missing. What works with each suite is in `tests/matrix`; here is what is refused, what no matrix
+//! has a column for, and sessions that move.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,

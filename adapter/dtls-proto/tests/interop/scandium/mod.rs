@@ -12,28 +12,6 @@ use crate::peer::{Peer, is_required};
 use crate::server::{RunningServer, Seen};
 
 #[test]
-fn scandium_shakes_hands_with_every_suite_and_is_echoed() {
-    for suite in CipherSuite::ALL {
-        let server = RunningServer::start(config(None));
-        let credentials = match suite.name().contains("ECDSA") {
-            true => PEM,
-            false => "-",
-        };
-        let port = server.address.port();
-        let Some(mut client) = start(port, suite, "-", credentials) else {
-            return;
-        };
-        for line in ["first line", "second line"] {
-            client.say(line);
-            client.wait_for(&format!("< {line}"));
-        }
-        let statistics = server.stop();
-        assert_eq!(statistics.handshakes_established, 1, "{statistics:?}");
-        assert_eq!(statistics.bad_records, 0, "{statistics:?}");
-    }
-}
-
-#[test]
 fn scandium_goes_on_through_a_nat_that_forgets_it() {
     for (clients, ours, suite) in [
         ("0", 6, CipherSuite::PskAes128Ccm8),
