@@ -8,6 +8,8 @@ mod tool;
 mod process;
 mod libcoap;
 mod openssl;
+mod nat;
+mod californium;
 mod certificates;
 mod revocation;
 mod proton;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     libcoap::add(&runner, &mut trials);
     openssl::add(&runner, &mut trials);
+    californium::add(&runner, &mut trials);
     certificates::add(&runner, &mut trials);
     revocation::add(&runner, &mut trials);
     proton::add(&runner, &mut trials);

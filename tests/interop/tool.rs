@@ -18,6 +18,8 @@ pub(crate) enum Tool {
     LibcoapPlain,
     /// `openssl s_client`.
     Openssl,
+    /// Californium and Scandium; its "program" is the folder of jars.
+    Californium,
     /// qpid-proton for Python.
     Proton,
     /// ActiveMQ Artemis, and qpid-proton to look into its queues.
@@ -29,11 +31,12 @@ pub(crate) enum Tool {
 }
 
 impl Tool {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::LibcoapOpenssl,
         Self::LibcoapGnutls,
         Self::LibcoapPlain,
         Self::Openssl,
+        Self::Californium,
         Self::Proton,
         Self::Artemis,
         Self::Prometheus,
@@ -47,6 +50,7 @@ impl Tool {
             Self::LibcoapGnutls => "coap-client-gnutls".into(),
             Self::LibcoapPlain => "coap-client-notls".into(),
             Self::Openssl => "openssl".into(),
+            Self::Californium => place("INTEROP_CALIFORNIUM", "californium"),
             Self::Proton => place("INTEROP_VENV", "venv").join("bin/python"),
             Self::Artemis => artemis().unwrap_or_default().join("bin/artemis"),
             Self::Prometheus => "prometheus".into(),
@@ -62,6 +66,10 @@ impl Tool {
             | Self::LibcoapPlain
             | Self::Openssl
             | Self::Prometheus => starts(self.program(), &["--version"]),
+            Self::Californium => {
+                self.program().join("scandium-3.14.0.jar").exists()
+                    && starts("javac".into(), &["-version"])
+            }
             Self::Proton => {
                 run(self.program(), &["-c", "import proton"]).is_some_and(|end| end.success())
             }
@@ -83,6 +91,9 @@ impl Tool {
             }
             Self::Prometheus => "apt-get install prometheus, or cargo xtask interop",
             Self::Openssl => "apt-get install openssl, or cargo xtask interop",
+            Self::Californium => {
+                "apt-get install default-jdk-headless, put Californium's jars where INTEROP_CALIFORNIUM says, or cargo xtask interop"
+            }
             Self::JsonSchema => {
                 "apt-get install python3-jsonschema python3-yaml, or cargo xtask interop"
             }
@@ -111,6 +122,7 @@ impl fmt::Display for Tool {
             Self::LibcoapGnutls => "libcoap on GnuTLS",
             Self::LibcoapPlain => "libcoap without DTLS",
             Self::Openssl => "openssl",
+            Self::Californium => "Californium",
             Self::Proton => "qpid-proton",
             Self::Artemis => "ActiveMQ Artemis",
             Self::Prometheus => "Prometheus",

@@ -17,7 +17,10 @@ use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::MetadataCommand;
 use serde_json::Value;
 
-use crate::step::{self, cargo};
+use crate::{
+    californium,
+    step::{self, cargo},
+};
 
 /// `bench [RATE]...`: telemetry at each rate, the servers in turn.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
@@ -95,19 +98,7 @@ impl Drop for Running {
 impl Field {
     fn install_californium(&self) -> Result<()> {
         let jars = self.folder.join("jars");
-        for artifact in CALIFORNIUM {
-            let mut parts = artifact.split(':').skip(1);
-            let name = parts.by_ref().take(2).collect::<Vec<_>>().join("-") + ".jar";
-            if jars.join(name).is_file() {
-                continue;
-            }
-            let mut fetch = Command::new("mvn");
-            fetch
-                .args(["--quiet", "--batch-mode", COPY])
-                .arg(format!("-Dartifact={artifact}"))
-                .arg(format!("-DoutputDirectory={}", jars.display()));
-            step::run(&mut fetch)?;
-        }
+        californium::fetch(&jars)?;
         let mut compile = Command::new("javac");
         compile
             .arg("-cp")
@@ -278,11 +269,4 @@ const SERVICES: [&str; 6] = [
     "REGISTRATION",
     "CREDENTIALS",
     "COMMANDROUTER",
-];
-const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
-const CALIFORNIUM: [&str; 4] = [
-    "org.eclipse.californium:californium-core:3.14.0",
-    "org.eclipse.californium:scandium:3.14.0",
-    "org.eclipse.californium:element-connector:3.14.0",
-    "org.slf4j:slf4j-api:1.7.36",
 ];

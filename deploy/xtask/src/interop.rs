@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context, Result};
 use cargo_metadata::MetadataCommand;
 
-use crate::step::{self, cargo};
+use crate::{
+    californium,
+    step::{self, cargo},
+};
 
 pub(crate) fn run(further: &[&str]) -> Result<()> {
     let target = MetadataCommand::new().no_deps().exec()?.target_directory;
@@ -21,6 +24,7 @@ pub(crate) fn run(further: &[&str]) -> Result<()> {
     install_packages()?;
     install_proton(&folder)?;
     install_artemis(&folder)?;
+    californium::fetch(&folder.join("californium"))?;
     build_webrtc(&folder)?;
     // The whole workspace is named so that what `ci` built is used again.
     let words = "test --locked --workspace --no-fail-fast --test interop --test matrix --test differential --";

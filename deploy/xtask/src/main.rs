@@ -9,6 +9,7 @@ mod ci;
 mod tidy;
 mod coverage;
 mod interop;
+mod californium;
 mod bench;
 mod chart;
 mod image;
