@@ -9,7 +9,9 @@ use sandbox::{
 
 use crate::{
     amqp::{NULL, TRUE, binary, described, int, list, map, section::*, symbol, text, ulong, uuid},
-    scene::{SOON, application, asked_for, plain, stand, told, values},
+    scene::{
+        CONTENT_FORMAT, LOCATION_QUERY, SOON, application, asked_for, plain, stand, told, values,
+    },
 };
 
 /// The fields of the properties that matter, in their order (AMQP part 3 §3.2.4).
@@ -368,7 +370,7 @@ async fn what_is_unusual_and_allowed_reaches_the_device() {
             [b"hono-command=go"],
             "{name}"
         );
-        assert!(values(&response, 12).is_empty(), "{name}");
+        assert!(values(&response, CONTENT_FORMAT).is_empty(), "{name}");
     }
     stand.stop().await;
 }
@@ -408,6 +410,3 @@ async fn a_command_that_cannot_be_told_goes_back_to_the_application() {
     }
     stand.stop().await;
 }
-
-/// RFC 7252 §5.10.7.
-const LOCATION_QUERY: u16 = 20;

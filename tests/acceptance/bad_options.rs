@@ -7,7 +7,7 @@ use sandbox::{
 };
 
 use crate::scene::{
-    A_WHILE, SOON, TIME, application, device, is_served, plain, stand, told, values,
+    A_WHILE, CONTENT_FORMAT, SOON, TIME, application, device, is_served, plain, stand, told, values,
 };
 
 const IF_MATCH: u16 = 1;
@@ -17,7 +17,6 @@ const IF_NONE_MATCH: u16 = 5;
 const OBSERVE: u16 = 6;
 const URI_PORT: u16 = 7;
 const URI_PATH: u16 = 11;
-const CONTENT_FORMAT: u16 = 12;
 const MAX_AGE: u16 = 14;
 const URI_QUERY: u16 = 15;
 const HOP_LIMIT: u16 = 16;

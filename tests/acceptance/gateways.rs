@@ -11,7 +11,8 @@ use sandbox::{
 use tokio::{sync::broadcast::Receiver, time::sleep};
 
 use crate::scene::{
-    SOON, already_asked, application, asked_for, device, give, plain, stand, told, values, world,
+    LOCATION_PATH, SOON, already_asked, application, asked_for, device, give, plain, stand, told,
+    values, world,
 };
 
 /// Path, code, text, and whose message arrives (spec: coap-adapter §2).
@@ -273,7 +274,5 @@ fn told_and_whom(response: &CoapResponse) -> (&str, Vec<&str>) {
     (text(&response.payload), path.collect())
 }
 
-/// RFC 7252 §5.10.7.
-const LOCATION_PATH: u16 = 8;
 /// Reports go out so long after the first of them (spec: registry-apis A.6).
 const COLLECTED_WITHIN: Duration = Duration::from_millis(400);

@@ -13,7 +13,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     metrics::Metrics,
-    scene::{A_WHILE, CONTENT_FORMAT, POLL, SOON, application, session, told, values},
+    scene::{
+        A_WHILE, CONTENT_FORMAT, LOCATION_QUERY, POLL, SOON, application, session, told, values,
+    },
 };
 
 /// What `L` may send, and what it has sent.
@@ -365,6 +367,3 @@ async fn limits_of_connections_limit_nothing() {
     assert_eq!(prometheus.queries(), Vec::<String>::new());
     stand.stop().await;
 }
-
-/// RFC 7252 §5.10.7.
-const LOCATION_QUERY: u16 = 20;

@@ -8,7 +8,7 @@ use sandbox::{
     northbound::{Application, Behaviour, Body, Message, Outcome, command},
 };
 
-use crate::scene::{A_WHILE, SOON, device, plain, told, values, world};
+use crate::scene::{A_WHILE, LOCATION_PATH, SOON, device, plain, told, values, world};
 
 const REPLIES: &str = "command_response/T/app";
 
@@ -33,7 +33,7 @@ async fn ask(application: &mut Application, id: &str) -> Option<Outcome> {
 }
 
 fn location(response: &CoapResponse) -> String {
-    let segments = values(response, 8).into_iter();
+    let segments = values(response, LOCATION_PATH).into_iter();
     let segments = segments.map(|segment| String::from_utf8_lossy(segment).into_owned());
     segments.collect::<Vec<_>>().join("/")
 }

@@ -146,6 +146,10 @@ pub(crate) async fn is_served(device: &mut Device, application: &mut Application
     );
 }
 
+/// RFC 7252 §5.10.7.
+pub(crate) const LOCATION_PATH: u16 = 8;
+/// RFC 7252 §5.10.7.
+pub(crate) const LOCATION_QUERY: u16 = 20;
 /// RFC 7252 §5.10.
 pub(crate) const CONTENT_FORMAT: u16 = 12;
 /// RFC 7252 §5.10.5.

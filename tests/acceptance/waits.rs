@@ -10,12 +10,14 @@ use sandbox::{
     northbound::{Application, ApplicationConfig, Behaviour, Outcome},
     services::{Fault, Operation},
 };
-
 use serde_json::json;
 
-use crate::metrics::Metrics;
-use crate::scene::{
-    A_WHILE, SOON, already_asked, application, asked_for, device, give, plain, stand, told, world,
+use crate::{
+    metrics::Metrics,
+    scene::{
+        A_WHILE, SOON, already_asked, application, asked_for, device, give, plain, stand, told,
+        world,
+    },
 };
 
 fn waiting(seconds: u32) -> CoapRequest {
