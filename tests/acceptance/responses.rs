@@ -8,7 +8,10 @@ use sandbox::{
     northbound::{Application, Behaviour, Body, Message, Outcome, command},
 };
 
-use crate::scene::{A_WHILE, LOCATION_PATH, SOON, device, plain, told, values, world};
+use crate::{
+    outcomes::patience,
+    scene::{A_WHILE, LOCATION_PATH, SOON, device, plain, told, values, world},
+};
 
 const REPLIES: &str = "command_response/T/app";
 
@@ -171,8 +174,9 @@ async fn an_answer_is_never_acknowledged_ahead() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_became_of_an_answer_is_told() {
     for (word, code, text) in acceptance::outcome::OUTCOMES {
-        let stand = Stand::start(world(), &[]).await.unwrap();
-        let mut application = application(&stand, word.parse().unwrap()).await;
+        let behaviour = word.parse().unwrap();
+        let stand = Stand::start(world(), patience(&behaviour)).await.unwrap();
+        let mut application = application(&stand, behaviour).await;
         let mut known = device(&stand, "sensor").await;
         let answer = CoapRequest::post("cr/001capp").query("hono-cmd-status=500");
         let response = known.request(&answer.body(0, "21"), SOON).await.unwrap();
