@@ -17,8 +17,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sandbox::{Sandbox, SandboxConfig, world::World};
-use serde_json::Value;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    PublicKeyData,
+};
+use sandbox::{
+    Sandbox, SandboxConfig,
+    world::{Device, Tenant, World},
+};
+use serde_json::{Value, json};
 
 const WORLD: &str = "
 tenants:
@@ -39,7 +47,7 @@ struct Adapter {
 }
 
 impl Adapter {
-    fn start(registry: SocketAddr, network: SocketAddr) -> Self {
+    fn start(registry: SocketAddr, network: SocketAddr, more: &[(&str, &str)]) -> Self {
         let name = format!(
             "coap-adapter-newcomer-{}-{}",
             std::process::id(),
@@ -71,7 +79,10 @@ impl Adapter {
             ("HONO_COAP_OPERATORPORT", "0"),
             ("QUARKUS_HTTP_HOST", "127.0.0.1"),
             ("QUARKUS_HTTP_PORT", "0"),
-        ] {
+        ]
+        .iter()
+        .chain(more)
+        {
             command.env(name, value);
         }
         command.env("HONO_COAP_OPERATORTOKENPATH", &token);
@@ -203,7 +214,7 @@ fn each_place_alone_tells_what_is_wrong() {
             .unwrap()
     };
     let (registry, network) = (start(), start());
-    let adapter = Adapter::start(registry.amqp_address(), network.amqp_address());
+    let adapter = Adapter::start(registry.amqp_address(), network.amqp_address(), &[]);
     let (coaps, coap) = (adapter.address("coaps"), adapter.address("coap"));
     wait_for("readiness", || {
         (get(adapter.address("health"), "/readiness", "").0 == 200).then_some(())
@@ -371,7 +382,7 @@ fn it_is_a_client_too() {
     let sandbox = runtime
         .block_on(Sandbox::start(SandboxConfig::new(anywhere, world)))
         .unwrap();
-    let adapter = Adapter::start(sandbox.amqp_address(), sandbox.amqp_address());
+    let adapter = Adapter::start(sandbox.amqp_address(), sandbox.amqp_address(), &[]);
     let coaps = adapter.address("coaps");
     wait_for("readiness", || {
         (get(adapter.address("health"), "/readiness", "").0 == 200).then_some(())
@@ -403,4 +414,149 @@ fn it_is_a_client_too() {
     let url = format!("coaps://{}", silent.local_addr().unwrap());
     let (well, told) = doctor(&[&url, "-u", "a@T", "--timeout", "1"], Some("k"));
     assert!(!well && told.contains("Check firewalls"), "{told}");
+}
+
+/// A file that is gone when the test ends.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let name = format!("coap-adapter-newcomer-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+/// An authority, and what it issues.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = named(name);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        Self { issuer }
+    }
+
+    /// Certificate and key in files.
+    fn issue(&self, name: &str, hosts: &[&str]) -> (File, File) {
+        let hosts = hosts.iter().map(|host| (*host).to_owned());
+        let mut params = CertificateParams::new(hosts.collect::<Vec<_>>()).unwrap();
+        params.distinguished_name = named(name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (
+            File::new(&format!("{name}.pem"), &certificate.pem()),
+            File::new(&format!("{name}.key"), &key.serialize_pem()),
+        )
+    }
+
+    fn trust(&self, name: &str) -> File {
+        File::new(&format!("{name}.pem"), &self.issuer.pem())
+    }
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut subject = DistinguishedName::new();
+    subject.push(DnType::CommonName, name);
+    subject
+}
+
+#[test]
+fn certificates_of_both_sides_are_examined() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (works, nobody) = (Authority::new("Works"), Authority::new("Nobody"));
+    let trusted = json!({"trusted-ca": [{
+        "id": "works",
+        "subject-dn": "CN=Works",
+        "public-key": BASE64_STANDARD.encode(works.issuer.key().subject_public_key_info()),
+        "algorithm": "EC",
+    }]});
+    let mut world = World::from_yaml("newcomer", WORLD).unwrap();
+    let device = Device::default().with_certificate("CN=device");
+    let tenant = Tenant::from_json(trusted).with_device("c", device);
+    world.tenants.insert("CERTIFIED".to_owned(), tenant);
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let sandbox = runtime
+        .block_on(Sandbox::start(SandboxConfig::new(anywhere, world)))
+        .unwrap();
+    let (certificate, key) = works.issue("server", &["127.0.0.1"]);
+    let adapter = Adapter::start(
+        sandbox.amqp_address(),
+        sandbox.amqp_address(),
+        &[
+            ("HONO_COAP_CERTPATH", certificate.path()),
+            ("HONO_COAP_KEYPATH", key.path()),
+        ],
+    );
+    let url = format!("coaps://{}/.well-known/core", adapter.address("coaps"));
+    wait_for("readiness", || {
+        (get(adapter.address("health"), "/readiness", "").0 == 200).then_some(())
+    });
+    let (good, bad) = (works.trust("works"), nobody.trust("nobody"));
+    let examine = |issuer: &Authority, name: &str, trust: &File| {
+        let (certificate, key) = issuer.issue(name, &[]);
+        doctor(
+            &[
+                &url,
+                "--cert",
+                certificate.path(),
+                "--key-file",
+                key.path(),
+                "--trust",
+                trust.path(),
+                "--method",
+                "get",
+                "--timeout",
+                "5",
+            ],
+            None,
+        )
+    };
+    let (well, told) = examine(&works, "device", &good);
+    assert!(well, "{told}");
+    assert!(
+        told.contains("ok   trust") && told.contains("</telemetry>"),
+        "{told}"
+    );
+
+    let (well, told) = examine(&works, "device", &bad);
+    assert!(
+        !well && told.contains("FAIL trust") && told.contains("Nothing was sent"),
+        "{told}"
+    );
+
+    for (issuer, name, reason) in [
+        (&nobody, "device", "certificate-untrusted"),
+        (&works, "stranger", "certificate-unknown"),
+    ] {
+        let (well, told) = examine(issuer, name, &good);
+        assert!(!well && told.contains("FAIL prove"), "{told}");
+        assert!(told.contains("The tenant's trusted-ca"), "{told}");
+        let reason_told = format!("reason={reason}");
+        let subject = format!("for CN={name}");
+        let line = adapter.line(&["a handshake failed", &reason_told, &subject]);
+        let metric = adapter.metric(HANDSHAKES, &[&format!("reason=\"{reason}\"")]);
+        println!("== {reason}\nlog:    {line}\nmetric: {metric}\ndoctor:\n{told}");
+    }
+    let event = adapter.recent("CERTIFIED", "CN=stranger", "certificate-unknown");
+    assert_eq!(event["auth-id"], "CN=stranger");
+    adapter.metric(
+        "coap_adapter_certificate_expiry_timestamp_seconds",
+        &["server"],
+    );
 }

@@ -13,6 +13,7 @@ mod outcomes;
 mod refusals;
 mod order;
 mod ports;
+mod probes;
 mod strangers;
 mod certificates;
 mod slow_registry;

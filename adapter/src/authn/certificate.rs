@@ -27,7 +27,22 @@ pub(super) async fn principal(
 ) -> Result<Principal, Refusal> {
     let mut claim = Claim::default();
     let judged = judge(tenants, credentials, revocation, shown, &mut claim).await;
-    judged.map_err(|refused| claim.refused_as(refused.reason(), refused))
+    judged.map_err(|refused| {
+        let reason = refused.reason();
+        match names(shown.chain) {
+            Some(named) => claim.refused_as(reason, format_args!("{refused}; {named}")),
+            None => claim.refused_as(reason, refused),
+        }
+    })
+}
+
+/// Whose certificate the first one is, for who has to find out which device it was.
+fn names(chain: &[Vec<u8>]) -> Option<String> {
+    let own = Certificate::from_der(chain.first()?).ok()?;
+    let (subject, issuer) = (own.subject(), own.issuer());
+    Some(format!(
+        "the certificate is for {subject}, issued by {issuer}"
+    ))
 }
 
 /// As [`principal`]; `claim` tells how far it came.

@@ -148,3 +148,68 @@ impl Default for Pulse {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_task_that_is_stuck_is_down_until_it_goes_on() {
+        let pulse = Arc::new(Pulse::new());
+        let check = PulseCheck {
+            name: "coaps",
+            pulse: Arc::clone(&pulse),
+            tolerance: Duration::from_millis(300),
+        };
+        assert_eq!(check.name(), "event-loop-blocked-check-coaps");
+        let (release, stuck) = mpsc::channel::<()>();
+        let task = thread::spawn(move || {
+            // Something blocks it, as nothing should.
+            assert!(stuck.recv().is_err(), "nothing is sent");
+            let end = Instant::now() + Duration::from_secs(1);
+            while Instant::now() < end {
+                pulse.beat();
+                thread::sleep(Duration::from_millis(5));
+            }
+            pulse.end();
+        });
+        wait_until("it is noticed", || check.status() == Status::Down);
+        drop(release);
+        wait_until("it is well again", || check.status() == Status::Up);
+        task.join().unwrap();
+        assert_eq!(check.status(), Status::Down, "it has ended");
+    }
+
+    #[test]
+    fn nobody_is_to_be_sent_here_from_the_first_moment_of_ending() {
+        let (pulse, drain) = (Arc::new(Pulse::new()), CancellationToken::new());
+        let check = |pulse: &Arc<Pulse>| DeploymentCheck {
+            ports: vec![("coaps", Arc::clone(pulse))],
+            drain: drain.clone(),
+        };
+        let states = |check: &DeploymentCheck| (check.status(), check.data()["coaps"].clone());
+        assert_eq!(
+            states(&check(&pulse)),
+            (Status::Up, "successfully deployed".to_owned())
+        );
+        let ended = Arc::new(Pulse::new());
+        ended.end();
+        assert_eq!(states(&check(&ended)), (Status::Down, "ended".to_owned()));
+        drain.cancel();
+        assert_eq!(
+            states(&check(&pulse)),
+            (Status::Down, "draining".to_owned())
+        );
+    }
+}

@@ -79,6 +79,7 @@ impl Observer {
             peer,
             auth_id: claim.auth_id.clone(),
             reason,
+            detail: detail.map(shortened),
         });
     }
 
@@ -116,13 +117,13 @@ impl Observer {
             let (peer, code) = (ended.peer, rejection.code());
             if let Some(unsaid) = self.lines.take() {
                 tracing::info!(
-                    %peer, tenant, device, gateway, operation, %code, %reason, detail = %chain(rejection), unsaid,
+                    %peer, tenant, device, gateway, operation, %code, %reason, detail = chain(rejection), unsaid,
                     meaning = reason.meaning(), remedy = reason.remedy(),
                     "a request was refused"
                 );
             } else {
                 tracing::debug!(
-                    %peer, tenant, device, gateway, operation, %code, %reason, detail = %chain(rejection),
+                    %peer, tenant, device, gateway, operation, %code, %reason, detail = chain(rejection),
                     "a request was refused"
                 );
             }
@@ -169,6 +170,11 @@ impl Observer {
     }
 }
 
+/// What others say may be long, and is kept a hundred times a device.
+fn shortened(text: &str) -> Arc<str> {
+    text.chars().take(LONGEST_DETAIL).collect::<String>().into()
+}
+
 /// The rejection and what caused it.
 fn chain(rejection: &Rejection) -> String {
     let mut text = rejection.to_string();
@@ -179,3 +185,6 @@ fn chain(rejection: &Rejection) -> String {
     }
     text
 }
+
+/// Characters of a detail that are kept.
+const LONGEST_DETAIL: usize = 120;

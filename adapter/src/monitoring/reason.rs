@@ -98,8 +98,8 @@ reasons! {
         "The PSK identity has more than 512 bytes.",
         "Give the device a shorter auth-id.";
     UnknownIdentity = "unknown-identity", Handshake,
-        "The registry has no pre-shared key for this auth-id in this tenant, or does not know the tenant.",
-        "Compare the identity on the device with auth-id and tenant in the registry, letter by letter; add credentials of type psk if there are none.";
+        "The registry gives no pre-shared key for this auth-id in this tenant: it knows no such credentials or no such tenant, or they are disabled.",
+        "Compare the identity on the device with auth-id and tenant in the registry, letter by letter; add credentials of type psk if there are none, and see that they are enabled.";
     CredentialsDisabled = "credentials-disabled", Handshake,
         "The credentials are disabled in the registry.",
         "Enable the credentials in the registry.";

@@ -170,7 +170,8 @@ impl fmt::Display for Report {
             for location in &answer.location {
                 writeln!(formatter, "{location}")?;
             }
-            if !answer.payload.is_empty() {
+            // Of a failure, the step has told it.
+            if self.ok && !answer.payload.is_empty() {
                 writeln!(formatter, "{}", answer.payload)?;
             }
         }

@@ -58,6 +58,8 @@ pub enum What {
         auth_id: Option<Arc<str>>,
         /// Why.
         reason: Reason,
+        /// What else is known of it.
+        detail: Option<Arc<str>>,
     },
     /// A handshake was done.
     SessionOpened {

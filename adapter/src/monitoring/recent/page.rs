@@ -55,6 +55,8 @@ struct Event {
     suite: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     request: Option<Request>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -99,6 +101,7 @@ impl Event {
             auth_id: None,
             suite: None,
             why: None,
+            detail: None,
             request: None,
             reason: None,
         };
@@ -107,9 +110,11 @@ impl Event {
                 peer,
                 auth_id,
                 reason,
+                detail,
             } => Self {
                 peer: Some(peer),
                 auth_id: auth_id.map(|it| it.as_ref().to_owned()),
+                detail: detail.map(|it| it.as_ref().to_owned()),
                 reason: Some(Explained::of(reason)),
                 ..named("handshake-failed")
             },

@@ -11,6 +11,7 @@ fn failed(auth_id: &str, reason: Reason) -> What {
         peer: "192.0.2.1:40000".parse().unwrap(),
         auth_id: Some(arc(auth_id)),
         reason,
+        detail: None,
     }
 }
 
