@@ -18,14 +18,14 @@ use crate::{
 };
 
 pub(crate) fn run(further: &[&str]) -> Result<()> {
-    let target = MetadataCommand::new().no_deps().exec()?.target_directory;
-    let folder = target.as_std_path().join("interop");
+    let metadata = MetadataCommand::new().no_deps().exec()?;
+    let folder = metadata.target_directory.as_std_path().join("interop");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     install_packages()?;
     install_proton(&folder)?;
     install_artemis(&folder)?;
     californium::fetch(&folder.join("californium"))?;
-    build_webrtc(&folder)?;
+    build_webrtc(metadata.workspace_root.as_std_path(), &folder)?;
     // The whole workspace is named so that what `ci` built is used again.
     let words = "test --locked --workspace --no-fail-fast --test interop --test matrix --test differential --";
     let mut tests = cargo(words.split(' '));
@@ -102,9 +102,9 @@ fn install_artemis(folder: &Path) -> Result<()> {
 }
 
 /// The crate `dtls` is no dependency of the workspace, as it would bring older versions of much that is there.
-fn build_webrtc(folder: &Path) -> Result<()> {
+fn build_webrtc(root: &Path, folder: &Path) -> Result<()> {
     let mut build = cargo("build --quiet --locked --manifest-path".split(' '));
-    build.arg("adapter/dtls-proto/tests/matrix/webrtc/Cargo.toml");
+    build.arg(root.join("adapter/dtls-proto/tests/matrix/webrtc/Cargo.toml"));
     step::run(build.arg("--target-dir").arg(folder.join("webrtc")))
 }
 

@@ -88,7 +88,9 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
         for (stack, version) in STACKS.into_iter().zip(&versions) {
-            print!("{}", table.page(stack, version.as_deref()));
+            if table.is_wanted(stack) {
+                print!("{}", table.page(stack, version.as_deref()));
+            }
         }
         println!("{}", table.summary());
     }

@@ -30,6 +30,17 @@ impl Table {
         self.cells.lock().unwrap().insert(place, cell);
     }
 
+    /// Whether somebody wanted something of this client to be tried.
+    pub(crate) fn is_wanted(&self, stack: &dyn Stack) -> bool {
+        let cells = self.cells.lock().unwrap();
+        let own = cells.iter().filter(|((name, _), _)| *name == stack.name());
+        let (tried, left) = own.fold((false, false), |(tried, left), (_, cell)| {
+            let ran = matches!(cell, Cell::Passed | Cell::Failed);
+            (tried || ran, left || *cell == Cell::NotRun)
+        });
+        tried || !left
+    }
+
     /// One client's part: suites down, features across, and below why a place is empty.
     pub(crate) fn page(&self, stack: &dyn Stack, version: Option<&str>) -> String {
         let cells = self.cells.lock().unwrap();
