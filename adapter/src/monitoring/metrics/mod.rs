@@ -3,8 +3,10 @@
 //!
 //! ```text
 //! Upload, Command ──> Metrics (by tenant) ──┐
-//! deliveries ───────>    forget_idle        ├─> render ─> /prometheus
-//! Statistics of the cores ─> snapshots ─────┘
+//! deliveries ───────>    forget_idle        │
+//! reasons of failures ─> counters ──────────┼─> render ─> /prometheus
+//! Statistics of the cores ─> snapshots ─────┤
+//! parts of the adapter ─> gauges ───────────┘       descriptions ─> docs/metrics.md
 //! ```
 //!
 //! Nothing here is global; each adapter has its own numbers. Label values are bounded: there is no device among them, and beyond
