@@ -30,15 +30,17 @@ async fn no_session_and_no_event_is_lost_under_load() {
 
     let (phase, _) = watch::channel(Phase::Before);
     let mut running = JoinSet::new();
+    let interval = Duration::from_millis(5);
     for (number, device) in devices.into_iter().enumerate() {
-        let pause = Duration::from_micros(5_000 * u64::try_from(sessions).unwrap());
         let busy = Busy {
             number,
             device,
             phase: phase.subscribe(),
-            pause,
+            pause: interval * u32::try_from(sessions).unwrap(),
         };
         running.spawn(busy.run());
+        // One after the other, so that they do not all speak at once later, either.
+        sleep(interval).await;
     }
     let gathering = tokio::spawn(gather(application, phase.subscribe()));
     sleep(Duration::from_secs(2)).await;
