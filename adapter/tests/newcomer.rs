@@ -331,6 +331,7 @@ fn each_place_alone_tells_what_is_wrong() {
             ],
         },
     );
+    adapter.metric("coap_adapter_table_entries", &["kept_registrations"]);
     let (status, _) = get(
         adapter.address("operator"),
         "/operator/devices/T/d/recent",

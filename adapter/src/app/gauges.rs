@@ -3,21 +3,23 @@
 use std::sync::Arc;
 
 use downstream::Connection;
+use registry_client::notifications::Caches;
 use tokio_util::task::TaskTracker;
 
-use crate::monitoring::metrics::{Gauge, Metrics, count_of};
+use crate::monitoring::metrics::{Gauge, count_of};
 use crate::monitoring::recent::Recent;
 use crate::pipeline::Pipeline;
 use crate::route::Endpoint;
 
 /// Lets the metrics ask. The pipeline has the metrics, so these must not keep it alive.
 pub(super) fn watch(
-    metrics: &Metrics,
     pipeline: &Arc<Pipeline>,
     connections: &[Connection],
     requests: &TaskTracker,
+    registry: &Caches,
     recent: Option<&Arc<Recent>>,
 ) {
+    let metrics = pipeline.observer.metrics();
     let requests = requests.clone();
     metrics.watch(Gauge::RequestsInProgress, "", move || {
         Some(count_of(requests.len()))
@@ -26,6 +28,18 @@ pub(super) fn watch(
     metrics.watch(Gauge::ParkedRequests, "", move || {
         let pipeline = weak.upgrade()?;
         Some(count_of(pipeline.commands.inboxes().len()))
+    });
+    let weak = Arc::downgrade(&registry.tenants);
+    metrics.watch(Gauge::TableEntries, "kept_tenants", move || {
+        Some(count_of(weak.upgrade()?.kept()))
+    });
+    let weak = Arc::downgrade(&registry.registrations);
+    metrics.watch(Gauge::TableEntries, "kept_registrations", move || {
+        Some(count_of(weak.upgrade()?.kept()))
+    });
+    let weak = Arc::downgrade(&registry.credentials);
+    metrics.watch(Gauge::TableEntries, "kept_credentials", move || {
+        Some(count_of(weak.upgrade()?.kept()))
     });
     for endpoint in [Endpoint::Telemetry, Endpoint::Event] {
         let weak = Arc::downgrade(pipeline);

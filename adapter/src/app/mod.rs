@@ -77,10 +77,10 @@ impl App {
             services.pipeline(&config, &registry, Arc::clone(&commands), budgets, observer);
         let pipeline = Arc::new(pipeline);
         gauges::watch(
-            &services.metrics,
             &pipeline,
             &connections,
             &requests,
+            &registry,
             recent.as_ref(),
         );
         let mut starter = Starter {

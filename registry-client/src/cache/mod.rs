@@ -107,6 +107,11 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, T: Send + Sync + 'static> Ans
         }
     }
 
+    /// How many answers are kept, more or less: those that just came or went may not be counted yet.
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.kept.entry_count()).unwrap_or(usize::MAX)
+    }
+
     /// Forgets the answers that meet the condition.
     pub(crate) async fn forget(&self, condition: impl Fn(&K, Option<&T>) -> bool) {
         self.forgotten.fetch_add(1, Ordering::SeqCst);

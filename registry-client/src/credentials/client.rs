@@ -98,6 +98,12 @@ impl CredentialsClient {
         self.exchange.close(tenant);
     }
 
+    /// How many answers are kept, more or less.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.answers.len()
+    }
+
     /// Tells `observer` what becomes of each request that is sent.
     #[must_use]
     pub fn observed_by(

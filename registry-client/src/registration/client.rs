@@ -67,6 +67,12 @@ impl RegistrationClient {
         self.answers.find(key, ask).await
     }
 
+    /// How many answers are kept, more or less.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.answers.len()
+    }
+
     /// Tells `observer` what becomes of each request that is sent.
     #[must_use]
     pub fn observed_by(

@@ -54,6 +54,12 @@ impl TenantClient {
         self.find(Key::SubjectDn(subject_dn.to_owned())).await
     }
 
+    /// How many answers are kept, more or less.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.answers.len()
+    }
+
     /// Tells `observer` what becomes of each request that is sent.
     #[must_use]
     pub fn observed_by(
