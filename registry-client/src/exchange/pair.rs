@@ -5,32 +5,46 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use downstream::{Connection, Delivery, LinkError, Message, Outcome, Receiver, SendError, Sender};
 use tokio::{
-    sync::Mutex,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{sleep, timeout},
 };
 use uuid::Uuid;
 
-use super::{Request, pending::Pending, reply};
+use super::{
+    Request,
+    pending::{MOST, Pending},
+    reply,
+};
 use crate::{ServiceError, response::Response};
 
-/// Two links that are open, and a task that takes the responses.
+/// Two links that are open, a task that sends the requests, and a task that takes the responses.
 pub(super) struct Pair {
     endpoint: &'static str,
     requests: Sender,
     to: String,
     reply_to: String,
+    queue: mpsc::Sender<Queued>,
     pending: Arc<Pending>,
+    sending: JoinHandle<()>,
     replies: JoinHandle<()>,
-    /// Who may send next.
-    turn: Mutex<()>,
-    /// The requests that the service has got and not answered.
-    under_way: AtomicUsize,
+}
+
+/// A request that is to be sent, and who wants to know how that went.
+struct Queued {
+    message: Message,
+    sent: oneshot::Sender<Result<Sent, SendError>>,
+}
+
+/// A request that the service has got.
+struct Sent {
+    delivery: Delivery,
+    under_way: UnderWay,
 }
 
 impl Pair {
@@ -41,9 +55,9 @@ impl Pair {
         to: String,
     ) -> Result<Self, ServiceError> {
         let reply_to = format!("{to}/{}", Uuid::new_v4());
-        let credit = connection.config().initial_credits;
+        let config = connection.config();
         let replies = connection
-            .receiver(&reply_to, credit)
+            .receiver(&reply_to, config.initial_credits)
             .await
             .map_err(|error| no_link(&error))?;
         let requests = connection
@@ -51,15 +65,16 @@ impl Pair {
             .await
             .map_err(|error| no_link(&error))?;
         let pending = Arc::new(Pending::default());
+        let (queue, queued) = mpsc::channel(MOST);
         Ok(Self {
             endpoint,
-            requests,
             to,
             reply_to,
+            queue,
+            sending: tokio::spawn(send_in_turn(requests.clone(), queued, config.flow_latency)),
             replies: tokio::spawn(take_responses(replies, pending.clone())),
+            requests,
             pending,
-            turn: Mutex::default(),
-            under_way: AtomicUsize::new(0),
         })
     }
 
@@ -77,14 +92,24 @@ impl Pair {
     ) -> Result<Response, ServiceError> {
         let id = format!("{}-client-{}", self.endpoint, Uuid::new_v4());
         let mut place = self.pending.enter(&id)?;
+        let (sent, outcome) = oneshot::channel();
         let message = request.into_message(&self.to, &self.reply_to, &id);
+        self.queue
+            .try_send(Queued { message, sent })
+            .map_err(|_| ServiceError::unavailable("too many requests wait to be sent"))?;
         let answered = async {
             let failed = |error: SendError| {
                 tell(Err(&error));
                 not_sent(error)
             };
-            let delivery = self.send(&message).await.map_err(failed)?;
-            let _under_way = UnderWay::count(&self.under_way);
+            let sent = outcome.await.unwrap_or_else(|_gone| {
+                let lost = LinkError::NotConnected;
+                Err(lost.into())
+            });
+            let Sent {
+                delivery,
+                under_way: _under_way,
+            } = sent.map_err(failed)?;
             // The response may overtake the disposition.
             tokio::select! {
                 biased;
@@ -111,36 +136,50 @@ impl Pair {
             )))
         })
     }
+}
 
-    /// Sends in turn. Without credit it fails at once, unless that is only because the service is busy with others: with each
-    /// response it grants credit anew.
-    async fn send(&self, message: &Message) -> Result<Delivery, SendError> {
-        let (_turn, queued) = match self.turn.try_lock() {
-            Ok(turn) => (turn, false),
-            Err(_) => (self.turn.lock().await, true),
+/// Sends requests in the order in which they were asked. One task does it for all: if each request waited for its own turn, a
+/// busy adapter would pass the turn on once in a round of all its tasks, and thousands that ask at once would come to a crawl.
+async fn send_in_turn(requests: Sender, mut queue: mpsc::Receiver<Queued>, flow_latency: Duration) {
+    let under_way = Arc::new(AtomicUsize::new(0));
+    let mut last_sent = None;
+    while let Some(Queued { message, sent }) = queue.recv().await {
+        // Without credit it fails at once, unless that is only because the service is busy with others: with each response it
+        // grants credit anew, and that takes a moment to come.
+        let is_busy = |last_sent: Option<Instant>| {
+            under_way.load(Ordering::Relaxed) > 0
+                || last_sent.is_some_and(|at| at.elapsed() < flow_latency)
         };
-        let mut sent = self.requests.send(message).await;
-        if queued || self.under_way.load(Ordering::Relaxed) > 0 {
-            while matches!(sent, Err(SendError::NoCredit)) {
+        while !sent.is_closed() {
+            let result = requests.send(&message).await;
+            if matches!(result, Err(SendError::NoCredit)) && is_busy(last_sent) {
                 sleep(CREDIT_PAUSE).await;
-                sent = self.requests.send(message).await;
+                continue;
             }
+            if result.is_ok() {
+                last_sent = Some(Instant::now());
+            }
+            // Who has given up meanwhile wants no outcome.
+            drop(sent.send(result.map(|delivery| Sent {
+                delivery,
+                under_way: UnderWay::count(&under_way),
+            })));
+            break;
         }
-        sent
     }
 }
 
 /// One of the requests that the service has got and not answered.
-struct UnderWay<'a>(&'a AtomicUsize);
+struct UnderWay(Arc<AtomicUsize>);
 
-impl<'a> UnderWay<'a> {
-    fn count(counter: &'a AtomicUsize) -> Self {
+impl UnderWay {
+    fn count(counter: &Arc<AtomicUsize>) -> Self {
         counter.fetch_add(1, Ordering::Relaxed);
-        Self(counter)
+        Self(Arc::clone(counter))
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -148,7 +187,8 @@ impl Drop for UnderWay<'_> {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        // Which drops the reply link with it.
+        // Which drops both links with them.
+        self.sending.abort();
         self.replies.abort();
     }
 }
@@ -206,7 +246,7 @@ fn no_link(error: &LinkError) -> ServiceError {
     ServiceError::unavailable(error.to_string())
 }
 
-/// How long the one whose turn it is waits before it looks for credit again.
+/// How long the next request waits before it is looked for credit again.
 const CREDIT_PAUSE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

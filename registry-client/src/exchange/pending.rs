@@ -85,7 +85,7 @@ impl Drop for Place {
 }
 
 /// The requests that may wait at a time on one pair of links.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 const CONNECTION_LOST: &str = "no connection to service";
 

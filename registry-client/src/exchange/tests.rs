@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use downstream::{Body, MessageId, Outcome, SendError, Value};
+use downstream::{Body, Message, MessageId, Outcome, SendError, Value};
 use sandbox::{Sandbox, SandboxConfig};
 use tokio::{sync::watch, time::timeout};
 
@@ -249,4 +249,49 @@ async fn beyond_the_bound_the_links_not_used_for_the_longest_are_given_up() {
     assert_eq!(exchange.pairs().len(), MOST_PAIRS);
     assert!(!exchange.pairs().contains_key("event/7"));
     assert!(exchange.pairs().contains_key("event/S"));
+}
+
+/// Symptom: of thousands of requests at once, only a few hundred were sent in a second, and the others timed out, though the service
+/// was idle. Cause: each request waited for its turn in a task of its own. What is asked first is still sent first, and what
+/// nobody waits for any more is not sent.
+#[tokio::test]
+async fn requests_beyond_the_credit_are_sent_in_their_order_if_somebody_still_waits() {
+    let (_sandbox, mut service, exchange) = stage(PATIENCE).await;
+    // Who waits for the links to open is woken in any order.
+    let serve = async {
+        let request = service.take().await;
+        let id = request.properties.message_id.clone();
+        service.send(&request, &response(id, Some(204))).await
+    };
+    let (opened, _) = tokio::join!(ask(&exchange), serve);
+    assert_eq!(opened, Ok(204));
+    let exchange = Arc::new(exchange);
+    let mut asked = Vec::new();
+    for number in 0..300 {
+        let exchange = exchange.clone();
+        asked.push(tokio::spawn(async move {
+            let request = Request::new("get").with("number", Value::Int(number));
+            exchange.ask(Some("S"), request).await.map(drop)
+        }));
+    }
+    let first = service.take().await;
+    // The service has granted no more than a hundred, so the last ones wait.
+    for asked in &asked[250..] {
+        asked.abort();
+    }
+    let number = |request: &Message| match request.application_property("number") {
+        Some(Value::Int(number)) => *number,
+        other => panic!("{other:?}"),
+    };
+    let mut numbers = vec![number(&first)];
+    while numbers.len() < 250 {
+        numbers.push(number(&service.take().await));
+    }
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    let last = exchange.ask(
+        Some("S"),
+        Request::new("get").with("number", Value::Int(300)),
+    );
+    let (_, last) = tokio::join!(timeout(Duration::from_millis(500), last), service.take());
+    assert_eq!(number(&last), 300);
 }
