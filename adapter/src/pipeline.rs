@@ -1,5 +1,6 @@
 //! What is done with a request, step by step; each step may refuse it (spec: coap-adapter §4, §7).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,8 +50,7 @@ impl Pipeline {
                 self.upload(exchange, endpoint, &addressing).await
             }
             Operation::CommandResponse(addressing, request_id) => {
-                self.command_response(exchange, &addressing, request_id.as_deref())
-                    .await
+                Box::pin(self.command_response(exchange, &addressing, request_id.as_deref())).await
             }
         }
     }
@@ -75,6 +75,8 @@ impl Pipeline {
         result
     }
 
+    /// Futures of what is over soon are boxed, and no future is handed on by value, so that a request that waits for a command
+    /// carries nothing else along.
     async fn forward(
         &self,
         exchange: &Exchange,
@@ -86,26 +88,29 @@ impl Pipeline {
         let request = exchange.request();
         let (tenant, assertion) = Box::pin(self.admit(origin, request.payload(), account)).await?;
         let ttd = tenant::effective_ttd(&tenant, query.ttd);
-        let mut wait = self.wait(origin, ttd).await?;
+        let mut wait = Box::pin(self.wait(origin, ttd)).await?;
         let timeout = AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy);
-        let done = exchange.acknowledging(timeout, async {
-            self.uplink
-                .send(upload, &tenant, &assertion, origin, ttd)
-                .await?;
-            match &mut wait {
-                Some(wait) => Ok(exchange.unless_gone(wait.command()).await.flatten()),
-                None => Ok(None),
-            }
-        });
-        let received = done.await;
+        let received = {
+            let done = pin!(async {
+                Box::pin(self.uplink.send(upload, &tenant, &assertion, origin, ttd)).await?;
+                match &mut wait {
+                    Some(wait) => {
+                        let command = pin!(wait.command());
+                        Ok(exchange.unless_gone(command).await.flatten())
+                    }
+                    None => Ok(None),
+                }
+            });
+            exchange.acknowledging(timeout, done).await
+        };
         if let Some(wait) = wait {
-            account.waited(received.as_ref().ok().and_then(Option::as_ref));
-            wait.close().await;
+            account.waited(received.as_ref().ok().and_then(Option::as_deref));
+            Box::pin(wait.close()).await;
         }
         let command = received?
             .map(|received| account::watch_command(self.observer.metrics(), received, &tenant))
             .and_then(|received| self.within_limit(received, &tenant))
-            .map(|received| instruction(received, request, origin));
+            .map(|received| instruction(*received, request, origin));
         Ok(Outcome::Changed {
             time: query.time,
             command,
@@ -159,8 +164,6 @@ impl Pipeline {
     }
 
     /// Asks for the tenant and for the device's registration at once; the tenant's word comes first.
-    ///
-    /// Its future is large, and is boxed so that a request that waits for a command does not carry it along.
     async fn admit(
         &self,
         origin: &Origin,
@@ -191,7 +194,7 @@ impl Pipeline {
     }
 
     /// A command counts towards the tenant's data volume, too; over the limit it is refused, and the device gets none.
-    fn within_limit(&self, received: Received, tenant: &Tenant) -> Option<Received> {
+    fn within_limit(&self, received: Box<Received>, tenant: &Tenant) -> Option<Box<Received>> {
         if self.limits.check(tenant, received.command.payload.0.len()) == Verdict::Exceeded {
             received.delivery.reject(OVER_LIMIT);
             return None;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::inbox::{Closed, Delivery, Fate, Inbox, Inboxes, Received};
+use super::inbox::{Closed, Delivery, Fate, Inbox, Inboxes, Received, Told};
 use super::message::Malformed;
 use crate::authn::Origin;
 use crate::monitoring::account;
@@ -164,9 +164,13 @@ impl Commands {
 
 fn delivery(incoming: Incoming) -> Delivery {
     Delivery::new(move |outcome| {
-        if !incoming.settle(outcome) {
-            tracing::debug!("the outcome of a command comes too late");
+        // Where the router settled at once, nobody waits for an outcome.
+        let nobody_waits = incoming.settled_by_peer;
+        if incoming.settle(outcome) || nobody_waits {
+            return Told::InTime;
         }
+        tracing::debug!("the outcome of a command comes too late");
+        Told::TooLate
     })
 }
 
@@ -181,7 +185,7 @@ pub struct Wait {
 
 impl Wait {
     /// The command; `None` when the time is over, another request of the device waits now, or the adapter is stopping.
-    pub async fn command(&mut self) -> Option<Received> {
+    pub async fn command(&mut self) -> Option<Box<Received>> {
         let commands = Arc::clone(&self.commands);
         let inbox = self.inbox.as_mut()?;
         tokio::select! {
@@ -217,9 +221,13 @@ impl Drop for Wait {
             && inbox.close() == Closed::Last
         {
             let commands = Arc::clone(&self.commands);
-            self.commands
-                .farewells
-                .spawn(async move { commands.unregister(&inbox).await });
+            self.commands.farewells.spawn(async move {
+                let (tenant, device) = inbox.waiting();
+                // The device's next request may have registered meanwhile; the router tells only adapters apart, not requests.
+                if !commands.inboxes.has(tenant, device) {
+                    commands.unregister(&inbox).await;
+                }
+            });
         }
     }
 }

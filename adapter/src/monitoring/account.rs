@@ -109,7 +109,11 @@ pub fn count_command(metrics: &Metrics, message: &Message, status: Status) {
 
 /// Lets a command be counted when it is settled: it stands in a response then, or cannot be told.
 #[must_use]
-pub fn watch_command(metrics: &Metrics, mut received: Received, tenant: &Tenant) -> Received {
+pub fn watch_command(
+    metrics: &Metrics,
+    mut received: Box<Received>,
+    tenant: &Tenant,
+) -> Box<Received> {
     let payload = payload_size(
         received.command.payload.0.len(),
         tenant.minimum_message_size,
@@ -119,7 +123,7 @@ pub fn watch_command(metrics: &Metrics, mut received: Received, tenant: &Tenant)
         received.arrived,
     );
     let (metrics, tenant) = (metrics.clone(), tenant.id.clone());
-    received.delivery = received.delivery.watched(move |outcome| {
+    received.delivery.watch(move |outcome| {
         let status = match outcome {
             Disposition::Accepted => Status::Forwarded,
             Disposition::Rejected { .. } => Status::Unprocessable,

@@ -10,7 +10,7 @@ use coap_proto::{Code, Response, option};
 use downstream::{Outcome as Disposition, SendError};
 use registry_client::ServiceError;
 
-use crate::command::inbox::Delivery;
+use crate::command::inbox::{Delivery, Told};
 use crate::command::message::Command;
 use crate::route::{LINK_FORMAT, LINKS};
 use crate::tenant::budget::Exhausted;
@@ -219,14 +219,41 @@ impl Rejection {
     }
 }
 
-/// A response on its way to a port.
+/// A response on its way to a port. Dropped, it releases the command that stands in it.
 #[derive(Debug)]
 pub struct Answer {
     /// What the device is told.
-    pub response: Response,
-    /// Of the command that stands in it. Who sends the response accepts it; dropped with a response that nobody waits for any more,
-    /// it is released.
-    pub command: Option<Delivery>,
+    response: Response,
+    command: Option<Pledge>,
+}
+
+/// A command that stands in a response and is not settled yet.
+#[derive(Debug)]
+struct Pledge {
+    delivery: Delivery,
+    /// What the device is told if it must not get the command any more.
+    without: Response,
+}
+
+impl Answer {
+    /// The response as it goes out to a device that waits for it. The command in it is accepted at this moment; if its application
+    /// has been told meanwhile that nobody took it, the device does not get it, for it may be sent anew.
+    #[must_use]
+    pub fn go_out(self) -> Response {
+        let Some(Pledge { delivery, without }) = self.command else {
+            return self.response;
+        };
+        match delivery.accept() {
+            Told::InTime => self.response,
+            Told::TooLate => without,
+        }
+    }
+
+    /// The response for a device that waits no longer; the command in it is released.
+    #[must_use]
+    pub fn come_too_late(self) -> Response {
+        self.response
+    }
 }
 
 impl From<Response> for Answer {
@@ -259,9 +286,10 @@ pub fn answer(result: Result<Outcome, Rejection>, now: SystemTime) -> Answer {
             } = *instruction;
             let response = with_command(changed(time, now), command, &location);
             if response.is_valid() {
+                let without = changed(time, now);
                 Answer {
                     response,
-                    command: Some(delivery),
+                    command: Some(Pledge { delivery, without }),
                 }
             } else {
                 delivery.release();

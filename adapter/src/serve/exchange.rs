@@ -1,7 +1,7 @@
 //! One request in the works: what the pipeline sees of it, and how its answer gets back to the port it came from.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::OnceLock;
 
 use coap_proto::{Code, ExchangeId, Request, Response};
@@ -76,27 +76,25 @@ impl Exchange {
     }
 
     /// Waits for `work`, and acknowledges the request when that takes longer than `timeout` (RFC 7252 §5.2.2).
-    pub async fn acknowledging<T>(&self, timeout: AckTimeout, work: impl Future<Output = T>) -> T {
+    pub async fn acknowledging<F: Future>(
+        &self,
+        timeout: AckTimeout,
+        mut work: Pin<&mut F>,
+    ) -> F::Output {
         let AckTimeout::After(timeout) = timeout else {
             return work.await;
         };
-        let mut work = pin!(work);
-        if timeout.is_zero() {
-            self.acknowledge().await;
-            return work.await;
+        if !timeout.is_zero()
+            && let Ok(done) = tokio::time::timeout(timeout, work.as_mut()).await
+        {
+            return done;
         }
-        tokio::select! {
-            biased;
-            done = &mut work => done,
-            () = tokio::time::sleep(timeout) => {
-                self.acknowledge().await;
-                work.await
-            }
-        }
+        self.acknowledge().await;
+        work.await
     }
 
     /// Waits for `work`, but only as long as the peer's session lives; `None` if that was not long enough.
-    pub async fn unless_gone<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub async fn unless_gone<F: Future>(&self, work: Pin<&mut F>) -> Option<F::Output> {
         let gone = CancellationToken::new();
         self.reply(Reply::Watch(self.id, gone.clone())).await;
         gone.run_until_cancelled_owned(work).await
@@ -106,7 +104,7 @@ impl Exchange {
         self.reply(Reply::Acknowledge(self.id)).await;
     }
 
-    pub(super) async fn respond(mut self, answer: Answer) {
+    pub(super) async fn respond(&mut self, answer: Answer) {
         self.answered = true;
         self.reply(Reply::Respond(self.id, answer)).await;
     }
@@ -169,18 +167,19 @@ mod tests {
         let Ok(Reply::Respond(_, answer)) = replies.try_recv() else {
             panic!("there is no answer");
         };
-        assert_eq!(answer.response.code, Code::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.go_out().code, Code::INTERNAL_SERVER_ERROR);
         assert!(replies.try_recv().is_err());
     }
 
     #[tokio::test]
     async fn a_request_is_answered_once() {
-        let (exchange, mut replies) = exchange();
+        let (mut exchange, mut replies) = exchange();
         exchange.respond(Response::new(Code::CHANGED).into()).await;
         let Ok(Reply::Respond(_, answer)) = replies.try_recv() else {
             panic!("there is no answer");
         };
-        assert_eq!(answer.response.code, Code::CHANGED);
+        assert_eq!(answer.go_out().code, Code::CHANGED);
+        drop(exchange);
         assert!(replies.try_recv().is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! One port: the loop between a transport, the CoAP endpoint and the tasks of its requests.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -190,12 +191,12 @@ impl<T: Transport> Port<T> {
             Reply::Watch(_, gone) => gone.cancel(),
             Reply::Respond(exchange, answer) => {
                 self.watched.remove(&exchange);
-                if let Some(command) = answer.command
-                    && self.endpoint.is_open(exchange)
-                {
-                    command.accept();
-                }
-                self.endpoint.respond(now, exchange, answer.response);
+                let response = if self.endpoint.is_open(exchange) {
+                    answer.go_out()
+                } else {
+                    answer.come_too_late()
+                };
+                self.endpoint.respond(now, exchange, response);
             }
         }
     }
@@ -293,7 +294,7 @@ impl<T: Transport> Port<T> {
                 result: &result,
             });
             let answer = respond::answer(result, SystemTime::now());
-            return self.endpoint.respond(Instant::now(), id, answer.response);
+            return self.endpoint.respond(Instant::now(), id, answer.go_out());
         }
         let span = tracing::debug_span!(
             "coap.exchange",
@@ -316,24 +317,34 @@ impl<T: Transport> Port<T> {
     }
 }
 
-async fn serve(pipeline: Arc<Pipeline>, exchange: Exchange, peer: SocketAddr) {
-    let started = Instant::now();
-    let result = pipeline.handle(&exchange).await;
-    if result.is_ok() {
-        tracing::debug!("served");
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async fn keeps its arguments twice"
+)]
+fn serve(
+    pipeline: Arc<Pipeline>,
+    mut exchange: Exchange,
+    peer: SocketAddr,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let started = Instant::now();
+        let result = pipeline.handle(&exchange).await;
+        if result.is_ok() {
+            tracing::debug!("served");
+        }
+        pipeline.observer.request_ended(&Ended {
+            peer,
+            principal: exchange.principal(),
+            origin: exchange.origin(),
+            operation: route::name(exchange.request()),
+            bytes: exchange.request().payload().len(),
+            duration: started.elapsed(),
+            result: &result,
+        });
+        exchange
+            .respond(respond::answer(result, SystemTime::now()))
+            .await;
     }
-    pipeline.observer.request_ended(&Ended {
-        peer,
-        principal: exchange.principal(),
-        origin: exchange.origin(),
-        operation: route::name(exchange.request()),
-        bytes: exchange.request().payload().len(),
-        duration: started.elapsed(),
-        result: &result,
-    });
-    exchange
-        .respond(respond::answer(result, SystemTime::now()))
-        .await;
 }
 
 /// Why a session is over, in words.
@@ -385,3 +396,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Replies that a port has not taken yet; tasks of requests wait while there are more.
 const ANSWERS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Thousands of requests wait for a command at a time; what they do before and after is not kept meanwhile.
+    #[test]
+    fn a_request_in_the_works_takes_little_memory() {
+        let bytes = size_of_future(serve);
+        assert!(bytes <= 3 * 1024, "{bytes}");
+    }
+}

@@ -37,7 +37,7 @@ struct Waiting {
     /// The gateway whose request waits for this device.
     gateway: Option<Arc<str>>,
     /// Gone with the first command.
-    hand_over: Option<oneshot::Sender<Received>>,
+    hand_over: Option<oneshot::Sender<Box<Received>>>,
 }
 
 /// What became of a command when it came.
@@ -69,22 +69,32 @@ pub struct Received {
 }
 
 /// A delivery that must be settled; by default, as released.
-pub struct Delivery(Option<Box<dyn FnOnce(Outcome) + Send>>);
+pub struct Delivery(Option<Box<dyn FnOnce(Outcome) -> Told + Send>>);
+
+/// Whether the application learns the outcome of its command from us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It does.
+    InTime,
+    /// It was told before that nobody took the command.
+    TooLate,
+}
 
 impl Delivery {
     /// A delivery that is settled by calling `settle`.
-    pub fn new(settle: impl FnOnce(Outcome) + Send + 'static) -> Self {
+    pub fn new(settle: impl FnOnce(Outcome) -> Told + Send + 'static) -> Self {
         Self(Some(Box::new(settle)))
     }
 
-    /// The device gets the command.
-    pub fn accept(self) {
-        self.settle(Outcome::Accepted);
+    /// The device gets the command, unless that is told too late: it must not then, for the application may send it anew.
+    #[must_use = "a device must not get a command whose outcome came too late"]
+    pub fn accept(self) -> Told {
+        self.settle(Outcome::Accepted)
     }
 
     /// Nobody can take the command now.
     pub fn release(self) {
-        self.settle(Outcome::Released);
+        drop(self);
     }
 
     /// The command is wrong, and would be wrong again.
@@ -95,22 +105,23 @@ impl Delivery {
         });
     }
 
-    /// The same delivery, of whose outcome `watcher` is told first.
-    #[must_use]
-    pub fn watched(mut self, watcher: impl FnOnce(&Outcome) + Send + 'static) -> Self {
+    /// Tells its outcome to `watcher`, too: released if it came too late.
+    pub fn watch(&mut self, watcher: impl FnOnce(&Outcome) + Send + 'static) {
         let settle = self.0.take();
-        Self::new(move |outcome| {
-            watcher(&outcome);
-            if let Some(settle) = settle {
-                settle(outcome);
-            }
-        })
+        self.0 = Some(Box::new(move |outcome| {
+            let told = settle.map_or(Told::TooLate, |settle| settle(outcome.clone()));
+            watcher(match told {
+                Told::InTime => &outcome,
+                Told::TooLate => &Outcome::Released,
+            });
+            told
+        }));
     }
 
-    fn settle(mut self, outcome: Outcome) {
-        if let Some(settle) = self.0.take() {
-            settle(outcome);
-        }
+    fn settle(mut self, outcome: Outcome) -> Told {
+        self.0
+            .take()
+            .map_or(Told::TooLate, |settle| settle(outcome))
     }
 }
 
@@ -173,13 +184,14 @@ impl Inboxes {
         let hand_over = waiting.hand_over.take();
         drop(state);
         let arrived = Instant::now();
-        let received = Received {
+        // Boxed, as thousands wait and few have a command.
+        let received = Box::new(Received {
             command,
             device: target.device,
             via,
             arrived,
             delivery,
-        };
+        });
         let Some(hand_over) = hand_over else {
             received.delivery.release();
             return Fate::Second;
@@ -199,6 +211,13 @@ impl Inboxes {
             .keys()
             .map(|(tenant, _)| Arc::clone(tenant))
             .collect()
+    }
+
+    /// Whether a request waits for commands for this device or gateway.
+    #[must_use]
+    pub fn has(&self, tenant: &str, device: &str) -> bool {
+        let key = (tenant.into(), device.into());
+        self.state().waiting.contains_key(&key)
     }
 
     /// How many requests wait.
@@ -224,7 +243,7 @@ pub struct Inbox {
     inboxes: Arc<Inboxes>,
     key: Key,
     serial: u64,
-    received: oneshot::Receiver<Received>,
+    received: oneshot::Receiver<Box<Received>>,
 }
 
 /// Whether an inbox was still the one of its device when it was closed.
@@ -246,7 +265,7 @@ impl Inbox {
     /// The command, once there is one; `None` if there will be none, as another request of the device waits now.
     ///
     /// Cancel safe. Not to be called again after it is ready.
-    pub async fn command(&mut self) -> Option<Received> {
+    pub async fn command(&mut self) -> Option<Box<Received>> {
         (&mut self.received).await.ok()
     }
 

@@ -34,7 +34,10 @@ fn deliver(inboxes: &Inboxes, message: &Message) -> mpsc::Receiver<Outcome> {
     let (told, outcome) = mpsc::channel();
     let _fate = inboxes.deliver(
         message,
-        Delivery::new(move |outcome| told.send(outcome).unwrap()),
+        Delivery::new(move |outcome| {
+            told.send(outcome).unwrap();
+            Told::InTime
+        }),
     );
     outcome
 }
@@ -60,7 +63,7 @@ async fn a_command_reaches_the_device_that_waits_for_it() {
         outcome.try_recv().is_err(),
         "not settled before the device is answered"
     );
-    received.delivery.accept();
+    assert_eq!(received.delivery.accept(), Told::InTime);
     assert_eq!(outcome.recv(), Ok(Outcome::Accepted));
     assert_eq!(inbox.close(), Closed::Last);
     assert!(inboxes.is_empty());
@@ -89,7 +92,8 @@ async fn a_second_command_is_released_and_the_first_stays() {
         deliver(&inboxes, &message("4711")).recv(),
         Ok(Outcome::Released)
     );
-    inbox.command().await.unwrap().delivery.accept();
+    let received = inbox.command().await.unwrap();
+    assert_eq!(received.delivery.accept(), Told::InTime);
     assert_eq!(first.recv(), Ok(Outcome::Accepted));
 }
 
