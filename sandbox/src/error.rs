@@ -1,6 +1,8 @@
 //! What can go wrong in the sandbox, by what the caller should do about it.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::store::StoreError;
 
 /// Why something in the sandbox failed.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,14 @@ pub enum Error {
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
+    },
+    /// The file for the registry's data cannot be used: name another one.
+    #[error("{} cannot keep the registry's data", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: StoreError,
     },
     /// The other side is not there, or went away.
     #[error("no connection to {address}")]

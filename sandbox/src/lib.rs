@@ -26,6 +26,7 @@ mod amqp;
 mod amqp_peer;
 mod command_router;
 mod registry;
+mod store;
 mod fault;
 pub mod services;
 pub mod management;
@@ -38,16 +39,18 @@ mod error;
 use std::{
     io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
 };
 
 pub use self::amqp_peer::CredentialsHold;
-pub use self::error::Error;
 use self::{
     amqp_peer::Peer,
     management::{Management, ManagementConfig},
     services::Services,
+    store::Store,
     world::{SharedWorld, World},
 };
+pub use self::{error::Error, store::StoreError};
 
 /// What a sandbox starts with.
 #[derive(Debug, Clone)]
@@ -59,6 +62,9 @@ pub struct SandboxConfig {
     pub world: World,
     /// The device registry's management API, if there shall be one.
     pub management: Option<ManagementConfig>,
+    /// The `SQLite` file that keeps tenants, devices and credentials, if they shall outlive the sandbox. Once there is one, it counts
+    /// and `world` does not.
+    pub data: Option<PathBuf>,
 }
 
 impl SandboxConfig {
@@ -69,6 +75,7 @@ impl SandboxConfig {
             amqp,
             world,
             management: None,
+            data: None,
         }
     }
 }
@@ -93,9 +100,17 @@ impl Sandbox {
     /// Starts to listen.
     ///
     /// # Errors
-    /// [`Error::PortBusy`] if somebody else has the port, [`Error::Listen`] if the address cannot be listened on.
+    /// [`Error::PortBusy`] if somebody else has the port, [`Error::Listen`] if the address cannot be listened on, [`Error::Data`] if
+    /// the file cannot be used.
     pub async fn start(config: SandboxConfig) -> Result<Self, Error> {
-        let world = SharedWorld::new(config.world);
+        let world = match config.data {
+            None => SharedWorld::new(config.world),
+            Some(path) => {
+                let (store, world) = Store::open(&path, config.world)
+                    .map_err(|source| Error::Data { path, source })?;
+                SharedWorld::kept(world, store)
+            }
+        };
         let services = Services::default();
         let peer = Peer::start(config.amqp, world.clone(), services.clone())
             .await

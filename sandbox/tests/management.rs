@@ -5,7 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, env, fs, net::SocketAddr, path::Path, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
@@ -59,9 +59,19 @@ impl Api {
     }
 
     async fn with(change: impl FnOnce(&mut ManagementConfig)) -> Self {
+        Self::of(SandboxConfig::default(), change).await
+    }
+
+    /// One that keeps what it is told in a file.
+    async fn on(file: &Path) -> Self {
+        let mut config = SandboxConfig::default();
+        config.data = Some(file.to_owned());
+        Self::of(config, |_| {}).await
+    }
+
+    async fn of(mut config: SandboxConfig, change: impl FnOnce(&mut ManagementConfig)) -> Self {
         let mut management = ManagementConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)));
         change(&mut management);
-        let mut config = SandboxConfig::default();
         config.world = World::empty();
         config.management = Some(management);
         let sandbox = Sandbox::start(config).await.unwrap();
@@ -549,4 +559,68 @@ async fn who_has_to_log_in_is_told_so() {
     }
     let right = [("Authorization", "Basic YWRtaW46cGFzczp3b3Jk")];
     assert_eq!(api.send("POST", "tenants/T", &right, "").await.status, 201);
+}
+
+#[tokio::test]
+async fn what_is_kept_in_a_file_outlives_the_registry_with_its_versions() {
+    let name = format!("sandbox-data-{}.db", uuid::Uuid::new_v4());
+    let file = env::temp_dir().join(name);
+    let api = Api::on(&file).await;
+    api.must("POST", "tenants/T", &json!({"ext": {"a": 1}}), 201)
+        .await;
+    api.must("POST", "tenants/GONE", &json!({}), 201).await;
+    api.must("POST", "devices/GONE/d", &json!({}), 201).await;
+    for device in ["d", "gone"] {
+        api.must("POST", &format!("devices/T/{device}"), &json!({}), 201)
+            .await;
+    }
+    api.must("PUT", "devices/T/d", &json!({"via": ["gw"]}), 204)
+        .await;
+    let key = BASE64_STANDARD.encode("secret");
+    let credentials = json!([{"type": "psk", "auth-id": "a", "secrets": [{"key": key}]}]);
+    api.must("PUT", "credentials/T/d", &credentials, 204).await;
+    assert_eq!(
+        api.send("DELETE", "tenants/GONE", &[], "").await.status,
+        204
+    );
+    assert_eq!(
+        api.send("DELETE", "devices/T/gone", &[], "").await.status,
+        204
+    );
+    let resources = ["tenants/T", "devices/T/d", "credentials/T/d"];
+    let mut before = Vec::new();
+    for resource in resources {
+        let read = api.get(resource).await;
+        before.push((read.status, read.etag(), read.json()));
+    }
+    let world = api.sandbox.world().look(World::clone);
+    api.sandbox.stop().await;
+
+    let api = Api::on(&file).await;
+    let kept = api.sandbox.world().look(World::clone);
+    let key = |world: &World| world.tenants["T"].devices["d"].credentials[0].key();
+    assert_eq!(key(&kept), key(&world), "adapters get the same key");
+    for (resource, before) in resources.iter().zip(&before) {
+        let read = api.get(resource).await;
+        assert_eq!(
+            &(read.status, read.etag(), read.json()),
+            before,
+            "{resource}"
+        );
+    }
+    for gone in ["tenants/GONE", "devices/GONE/d", "devices/T/gone"] {
+        assert_eq!(api.get(gone).await.status, 404, "{gone}");
+    }
+    let json_type = ("Content-Type", "application/json");
+    for (etag, status) in [("another", 412), (before[1].1.as_str(), 204)] {
+        let headers = [json_type, ("If-Match", etag)];
+        let changed = api.send("PUT", "devices/T/d", &headers, "{}").await;
+        assert_eq!(changed.status, status, "If-Match {etag}");
+    }
+    api.sandbox.stop().await;
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = file.clone().into_os_string();
+        name.push(suffix);
+        drop(fs::remove_file(name));
+    }
 }

@@ -117,6 +117,9 @@ pub(crate) struct SandboxOptions {
     /// YAML file with tenants, devices and keys; see --print-world.
     #[arg(long, value_name = "FILE")]
     pub(crate) world: Option<PathBuf>,
+    /// Database file that keeps tenants, devices and keys; a new one begins with --world, later it counts instead.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: Option<PathBuf>,
     /// Print the built-in tenants, devices and keys, as an example for --world.
     #[arg(long)]
     pub(crate) print_world: bool,

@@ -37,13 +37,13 @@ pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
     logging::start(&log)?;
     let mut signals =
         Signals::new().map_err(|error| Error::Io("cannot listen for signals".to_owned(), error))?;
-    let sandbox = start(&options, world.clone()).await?;
+    let sandbox = start(&options, world).await?;
     let config = config(&options, sandbox.amqp_address());
     let app = App::start(config)
         .await
         .map_err(|error| told(error, &options))?;
     let result = tokio::select! {
-        result = show(&app, &sandbox, world, options.no_play) => result,
+        result = show(&app, &sandbox, options.no_play) => result,
         () = signals.end() => Ok(()),
     };
     app.stop().await;
@@ -57,6 +57,7 @@ async fn start(options: &SandboxOptions, world: World) -> Result<Sandbox, Error>
         .management
         .map(|port| SocketAddr::new(options.address, port));
     config.management = management.map(ManagementConfig::new);
+    config.data.clone_from(&options.data);
     Sandbox::start(config).await.map_err(|error| match error {
         sandbox::Error::PortBusy { address } if address.port() == options.amqp => {
             busy(address, "TCP, AMQP", "--amqp")
@@ -67,7 +68,7 @@ async fn start(options: &SandboxOptions, world: World) -> Result<Sandbox, Error>
 }
 
 /// Waits for the adapter and plays; ends when nothing more can be shown.
-async fn show(app: &App, sandbox: &Sandbox, world: World, no_play: bool) -> Result<(), Error> {
+async fn show(app: &App, sandbox: &Sandbox, no_play: bool) -> Result<(), Error> {
     ready(app).await?;
     let Some(coaps) = app.coaps_address() else {
         return Err(StartError::Missing("coaps").into());
@@ -77,7 +78,7 @@ async fn show(app: &App, sandbox: &Sandbox, world: World, no_play: bool) -> Resu
         app.coap_address(),
         sandbox.amqp_address(),
         app.health_address(),
-        world,
+        sandbox.world().look(World::clone),
     );
     scene.colour = scene::wants_colour();
     scene.management = sandbox.management_address();

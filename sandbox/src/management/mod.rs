@@ -1,4 +1,5 @@
-//! The device registry's HTTP management API, version 1 (spec: registry-apis part C): tenants, devices and credentials, in memory.
+//! The device registry's HTTP management API, version 1 (spec: registry-apis part C): tenants, devices and credentials, in memory
+//! or in a file.
 //!
 //! Every change is effective from the next request to the registry, and is told to the receivers of notifications.
 
@@ -180,9 +181,13 @@ fn attempt<R>(
     world: &SharedWorld,
     change: impl FnOnce(&mut World) -> Result<(R, Vec<Change>), Failure>,
 ) -> Result<R, Failure> {
-    world.apply(|world| match change(world) {
+    let applied = world.apply(|world| match change(world) {
         Ok((result, changes)) => (Ok(result), changes),
         Err(failure) => (Err(failure), Vec::new()),
+    });
+    applied.unwrap_or_else(|_logged| {
+        let text = "the change cannot be stored";
+        Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, text))
     })
 }
 

@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 
 pub(crate) use self::change::{Change, Kind, of_removed_tenant as removed_tenant};
 pub use self::credentials::{Credentials, Key, Secret};
+use crate::store::{Store, StoreError};
 
 /// Everything the registry knows.
 #[derive(Debug, Clone, PartialEq)]
@@ -220,24 +221,44 @@ pub struct SharedWorld(Arc<Shared>);
 
 struct Shared {
     world: RwLock<World>,
-    /// Held over a change and its telling, so that changes are told in their order.
-    listener: Mutex<Option<Listener>>,
+    /// Held over a change, its keeping and its telling, so that changes are told in their order.
+    followers: Mutex<Followers>,
+}
+
+/// Who gets to know of changes.
+#[derive(Default)]
+struct Followers {
+    store: Option<Store>,
+    listener: Option<Listener>,
 }
 
 type Listener = Box<dyn Fn(&Change) + Send>;
 
 impl SharedWorld {
     pub(crate) fn new(world: World) -> Self {
+        Self::with(world, Followers::default())
+    }
+
+    /// A world all of whose changes are kept in `store`, which holds it as it is now.
+    pub(crate) fn kept(world: World, store: Store) -> Self {
+        let followers = Followers {
+            store: Some(store),
+            listener: None,
+        };
+        Self::with(world, followers)
+    }
+
+    fn with(world: World, followers: Followers) -> Self {
         Self(Arc::new(Shared {
             world: RwLock::new(world),
-            listener: Mutex::new(None),
+            followers: Mutex::new(followers),
         }))
     }
 
     /// Sets what a tenant is; devices it has already stay, if `tenant` brings none of the same id.
     pub fn set_tenant(&self, id: impl Into<String>, tenant: Tenant) {
         let id = id.into();
-        self.apply(|world| {
+        self.try_to(|world| {
             let known = world.tenants.get(&id);
             let kind = known.map_or(Kind::Create, |_| Kind::Update);
             let mut changes = vec![Change::of_tenant(kind, &id, &tenant)];
@@ -254,7 +275,7 @@ impl SharedWorld {
 
     /// Removes a tenant with all its devices.
     pub fn remove_tenant(&self, id: &str) {
-        self.apply(|world| {
+        self.try_to(|world| {
             let removed = world.tenants.remove(id);
             let changes = removed.map(|tenant| change::of_removed_tenant(id, &tenant));
             ((), changes.unwrap_or_default())
@@ -264,7 +285,7 @@ impl SharedWorld {
     /// Sets what a device is; its tenant comes into being if it does not exist.
     pub fn set_device(&self, tenant: impl Into<String>, id: impl Into<String>, device: Device) {
         let (tenant, id) = (tenant.into(), id.into());
-        self.apply(|world| {
+        self.try_to(|world| {
             let mut changes = Vec::new();
             if !world.tenants.contains_key(&tenant) {
                 let new = Tenant::default();
@@ -280,7 +301,7 @@ impl SharedWorld {
 
     /// Removes a device with its credentials.
     pub fn remove_device(&self, tenant: &str, id: &str) {
-        self.apply(|world| {
+        self.try_to(|world| {
             let known = world.tenants.get_mut(tenant);
             let removed = known.and_then(|known| known.devices.remove(id));
             let told = removed.map(|_| Change::device_deleted(tenant, id));
@@ -288,9 +309,10 @@ impl SharedWorld {
         });
     }
 
-    /// Changes anything, at once for all who ask. What is different afterwards is found by comparing all there is.
-    pub fn change<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
-        self.apply(|world| {
+    /// Changes anything, at once for all who ask. What is different afterwards is found by comparing all there is. The result is a
+    /// default one if the change could not be kept in a file, and so was not made.
+    pub fn change<R: Default>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        self.try_to(|world| {
             let before = world.clone();
             let result = change(world);
             let changes = change::between(&before, world);
@@ -303,26 +325,44 @@ impl SharedWorld {
         look(&self.0.world.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes the world and tells what `change` says that it did.
-    pub(crate) fn apply<R>(&self, change: impl FnOnce(&mut World) -> (R, Vec<Change>)) -> R {
-        let listener = self.lock_listener();
+    /// Changes the world, keeps and tells what `change` says that it did.
+    ///
+    /// # Errors
+    /// If the change could not be kept: the world is as it was, and nobody was told.
+    pub(crate) fn apply<R>(
+        &self,
+        change: impl FnOnce(&mut World) -> (R, Vec<Change>),
+    ) -> Result<R, StoreError> {
+        let mut followers = self.lock_followers();
         let mut world = self.0.world.write().unwrap_or_else(PoisonError::into_inner);
         let (result, changes) = change(&mut world);
+        if let Some(store) = followers.store.as_mut().filter(|_| !changes.is_empty())
+            && let Err(error) = store.save(&world, &changes)
+        {
+            tracing::error!(%error, "a change of the registry's data cannot be kept, it is not made");
+            *world = store.load()?;
+            return Err(error);
+        }
         drop(world);
-        if let Some(listener) = &*listener {
+        if let Some(listener) = &followers.listener {
             changes.iter().for_each(listener);
         }
-        result
+        Ok(result)
+    }
+
+    /// As [`SharedWorld::apply`], for who has no use for the error: it is logged.
+    fn try_to<R: Default>(&self, change: impl FnOnce(&mut World) -> (R, Vec<Change>)) -> R {
+        self.apply(change).unwrap_or_default()
     }
 
     /// Tells `listener` of each change from now on. It must not change the world itself.
     pub(crate) fn listen(&self, listener: impl Fn(&Change) + Send + 'static) {
-        *self.lock_listener() = Some(Box::new(listener));
+        self.lock_followers().listener = Some(Box::new(listener));
     }
 
-    fn lock_listener(&self) -> std::sync::MutexGuard<'_, Option<Listener>> {
+    fn lock_followers(&self) -> std::sync::MutexGuard<'_, Followers> {
         self.0
-            .listener
+            .followers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
