@@ -27,6 +27,7 @@ mod responses;
 mod gateways;
 mod limits;
 mod outage;
+mod separate;
 mod floods;
 mod garbage;
 mod blocks;

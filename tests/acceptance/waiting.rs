@@ -1,7 +1,8 @@
 //! Many devices wait for a command at once over a network that loses datagrams: each gets its own, once, and the application is
 //! told of no other outcome than devices saw.
 //!
-//! `WAITING_DEVICES=10000` makes it the size of a town; by default it is a village, so that it takes seconds.
+//! `WAITING_DEVICES=10000` makes it the size of a town, which begins at once, too; by default it is a village, so that it takes
+//! seconds. `WAITING_SESSIONS` does the same for devices in DTLS sessions.
 
 #![expect(clippy::print_stdout, reason = "the run tells of what size it was")]
 
@@ -16,7 +17,7 @@ use std::{
 use acceptance::stand::Stand;
 use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
 use sandbox::{
-    device::CoapRequest,
+    device::{CoapRequest, Device as Session},
     northbound::{Application, Behaviour, Body, Outcome, Sender, command},
     world::{Device, Tenant, World},
 };
@@ -27,8 +28,9 @@ use tokio::{
 };
 
 const DEFAULT_DEVICES: usize = 300;
-/// As many share a socket, and so a peer; the adapter remembers 64 messages of one.
-const DEVICES_EACH: usize = 25;
+const DEFAULT_SESSIONS: usize = 150;
+/// As many share a socket, and so a peer: few, for each may begin anew several times, and the adapter remembers 64 messages of one.
+const DEVICES_EACH: usize = 5;
 /// Of a hundred datagrams, each way.
 const LOST: u64 = 5;
 const SEED: u64 = 7959;
@@ -46,17 +48,92 @@ async fn each_of_many_waiting_devices_gets_its_own_command_once_though_datagrams
     let mut fleets = JoinSet::new();
     for first in (0..devices).step_by(DEVICES_EACH) {
         let ids = (first..devices.min(first + DEVICES_EACH)).collect();
-        fleets.spawn(Fleet::run(
-            stand.coap(),
-            ids,
-            START_EACH * u32::try_from(devices).unwrap(),
-        ));
+        fleets.spawn(Fleet::run(stand.coap(), ids));
     }
     let mut told = BTreeMap::new();
     for answers in fleets.join_all().await {
         told.extend(answers);
     }
-    let accepted = application.await.unwrap();
+    judge(devices, &told, &application.await.unwrap());
+    stand.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_each_of_many_in_dtls_sessions() {
+    let wanted = env::var("WAITING_SESSIONS").ok();
+    let devices = wanted.map_or(DEFAULT_SESSIONS, |devices| devices.parse().unwrap());
+    println!("waiting: {devices} sessions, {LOST} % of datagrams lost each way, seed {SEED}");
+    let stand = Stand::start(world(devices), &[]).await.unwrap();
+    let application = Application::attach(stand.amqp(), "T", &[], Behaviour::Accept);
+    let application = tokio::spawn(instruct(application.await.unwrap(), devices));
+    let (mut relays, mut sessions) = (JoinSet::new(), JoinSet::new());
+    for id in 0..devices {
+        let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let lossy = front.local_addr().unwrap();
+        relays.spawn(relay(front, stand.coaps(), id));
+        sessions.spawn(async move { (id, wait_in_session(lossy, id).await) });
+    }
+    let told = sessions.join_all().await.into_iter().collect();
+    judge(devices, &told, &application.await.unwrap());
+    stand.stop().await;
+}
+
+/// What a device is told in a session of its own until it is told a command, and shortly after.
+async fn wait_in_session(server: SocketAddr, id: usize) -> Vec<String> {
+    let mut session = Session::connect(server, &format!("{}@T", name(id)), b"k", PATIENCE)
+        .await
+        .unwrap();
+    let request = CoapRequest::post("e").query("hono-ttd=60").query("empty");
+    loop {
+        let response = session.request(&request, PATIENCE).await.unwrap();
+        if response.code() == SERVICE_UNAVAILABLE {
+            tokio::time::sleep(MAX_AGE).await;
+            continue;
+        }
+        let mut told = vec![String::from_utf8_lossy(&response.payload).into_owned()];
+        // A response whose acknowledgement was lost comes again as it was: with the same message id.
+        let mut again = BTreeSet::new();
+        while let Some(bytes) = session.receive(Duration::from_secs(3)).await.unwrap() {
+            let packet = Packet::from_bytes(&bytes).unwrap();
+            if packet.header.get_code() == CHANGED
+                && again.insert(packet.header.message_id)
+                && (again.len() > 1 || packet.payload != response.payload)
+            {
+                told.push(body(&packet));
+            }
+        }
+        return told;
+    }
+}
+
+/// Stands between a device and the server, and loses datagrams.
+async fn relay(front: UdpSocket, server: SocketAddr, id: usize) {
+    let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    back.connect(server).await.unwrap();
+    let mut loss = Loss(SEED ^ u64::try_from(id).unwrap());
+    let mut device = None;
+    let (mut up, mut down) = ([0; 2048], [0; 2048]);
+    loop {
+        tokio::select! {
+            received = front.recv_from(&mut up) => {
+                let (length, from) = received.unwrap();
+                device = Some(from);
+                if !loss.takes_one() {
+                    back.send(&up[..length]).await.unwrap();
+                }
+            }
+            received = back.recv(&mut down) => {
+                let length = received.unwrap();
+                if let Some(device) = device && !loss.takes_one() {
+                    front.send_to(&down[..length], device).await.unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// Each device was told its own command and nothing else, and each command was accepted once.
+fn judge(devices: usize, told: &BTreeMap<usize, Vec<String>>, accepted: &BTreeMap<usize, usize>) {
     let without: Vec<_> = (0..devices)
         .filter(|id| told[id] != [body_for(*id)])
         .collect();
@@ -73,13 +150,12 @@ async fn each_of_many_waiting_devices_gets_its_own_command_once_though_datagrams
         "waiting: each of {devices} got its own command once; {} were accepted",
         accepted.len()
     );
-    stand.stop().await;
 }
 
 fn world(devices: usize) -> World {
     let mut tenant = Tenant::default();
     for id in 0..devices {
-        tenant = tenant.with_device(name(id), Device::default());
+        tenant = tenant.with_device(name(id), Device::default().with_psk(name(id), "k"));
     }
     let mut world = World::empty();
     world.tenants.insert("T".to_owned(), tenant);
@@ -118,7 +194,12 @@ async fn instruct(mut application: Application, devices: usize) -> BTreeMap<usiz
 async fn send_until_accepted(sender: Sender, id: usize) -> usize {
     let mut message = command("T", &name(id), "go");
     message.body = Body::Data(body_for(id).into_bytes());
+    let deadline = Instant::now() + PATIENCE;
     loop {
+        assert!(
+            Instant::now() < deadline,
+            "nobody takes the command of {id}"
+        );
         match sender
             .send("command/T", &message, Duration::from_secs(30))
             .await
@@ -152,11 +233,7 @@ struct Request {
 }
 
 impl Fleet {
-    async fn run(
-        server: SocketAddr,
-        ids: Vec<usize>,
-        start: Duration,
-    ) -> BTreeMap<usize, Vec<String>> {
+    async fn run(server: SocketAddr, ids: Vec<usize>) -> BTreeMap<usize, Vec<String>> {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.connect(server).await.unwrap();
         let mut fleet = Self {
@@ -168,8 +245,7 @@ impl Fleet {
             last_message_id: 0,
         };
         for id in ids {
-            let at = Instant::now() + fleet.loss.within(start);
-            fleet.start(id, at);
+            fleet.start(id, Instant::now());
         }
         let deadline = Instant::now() + PATIENCE;
         while !fleet.open.is_empty() && Instant::now() < deadline {
@@ -187,14 +263,16 @@ impl Fleet {
     fn start(&mut self, id: usize, at: Instant) {
         self.last_message_id += 1;
         let message_id = self.last_message_id;
-        let token = u32::try_from(id).unwrap().to_be_bytes();
+        // Another one each time: an answer to the request before may come again.
+        let mut token = u32::try_from(id).unwrap().to_be_bytes().to_vec();
+        token.extend(message_id.to_be_bytes());
         let request = CoapRequest::put(&format!("e/T/{}", name(id)))
             .query("hono-ttd=60")
             .query("empty");
         let message = request.encode(message_id, &token);
         let again = Some((at, ACK_TIMEOUT));
         self.open.insert(
-            token.to_vec(),
+            token,
             Request {
                 id,
                 message,
@@ -296,11 +374,6 @@ fn body(packet: &Packet) -> String {
 struct Loss(u64);
 
 impl Loss {
-    fn within(&mut self, time: Duration) -> Duration {
-        self.takes_one();
-        time.mul_f64((self.0 >> 33) as f64 / f64::from(u32::MAX >> 1))
-    }
-
     const fn takes_one(&mut self) -> bool {
         self.0 = self
             .0
@@ -312,9 +385,8 @@ impl Loss {
 
 /// What a device gets that is to come back (spec: coap-adapter §4), and when it does.
 const SERVICE_UNAVAILABLE: &str = "5.03";
+const CHANGED: &str = "2.04";
 const MAX_AGE: Duration = Duration::from_secs(2);
-/// In this time for each device, all begin: 400 in a second.
-const START_EACH: Duration = Duration::from_micros(2500);
 /// RFC 7252 §4.8.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Version 1, acknowledgement, no token (RFC 7252 §3).

@@ -7,3 +7,4 @@ pub mod outcome;
 pub mod prometheus;
 pub mod pki;
 pub mod stand;
+pub mod wire;
