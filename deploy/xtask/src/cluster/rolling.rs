@@ -174,7 +174,7 @@ const PATIENCE: u64 = 20;
 const RATE: u64 = 100;
 const SECONDS: u64 = 120;
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
     Case {
         what: "one pod, its sessions saved",
         values: &[
@@ -186,6 +186,14 @@ const CASES: [Case; 3] = [
     Case {
         what: "one pod",
         values: &["replicaCount=1"],
+    },
+    Case {
+        what: "three pods, their sessions saved",
+        values: &[
+            "replicaCount=3",
+            "sessions.store.enabled=true",
+            "sessions.store.keySecret=sessions",
+        ],
     },
     Case {
         what: "three pods",
