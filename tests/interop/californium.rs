@@ -132,6 +132,8 @@ async fn start(amqp: std::net::SocketAddr, settings: &[(&str, &str)]) -> Result<
 /// How many handshakes this adapter has seen the end of, as its metrics tell.
 async fn handshakes(app: &App, expected: u64) -> Outcome {
     let name = "coap_adapter_dtls_handshakes_established_total";
+    // Written twice a second.
+    sleep(Duration::from_secs(1)).await;
     loop {
         let page = page(app.health_address(), "/prometheus").await;
         let (_, page) = page.map_err(|error| error.to_string())?;

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
     path::PathBuf,
     process::Stdio,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -44,6 +44,7 @@ impl Place {
         let folder = std::env::temp_dir().join(folder);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("key"), "5e".repeat(32)).unwrap();
+        fs::write(folder.join("tickets"), "71".repeat(32)).unwrap();
         let free = UdpSocket::bind("127.0.0.1:0").unwrap();
         let health = TcpListener::bind("127.0.0.1:0").unwrap();
         Self {
@@ -70,6 +71,7 @@ impl Place {
             .env("HONO_COAP_CONNECTIONIDLENGTH", "8")
             .env("HONO_COAP_SESSIONSTOREPATH", self.folder.join("sessions"))
             .env("HONO_COAP_SESSIONSTOREKEYPATH", self.folder.join("key"))
+            .env("HONO_COAP_TICKETKEYPATH", self.folder.join("tickets"))
             .env("QUARKUS_HTTP_HOST", "127.0.0.1")
             .env("QUARKUS_HTTP_PORT", self.health.port().to_string())
             .env("QUARKUS_LOG_LEVEL", "WARN");
@@ -109,7 +111,7 @@ impl Adapter {
     pub(crate) async fn is_ready(&self) {
         let ready = async {
             while !self.page("/readiness").await.as_deref().is_some_and(is_ok) {
-                sleep(std::time::Duration::from_millis(10)).await;
+                sleep(Duration::from_millis(10)).await;
             }
         };
         timeout(SOON, ready).await.unwrap();
@@ -130,9 +132,10 @@ impl Adapter {
         Instant::now()
     }
 
-    /// A meter of the DTLS engine; written twice a second.
+    /// A meter of the DTLS engine, as it is now: it is written twice a second.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         let name = format!("coap_adapter_dtls_{name}");
+        sleep(Duration::from_secs(1)).await;
         let written = async {
             loop {
                 let page = self.page("/prometheus").await.unwrap_or_default();
@@ -143,7 +146,7 @@ impl Adapter {
                 if let Some(value) = value {
                     return value as u64;
                 }
-                sleep(std::time::Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
             }
         };
         timeout(SOON, written).await.unwrap()

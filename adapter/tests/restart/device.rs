@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dtls_client::{Client, Config, Event};
+use dtls_client::{Client, Config, Event, Tickets};
 use sandbox::device::CoapRequest;
 use tokio::{net::UdpSocket, time::timeout_at};
 
@@ -49,8 +49,26 @@ pub(crate) struct Request {
 impl Device {
     /// Shakes hands as device of that number.
     pub(crate) async fn connect(place: &Place, number: usize, ids: Ids) -> Self {
+        Self::connect_with(place, Self::config(number, ids)).await
+    }
+
+    /// Comes back as the same device, with what it kept of an earlier session.
+    pub(crate) async fn resume(&self, place: &Place, number: usize) -> Self {
+        let mut config = Self::config(number, Ids::Wanted);
+        config.resume = self.client.resumption();
+        assert!(config.resume.is_some());
+        Self::connect_with(place, config).await
+    }
+
+    fn config(number: usize, ids: Ids) -> Config {
         let mut config = Config::new(format!("a{number}@T"), b"k");
         config.connection_id = (ids == Ids::Wanted).then(|| b"us".to_vec());
+        config.tickets = Tickets::Wanted;
+        config
+    }
+
+    async fn connect_with(place: &Place, config: Config) -> Self {
+        let has_id = config.connection_id.is_some();
         let mut device = Self {
             socket: bound().await,
             server: place.coaps,
@@ -64,7 +82,7 @@ impl Device {
             device.wait(deadline).await;
         }
         device.flush().await;
-        assert_eq!(device.client.uses_connection_ids(), ids == Ids::Wanted);
+        assert_eq!(device.client.uses_connection_ids(), has_id);
         device
     }
 

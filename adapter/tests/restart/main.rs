@@ -91,6 +91,24 @@ async fn after_a_kill_old_sessions_are_silent_and_devices_begin_anew() {
     scene.stop().await;
 }
 
+/// Two processes need nothing in common for it but the file with the keys of tickets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_kill_a_device_comes_back_by_its_ticket() {
+    let scene = Scene::start("ticket", 1).await;
+    let mut application = scene.application().await;
+    let adapter = scene.place.start().await;
+    let device = Device::connect(&scene.place, 0, Ids::Wanted).await;
+    adapter.end(Signal::Kill).await;
+    let adapter = scene.place.start().await;
+    let mut device = device.resume(&scene.place, 0).await;
+    let event = device.event(b"back");
+    assert_eq!(device.ask(&event, SOON).await, Answer::Changed);
+    assert_eq!(application.receive(SOON).await.unwrap().payload, b"back");
+    assert_eq!(adapter.metric("resumptions_established_total").await, 1);
+    adapter.end(Signal::Kill).await;
+    scene.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_lost_its_credentials_meanwhile_is_shown_the_door() {
     let scene = Scene::start("revoked", 2).await;
