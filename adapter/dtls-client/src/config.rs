@@ -19,7 +19,9 @@ pub struct Config {
     pub key: Psk,
     /// What the client proves itself with if a suite with certificates is chosen.
     pub certificate: Option<Arc<Identity>>,
-    /// The only certificate (DER) the server may prove itself with; `None`: whatever it shows is believed, if it has the key.
+    /// What to show, and to want shown.
+    pub certificate_kind: CertificateKind,
+    /// The only certificate (DER), or bare key, the server may prove itself with; `None`: whatever it shows is believed, if it has the key.
     pub server_certificate: Option<Vec<u8>>,
     /// A session to have back, if the server likes.
     pub resume: Option<Resumption>,
@@ -72,6 +74,17 @@ pub enum PathChallenges {
     AnsweredWrong,
 }
 
+/// What both sides prove themselves with in suites with certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateKind {
+    /// Certificates; nothing is said about it.
+    X509,
+    /// The bare keys of the certificates, and nothing else (RFC 7250).
+    RawPublicKey,
+    /// Bare keys, or certificates if the server likes these better.
+    Either,
+}
+
 /// Whether the client wants to be given a ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tickets {
@@ -103,6 +116,7 @@ impl Config {
             identity: identity.as_ref().to_vec(),
             key: Psk::from(key),
             certificate: None,
+            certificate_kind: CertificateKind::X509,
             server_certificate: None,
             resume: None,
             tickets: Tickets::NotWanted,

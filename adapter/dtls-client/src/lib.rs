@@ -34,7 +34,7 @@ mod handshake;
 mod client;
 
 pub use client::{Client, CloseReason, Event, RandomnessUnavailable, SendError};
-pub use config::{Config, MasterSecretKind, Mischief, PathChallenges, Tickets};
+pub use config::{CertificateKind, Config, MasterSecretKind, Mischief, PathChallenges, Tickets};
 pub use dtls_proto::codec::record::ContentType;
 pub use dtls_proto::{AlertDescription, CipherSuite, Group, Identity, IdentityError, Psk};
 pub use handshake::Stage;

@@ -21,6 +21,9 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// What the server proves itself with; `None`: suites with certificates are not used.
     pub identity: Option<Arc<Identity>>,
+    /// Whether bare keys are shown and taken in place of certificates, if the client wants it so (RFC 7250). Sessions of such clients
+    /// are not resumed.
+    pub raw_public_keys: bool,
     /// The ids by which our associations are known to clients that offer connection ids (RFC 9146); `None`: they are not used.
     pub connection_ids: Option<ConnectionIds>,
     /// Whether a client that has a connection id and offers to prove its addresses (RFC 9853) must do so when it moves. One that does
@@ -122,6 +125,8 @@ impl Default for Config {
             suites: CipherSuite::ALL.to_vec(),
             groups: Group::ALL.to_vec(),
             identity: None,
+            // The reference refuses them.
+            raw_public_keys: false,
             // The reference has them off.
             connection_ids: None,
             return_routability: true,

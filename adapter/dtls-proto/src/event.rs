@@ -52,6 +52,15 @@ pub enum Event {
         /// The host name the client gave (RFC 6066 §3).
         server_name: Option<String>,
     },
+    /// A client showed a bare key (RFC 7250) and proved that it has the private one; answer by [`crate::Server::provide_verdict`].
+    RawKeyRequested {
+        /// Whose handshake waits.
+        association: AssociationId,
+        /// The key, a `SubjectPublicKeyInfo` in DER.
+        public_key: Vec<u8>,
+        /// The host name the client gave (RFC 6066 §3).
+        server_name: Option<String>,
+    },
     /// The client has proved that it has the key; data may flow.
     Established {
         /// Which.

@@ -14,6 +14,7 @@ use crate::crypto::{Group, SigningKey};
 #[derive(Debug)]
 pub struct Identity {
     chain: Vec<Vec<u8>>,
+    public_key: Vec<u8>,
     key: SigningKey,
 }
 
@@ -71,13 +72,24 @@ impl Identity {
         let spki = certificate.subject_public_key_info();
         let (group, public) = public_key(spki.as_ref()).map_err(|_| IdentityError::KeyMismatch)?;
         let key = SigningKey::new(group, &private, public).ok_or(IdentityError::KeyMismatch)?;
-        Ok(Self { chain, key })
+        let public_key = spki.as_ref().to_vec();
+        Ok(Self {
+            chain,
+            public_key,
+            key,
+        })
     }
 
     /// The certificates in DER, the own first.
     #[must_use]
     pub fn chain(&self) -> &[Vec<u8>] {
         &self.chain
+    }
+
+    /// What is shown to who wants a bare key: the `SubjectPublicKeyInfo` of the first certificate (RFC 7250 §3).
+    #[must_use]
+    pub fn public_key(&self) -> &[u8] {
+        &self.public_key
     }
 
     /// The key of the first certificate.

@@ -1,6 +1,6 @@
 //! The flight that ends with Finished.
 
-use dtls_proto::codec::certificate::{DigitallySigned, encode_chain};
+use dtls_proto::codec::certificate::{DigitallySigned, encode_chain, encode_raw_key};
 use dtls_proto::codec::handshake::HandshakeType;
 use dtls_proto::codec::key_exchange::{PskClientKeyExchange, encode_client_point};
 use dtls_proto::crypto::{
@@ -49,7 +49,13 @@ impl Context {
         };
         let mut flight = Vec::new();
         let transcript = &mut chosen.transcript;
-        flight.push(self.say(transcript, HandshakeType::CERTIFICATE, &encode_chain(chain)));
+        let shown = match (&identity, chain) {
+            (Some(identity), [_, ..]) if chosen.shows_raw_key => {
+                encode_raw_key(identity.public_key())
+            }
+            _ => encode_chain(chain),
+        };
+        flight.push(self.say(transcript, HandshakeType::CERTIFICATE, &shown));
         let exchange = encode_client_point(&agreed.public);
         flight.push(self.say(transcript, HandshakeType::CLIENT_KEY_EXCHANGE, &exchange));
         let master_secret = self.master_secret(&chosen, &PremasterSecret::ecdhe(agreed.secret));

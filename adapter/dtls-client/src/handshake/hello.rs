@@ -1,7 +1,7 @@
 //! What is offered in the ClientHello, and what the ServerHello may make of it (RFC 5246 §7.4.1).
 
 use dtls_proto::codec::ProtocolVersion;
-use dtls_proto::codec::certificate::SignatureScheme;
+use dtls_proto::codec::certificate::{RAW_PUBLIC_KEY, SignatureScheme, X509};
 use dtls_proto::codec::connection_id::ConnectionId;
 use dtls_proto::codec::extension::{HelloExtensions, UNCOMPRESSED};
 use dtls_proto::codec::handshake::HandshakeType;
@@ -15,7 +15,7 @@ use dtls_proto::protection::IdPair;
 use dtls_proto::reassembly::Message;
 use dtls_proto::{AlertDescription, CipherSuite};
 
-use crate::config::{MasterSecretKind, PathChallenges, Tickets};
+use crate::config::{CertificateKind, MasterSecretKind, PathChallenges, Tickets};
 use crate::handshake::{Chosen, Context};
 
 impl Context {
@@ -43,6 +43,11 @@ impl Context {
             .iter()
             .any(|suite| suite.key_exchange() == KeyExchange::EcdheEcdsa);
         let schemes = SignatureScheme::ALL.map(|scheme| scheme.0.to_be_bytes());
+        let kinds: Option<&[u8]> = match self.config.certificate_kind {
+            CertificateKind::X509 => None,
+            CertificateKind::RawPublicKey => Some(&[RAW_PUBLIC_KEY]),
+            CertificateKind::Either => Some(&[RAW_PUBLIC_KEY, X509]),
+        };
         let mut extensions = Vec::new();
         HelloExtensions {
             supported_groups: Some(groups.as_slice())
@@ -50,8 +55,8 @@ impl Context {
             session_ticket: self.ticket(),
             connection_id: self.config.connection_id.as_deref(),
             signature_algorithms: certified.then_some(schemes.as_slice()),
-            client_certificate_types: None,
-            server_certificate_types: None,
+            client_certificate_types: kinds.filter(|_| certified),
+            server_certificate_types: kinds.filter(|_| certified),
             ec_point_formats: on_a_curve.then_some(&[UNCOMPRESSED]),
             server_name: self.config.server_name.as_deref(),
             max_fragment_length: self.config.max_fragment_length,
@@ -140,6 +145,8 @@ impl Context {
             transcript,
             connection_ids,
             return_routability,
+            shows_raw_key: extensions.client_certificate_types == Some(&[RAW_PUBLIC_KEY]),
+            sees_raw_key: extensions.server_certificate_types == Some(&[RAW_PUBLIC_KEY]),
             suite,
             server_random: hello.random,
             master_secret: if extensions.extended_master_secret {

@@ -24,14 +24,14 @@ mod hello;
 mod answer;
 
 use dtls_proto::codec::certificate::{
-    CertificateRequest, SignedServerKeyExchange, decode_chain, signed_parameters,
+    CertificateRequest, SignedServerKeyExchange, decode_chain, decode_raw_key, signed_parameters,
 };
 use dtls_proto::codec::handshake::{Fragment, HandshakeType, message, read_fragments};
 use dtls_proto::codec::hello::{HelloVerifyRequest, Random};
 use dtls_proto::codec::key_exchange::{PskServerKeyExchange, ServerEcdhParams};
 use dtls_proto::codec::record::{MAX_PLAINTEXT, RecordHeader};
 use dtls_proto::codec::ticket::NewSessionTicket;
-use dtls_proto::crypto::{KeyExchange, MasterSecret, Side, Transcript, has_signed};
+use dtls_proto::crypto::{KeyExchange, MasterSecret, Side, Transcript, has_signed, key_has_signed};
 use dtls_proto::flight::{Packer, Part};
 use dtls_proto::inbox::{Inbox, InboxLimits, SealedRecord};
 use dtls_proto::protection::{IdPair, Protection};
@@ -126,6 +126,10 @@ struct Chosen {
     max_plaintext: usize,
     connection_ids: Option<IdPair>,
     return_routability: bool,
+    /// Whether we show a bare key.
+    shows_raw_key: bool,
+    /// Whether the server does.
+    sees_raw_key: bool,
     transcript: Transcript,
     /// The session we have back.
     resumed: Option<Resumption>,
@@ -399,7 +403,12 @@ impl Context {
         if received.message_type != HandshakeType::CERTIFICATE {
             return Step::Failed(AlertDescription::UNEXPECTED_MESSAGE);
         }
-        let chain = decode_chain(&received.body).unwrap_or_default();
+        let chain = if chosen.sees_raw_key {
+            decode_raw_key(&received.body).map(|key| vec![key])
+        } else {
+            decode_chain(&received.body)
+        };
+        let chain = chain.unwrap_or_default();
         self.server_chain = chain.into_iter().map(<[u8]>::to_vec).collect();
         let Some(own) = self.server_chain.first().cloned() else {
             return Step::Failed(AlertDescription::BAD_CERTIFICATE);
@@ -461,7 +470,12 @@ impl Context {
             SignedServerKeyExchange::decode(body).map_err(|_| AlertDescription::DECODE_ERROR)?;
         let parameters = signed_parameters(&self.random, &chosen.server_random, &exchange.ecdh);
         let signed = exchange.signed;
-        if !has_signed(own, signed.scheme, &parameters, signed.signature) {
+        let proves = if chosen.sees_raw_key {
+            key_has_signed
+        } else {
+            has_signed
+        };
+        if !proves(own, signed.scheme, &parameters, signed.signature) {
             return Err(AlertDescription::DECRYPT_ERROR);
         }
         self.offered_point(&exchange.ecdh)

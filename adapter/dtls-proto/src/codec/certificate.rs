@@ -50,6 +50,25 @@ pub fn encode_chain<C: AsRef<[u8]>>(chain: &[C]) -> Vec<u8> {
     out
 }
 
+/// Reads the body of a Certificate message that carries a bare key (RFC 7250 §3): a `SubjectPublicKeyInfo` in DER.
+///
+/// # Errors
+/// [`Malformed`] for bytes that are no such message.
+pub fn decode_raw_key(body: &[u8]) -> Result<&[u8], Malformed> {
+    let mut reader = Reader::new(body);
+    let key = reader.vector24()?;
+    reader.end()?;
+    Ok(key)
+}
+
+/// The body of a Certificate message with a bare key; empty if there is none.
+#[must_use]
+pub fn encode_raw_key(key: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_vector24(&mut out, key);
+    out
+}
+
 /// What a server wants to see of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CertificateRequest<'a> {
@@ -191,3 +210,6 @@ pub const ECDSA_SIGN: u8 = 64;
 
 /// A certificate as RFC 5280 has it, as opposed to a bare key (RFC 7250 §3).
 pub const X509: u8 = 0;
+
+/// A bare key, a `SubjectPublicKeyInfo` (RFC 7250 §3).
+pub const RAW_PUBLIC_KEY: u8 = 2;

@@ -20,7 +20,7 @@ pub use premaster::PremasterSecret;
 pub use prf::prf;
 pub use schedule::{Keys, MasterSecret, Side, VERIFY_DATA_LENGTH};
 pub use secret::Psk;
-pub use signature::{SigningKey, has_signed, is_certificate};
+pub use signature::{SigningKey, has_signed, is_certificate, is_public_key, key_has_signed};
 pub use suite::{CipherSuite, KeyExchange};
 pub use transcript::Transcript;
 

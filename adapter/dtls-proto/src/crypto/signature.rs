@@ -6,9 +6,9 @@ use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair,
 };
-use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm};
-use webpki::EndEntityCert;
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
 use webpki::ring as algorithms;
+use webpki::{EndEntityCert, RawPublicKeyEntity};
 
 use crate::codec::certificate::SignatureScheme;
 use crate::crypto::Group;
@@ -69,6 +69,29 @@ pub fn is_certificate(certificate: &[u8]) -> bool {
     EndEntityCert::try_from(&CertificateDer::from(certificate)).is_ok()
 }
 
+/// Whether these are the bytes of a `SubjectPublicKeyInfo` that could check a signature.
+#[must_use]
+pub fn is_public_key(key: &[u8]) -> bool {
+    RawPublicKeyEntity::try_from(&SubjectPublicKeyInfoDer::from(key)).is_ok()
+}
+
+/// Whether the owner of a bare key (`SubjectPublicKeyInfo` in DER) signed `message`.
+#[must_use]
+pub fn key_has_signed(
+    key: &[u8],
+    scheme: SignatureScheme,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    let der = SubjectPublicKeyInfoDer::from(key);
+    let Ok(key) = RawPublicKeyEntity::try_from(&der) else {
+        return false;
+    };
+    candidates(scheme)
+        .iter()
+        .any(|algorithm| key.verify_signature(*algorithm, message, signature).is_ok())
+}
+
 /// Whether the owner of the certificate signed `message`. Whose certificate it is, and who vouches for it, is not asked here.
 #[must_use]
 pub fn has_signed(
@@ -77,23 +100,27 @@ pub fn has_signed(
     message: &[u8],
     signature: &[u8],
 ) -> bool {
-    let candidates: &[&dyn SignatureVerificationAlgorithm] = match scheme {
-        SignatureScheme::ECDSA_SHA256 => {
-            &[algorithms::ECDSA_P256_SHA256, algorithms::ECDSA_P384_SHA256]
-        }
-        SignatureScheme::ECDSA_SHA384 => {
-            &[algorithms::ECDSA_P384_SHA384, algorithms::ECDSA_P256_SHA384]
-        }
-        SignatureScheme::ED25519 => &[algorithms::ED25519],
-        _ => return false,
-    };
     let der = CertificateDer::from(certificate);
     let Ok(certificate) = EndEntityCert::try_from(&der) else {
         return false;
     };
-    candidates.iter().any(|algorithm| {
+    candidates(scheme).iter().any(|algorithm| {
         certificate
             .verify_signature(*algorithm, message, signature)
             .is_ok()
     })
+}
+
+/// The ways of checking a signature that go with a scheme: in TLS 1.2 the curve is the key's affair.
+fn candidates(scheme: SignatureScheme) -> Vec<&'static dyn SignatureVerificationAlgorithm> {
+    match scheme {
+        SignatureScheme::ECDSA_SHA256 => {
+            vec![algorithms::ECDSA_P256_SHA256, algorithms::ECDSA_P384_SHA256]
+        }
+        SignatureScheme::ECDSA_SHA384 => {
+            vec![algorithms::ECDSA_P384_SHA384, algorithms::ECDSA_P256_SHA384]
+        }
+        SignatureScheme::ED25519 => vec![algorithms::ED25519],
+        _ => Vec::new(),
+    }
 }

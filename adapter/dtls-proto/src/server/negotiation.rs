@@ -2,7 +2,7 @@
 
 use crate::codec::ProtocolVersion;
 use crate::codec::alert::AlertDescription;
-use crate::codec::certificate::X509;
+use crate::codec::certificate::{RAW_PUBLIC_KEY, X509};
 use crate::codec::connection_id::ConnectionId;
 use crate::codec::extension::{HelloExtensions, MaxFragmentLength, UNCOMPRESSED};
 use crate::codec::hello::{
@@ -31,14 +31,32 @@ pub(crate) struct Negotiated {
     renegotiation_info: bool,
     /// Whether the client told how points may be written, so that the answer must too (RFC 8422 §5.2).
     point_formats: bool,
-    certificate_types: CertificateTypes,
+    /// `None` without certificates.
+    certificate_types: Option<CertificateTypes>,
 }
 
-/// Whether the client told what kinds of certificates it can deal with, so that the answer must too (RFC 7250 §4.2).
+/// What both sides show: certificates, or bare keys. `None` if the client did not say what it can deal with, which means certificates
+/// and must not be answered (RFC 7250 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct CertificateTypes {
-    client: bool,
-    server: bool,
+    client: Option<u8>,
+    server: Option<u8>,
+}
+
+impl CertificateTypes {
+    /// The client's favourites among what may be used; `None` if there is none.
+    fn choose(offer: &HelloExtensions<'_>, config: &Config) -> Option<Self> {
+        let known =
+            |kind: &&u8| **kind == X509 || config.raw_public_keys && **kind == RAW_PUBLIC_KEY;
+        let choose = |kinds: Option<&[u8]>| match kinds {
+            None => Some(None),
+            Some(kinds) => Some(Some(*kinds.iter().find(known)?)),
+        };
+        Some(Self {
+            client: choose(offer.client_certificate_types)?,
+            server: choose(offer.server_certificate_types)?,
+        })
+    }
 }
 
 /// How both sides come to a common secret, and on which curve.
@@ -89,7 +107,8 @@ impl Negotiated {
             return Err(AlertDescription::HANDSHAKE_FAILURE);
         }
         let group = common_group(&offer, config);
-        let certificates = can_use_certificates(&offer, config);
+        let types = CertificateTypes::choose(&offer, config);
+        let certificates = types.is_some() && can_use_certificates(&offer, config);
         let (suite, exchange) = hello
             .suites()
             .filter_map(CipherSuite::from_code)
@@ -105,10 +124,7 @@ impl Negotiated {
             suite,
             exchange,
             point_formats: formats.is_some(),
-            certificate_types: CertificateTypes {
-                client: offer.client_certificate_types.is_some(),
-                server: offer.server_certificate_types.is_some(),
-            },
+            certificate_types: types.filter(|_| matches!(exchange, Exchange::EcdheEcdsa(_))),
             extended_master_secret: offer.extended_master_secret,
             max_fragment_length: offer.max_fragment_length,
             server_name: offer
@@ -158,13 +174,13 @@ impl Negotiated {
         our_id: Option<&[u8]>,
     ) -> Vec<u8> {
         let mut extensions = Vec::new();
-        let certified = matches!(self.exchange, Exchange::EcdheEcdsa(_));
         let types = self.certificate_types;
-        let x509 = |told: bool| (told && certified).then_some(&[X509][..]);
+        let client_type = types.and_then(|types| types.client);
+        let server_type = types.and_then(|types| types.server);
         HelloExtensions {
             signature_algorithms: None,
-            client_certificate_types: x509(types.client),
-            server_certificate_types: x509(types.server),
+            client_certificate_types: client_type.as_ref().map(std::slice::from_ref),
+            server_certificate_types: server_type.as_ref().map(std::slice::from_ref),
             server_name: self.server_name.as_deref(),
             max_fragment_length: self.max_fragment_length,
             supported_groups: None,
@@ -187,6 +203,18 @@ impl Negotiated {
         .encode()
     }
 
+    /// Whether the client wants to see a bare key.
+    pub(crate) fn shows_raw_key(&self) -> bool {
+        self.certificate_types
+            .is_some_and(|types| types.server == Some(RAW_PUBLIC_KEY))
+    }
+
+    /// Whether the client will show a bare key.
+    pub(crate) fn takes_raw_key(&self) -> bool {
+        self.certificate_types
+            .is_some_and(|types| types.client == Some(RAW_PUBLIC_KEY))
+    }
+
     /// The most plaintext a record of either side may have.
     pub(crate) fn max_plaintext(&self) -> usize {
         self.max_fragment_length
@@ -194,7 +222,7 @@ impl Negotiated {
     }
 }
 
-/// Whether the server has a certificate, the client can check it, and can show one itself. A bare key is refused (RFC 7250).
+/// Whether the server has a certificate, and the client can check what is signed with its key.
 fn can_use_certificates(offer: &HelloExtensions<'_>, config: &Config) -> bool {
     let Some(identity) = &config.identity else {
         return false;
@@ -208,8 +236,7 @@ fn can_use_certificates(offer: &HelloExtensions<'_>, config: &Config) -> bool {
     let knows = offer
         .supported_groups
         .is_none_or(|groups| groups.contains(&group));
-    let x509 = |types: Option<&[u8]>| types.is_none_or(|types| types.contains(&X509));
-    checks && knows && x509(offer.client_certificate_types) && x509(offer.server_certificate_types)
+    checks && knows
 }
 
 /// The first of the client's curves that may be used. A client that names none can use them all (RFC 8422 §4); it gets the one that

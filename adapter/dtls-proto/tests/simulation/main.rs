@@ -8,6 +8,7 @@ mod pki;
 mod handshakes;
 mod agreement;
 mod certificates;
+mod raw_keys;
 mod connection_ids;
 mod paths;
 mod resumption;

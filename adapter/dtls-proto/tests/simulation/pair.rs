@@ -143,7 +143,8 @@ impl Pair {
             .rev()
             .find_map(|event| match event {
                 Event::PskRequested { association, .. }
-                | Event::VerdictRequested { association, .. } => Some(*association),
+                | Event::VerdictRequested { association, .. }
+                | Event::RawKeyRequested { association, .. } => Some(*association),
                 _ => None,
             })
     }
@@ -291,7 +292,8 @@ impl Pair {
                     let key = (identity == IDENTITY.as_bytes()).then(|| Psk::from(KEY));
                     Some((*association, Answer::Key(key)))
                 }
-                Event::VerdictRequested { association, .. } => {
+                Event::VerdictRequested { association, .. }
+                | Event::RawKeyRequested { association, .. } => {
                     Some((*association, Answer::Verdict(self.verdict)))
                 }
                 _ => None,

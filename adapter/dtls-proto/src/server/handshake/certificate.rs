@@ -5,11 +5,15 @@
 
 use std::time::Instant;
 
+use crate::codec::Malformed;
 use crate::codec::alert::AlertDescription;
-use crate::codec::certificate::{DigitallySigned, decode_chain};
+use crate::codec::certificate::{DigitallySigned, decode_chain, decode_raw_key};
 use crate::codec::handshake::HandshakeType;
 use crate::codec::key_exchange::decode_client_point;
-use crate::crypto::{EphemeralKey, PremasterSecret, TranscriptHash, has_signed, is_certificate};
+use crate::crypto::{
+    EphemeralKey, PremasterSecret, TranscriptHash, has_signed, is_certificate, is_public_key,
+    key_has_signed,
+};
 use crate::event::{Event, HandshakeFailure};
 use crate::reassembly::Message;
 use crate::resumption::Credential;
@@ -45,18 +49,20 @@ pub(super) struct AwaitVerdict {
 
 impl AwaitCertificate {
     pub(super) fn step(self, now: Instant, context: &mut Context, shared: &mut Shared) -> Step {
+        let raw = context.negotiated.takes_raw_key();
         let chain = match context.awaited(HandshakeType::CERTIFICATE, shared) {
             Awaited::Nothing => return Step::Wait(State::AwaitCertificate(self)),
-            Awaited::Message(message) => match decode_chain(&message.body) {
+            Awaited::Message(message) => match shown(&message.body, raw) {
                 Ok(chain) => {
                     context.take(&message);
-                    chain.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>()
+                    chain
                 }
                 Err(_) => return context.malformed(State::AwaitCertificate(self), shared),
             },
         };
         context.client_has_answered(now, shared);
-        if !chain.first().is_some_and(|own| is_certificate(own)) {
+        let is_readable = if raw { is_public_key } else { is_certificate };
+        if !chain.first().is_some_and(|own| is_readable(own)) {
             context.tell_failure(HandshakeFailure::NoCertificate, shared);
             return refuse(AlertDescription::BAD_CERTIFICATE, shared);
         }
@@ -103,21 +109,33 @@ impl AwaitCertificateVerify {
         };
         let own = self.chain.first().map_or(&[][..], Vec::as_slice);
         let messages = context.transcript.messages();
-        if !has_signed(own, signed.scheme, messages, signed.signature) {
+        let raw = context.negotiated.takes_raw_key();
+        let proves = if raw { key_has_signed } else { has_signed };
+        if !proves(own, signed.scheme, messages, signed.signature) {
             context.tell_failure(HandshakeFailure::CertificateUnproved, shared);
             return refuse(AlertDescription::DECRYPT_ERROR, shared);
         }
         context.take(&message);
         context.transcript.forget_messages();
-        if context.may_be_resumed(shared) {
+        if context.may_be_resumed(shared) && !raw {
             context.credential = Some(Credential::Certificate(own.to_vec()));
         }
         let deadline = shared.config.verdict_deadline;
         context.await_answer(now, deadline, shared);
-        shared.events.push_back(Event::VerdictRequested {
-            association: context.association,
-            chain: self.chain,
-            server_name: context.negotiated.server_name.clone(),
+        let (association, chain) = (context.association, self.chain);
+        let server_name = context.negotiated.server_name.clone();
+        shared.events.push_back(if raw {
+            Event::RawKeyRequested {
+                association,
+                public_key: chain.into_iter().next().unwrap_or_default(),
+                server_name,
+            }
+        } else {
+            Event::VerdictRequested {
+                association,
+                chain,
+                server_name,
+            }
         });
         Step::Next(State::AwaitVerdict(AwaitVerdict {
             accepted: context.secrets(&self.premaster, &self.session_hash),
@@ -158,6 +176,16 @@ impl Context {
         self.inbox.messages.discard();
         Step::Wait(state)
     }
+}
+
+/// What a Certificate message carries: a chain, or instead of it a bare key.
+fn shown(body: &[u8], raw: bool) -> Result<Vec<Vec<u8>>, Malformed> {
+    let chain = if raw {
+        vec![decode_raw_key(body)?]
+    } else {
+        decode_chain(body)?
+    };
+    Ok(chain.into_iter().map(<[u8]>::to_vec).collect())
 }
 
 fn refuse(alert: AlertDescription, shared: &mut Shared) -> Step {

@@ -2,7 +2,7 @@
 
 use crate::codec::certificate::{
     CertificateRequest, DigitallySigned, ECDSA_SIGN, SignatureScheme, SignedServerKeyExchange,
-    encode_chain, signed_parameters,
+    encode_chain, encode_raw_key, signed_parameters,
 };
 use crate::codec::handshake::HandshakeType;
 use crate::codec::key_exchange::{PskServerKeyExchange, ServerEcdhParams};
@@ -87,8 +87,13 @@ impl Context {
             // Whom to trust depends on the tenant, which is not known yet.
             authorities: &[],
         };
+        let shown = if self.negotiated.shows_raw_key() {
+            encode_raw_key(identity.public_key())
+        } else {
+            encode_chain(identity.chain())
+        };
         Some([
-            (HandshakeType::CERTIFICATE, encode_chain(identity.chain())),
+            (HandshakeType::CERTIFICATE, shown),
             (HandshakeType::SERVER_KEY_EXCHANGE, exchange.encode()),
             (HandshakeType::CERTIFICATE_REQUEST, request.encode()),
         ])
