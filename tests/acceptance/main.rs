@@ -16,6 +16,7 @@ mod ports;
 mod probes;
 mod strangers;
 mod certificates;
+mod raw_keys;
 mod slow_registry;
 mod waiting;
 mod idle_tenants;

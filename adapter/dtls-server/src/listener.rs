@@ -49,6 +49,14 @@ pub trait KeyStore: Send + Sync + 'static {
         server_name: Option<String>,
     ) -> impl Future<Output = Result<Self::Principal, Self::Refusal>> + Send;
 
+    /// The principal a bare key stands for (RFC 7250), a `SubjectPublicKeyInfo` in DER; as [`KeyStore::verdict`] in all else. Asked only
+    /// if [`Config::raw_public_keys`] is on.
+    fn raw_key(
+        &self,
+        public_key: Vec<u8>,
+        server_name: Option<String>,
+    ) -> impl Future<Output = Result<Self::Principal, Self::Refusal>> + Send;
+
     /// Whether the owner of a session that was loaded ([`Listener::load`]) may still speak: what the registry told while there was no
     /// process, nobody has heard. Asked once for each session, with its first record. May take its time as [`KeyStore::key`] may. Unless
     /// this is overridden, nobody's rights change.
@@ -355,6 +363,17 @@ impl<K: KeyStore> Listener<K> {
                     server_name,
                 } => {
                     let question = Question::Verdict { chain, server_name };
+                    self.lookups.ask(association, question);
+                }
+                CoreEvent::RawKeyRequested {
+                    association,
+                    public_key,
+                    server_name,
+                } => {
+                    let question = Question::RawKey {
+                        public_key,
+                        server_name,
+                    };
                     self.lookups.ask(association, question);
                 }
                 CoreEvent::Established {

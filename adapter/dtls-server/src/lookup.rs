@@ -38,6 +38,11 @@ pub(crate) enum Question<P> {
         chain: Vec<Vec<u8>>,
         server_name: Option<String>,
     },
+    /// Whom this bare key stands for.
+    RawKey {
+        public_key: Vec<u8>,
+        server_name: Option<String>,
+    },
     /// Whether this owner of a loaded session still is who it was.
     Confirmation(P),
 }
@@ -160,6 +165,13 @@ impl<K: KeyStore> Lookups<K> {
                 }
                 Question::Verdict { chain, server_name } => {
                     let principal = in_turn(turns, verdict, keys.verdict(chain, server_name));
+                    principal.await.map(Answer::Verdict)
+                }
+                Question::RawKey {
+                    public_key,
+                    server_name,
+                } => {
+                    let principal = in_turn(turns, verdict, keys.raw_key(public_key, server_name));
                     principal.await.map(Answer::Verdict)
                 }
                 Question::Confirmation(principal) => {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use dtls_client::{
-    AlertDescription, Client, CloseReason as DeviceReason, Config as ClientConfig,
+    AlertDescription, CertificateKind, Client, CloseReason as DeviceReason, Config as ClientConfig,
     Event as DeviceEvent,
 };
 use dtls_server::{
@@ -71,6 +71,16 @@ impl KeyStore for Store {
             return Err("stranger");
         }
         Ok(format!("{name}@{}", server_name.unwrap_or_default()))
+    }
+
+    async fn raw_key(
+        &self,
+        public_key: Vec<u8>,
+        server_name: Option<String>,
+    ) -> Result<String, &'static str> {
+        self.asked.add_permits(1);
+        let host = server_name.ok_or("no host")?;
+        Ok(format!("{} bytes@{host}", public_key.len()))
     }
 
     async fn confirm(&self, principal: String) -> Confirmation {
@@ -590,4 +600,24 @@ async fn where_each_may_have_one_session_a_new_one_closes_the_older() {
         let ((), event) = tokio::join!(again.greet(), next(&mut listener));
         assert!(matches!(event, Event::Established { .. }), "{event:?}");
     }
+}
+
+#[tokio::test]
+async fn bare_keys_are_judged_where_they_are_wanted() {
+    let store = Store::new();
+    let mut config = Config::default();
+    config.identity = Some(identity("server"));
+    config.raw_public_keys = true;
+    let (mut listener, address) = listener(&store, config);
+    let own = identity("bare");
+    let mut client = ClientConfig::with_certificate(Arc::clone(&own));
+    client.certificate_kind = CertificateKind::RawPublicKey;
+    client.server_name = Some("T.example.org".to_owned());
+    let mut device = Device::with(client, address).await;
+    let ((), event) = tokio::join!(device.greet(), next(&mut listener));
+    let Event::Established { principal, .. } = event else {
+        panic!("{event:?}")
+    };
+    let length = own.public_key().len();
+    assert_eq!(principal, format!("{length} bytes@T.example.org"));
 }

@@ -202,6 +202,7 @@ fn limit(dtls: &mut dtls_server::Config, limits: &DtlsConfig) {
     dtls.inbox.early_bytes = limits.max_early_bytes;
     dtls.return_routability = limits.return_routability;
     dtls.path_timeout = limits.path_timeout;
+    dtls.raw_public_keys = limits.raw_public_keys;
 }
 
 /// The server's certificates and key; none if the key is for RSA, with which the suites for certificates cannot sign.

@@ -6,6 +6,7 @@ mod psk;
 mod certificate;
 mod auth_id;
 mod revocation;
+mod raw_key;
 mod revoked;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use regex::Regex;
 use registry_client::{CredentialsClient, CredentialsType, TenantClient};
 
 use super::certificate::Shown;
-use super::{Claim, Principal, Refusal, Revocation, certificate, psk};
+use super::{Claim, Principal, Refusal, Revocation, certificate, psk, raw_key};
 use crate::monitoring::reason::Reason;
 use crate::tenant::budget::Budgets;
 
@@ -81,6 +81,22 @@ impl KeyStore for DeviceStore {
                 chain: &chain,
                 server_name: server_name.as_deref(),
             },
+        );
+        let principal = Box::pin(judged).await?;
+        self.within_budget(&principal)?;
+        Ok(principal)
+    }
+
+    async fn raw_key(
+        &self,
+        public_key: Vec<u8>,
+        server_name: Option<String>,
+    ) -> Result<Principal, Refusal> {
+        let judged = raw_key::principal(
+            &self.tenants,
+            &self.credentials,
+            &public_key,
+            server_name.as_deref(),
         );
         let principal = Box::pin(judged).await?;
         self.within_budget(&principal)?;

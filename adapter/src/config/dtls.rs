@@ -26,6 +26,8 @@ pub struct DtlsConfig {
     pub return_routability: bool,
     /// How long it has for that.
     pub path_timeout: Duration,
+    /// Whether devices may show bare keys in place of certificates (RFC 7250).
+    pub raw_public_keys: bool,
     /// How long an OCSP responder may take.
     pub ocsp_timeout: Duration,
     /// How long its answer counts at most.
@@ -46,6 +48,7 @@ impl DtlsConfig {
             one_session_each: settings.one_session_each,
             return_routability: settings.return_routability,
             path_timeout: settings.path_timeout,
+            raw_public_keys: settings.raw_public_keys,
             ocsp_timeout: settings.ocsp_timeout,
             ocsp_cache_timeout: settings.ocsp_cache_timeout,
         }
@@ -79,6 +82,8 @@ settings! {
         return_routability: bool = Kind::Flag, "dtlsReturnRoutability", Some("true");
         /// How long a device has to prove a new address; until then it gets three bytes for one there.
         path_timeout: Duration = Kind::Millis { min: 1 }, "dtlsPathTimeout", Some("3000");
+        /// Whether devices may show bare keys in place of certificates (RFC 7250), for which the registry has credentials of type rpk.
+        raw_public_keys: bool = Kind::Flag, "dtlsRawPublicKeys", Some("false");
         /// How long an OCSP responder may take to tell whether a device's certificate was revoked, where the tenant wants that asked; a device about which none answers is refused.
         ocsp_timeout: Duration = Kind::Millis { min: 1 }, "ocspTimeout", Some("5000");
         /// How long the answer of an OCSP responder counts, if it does not say less.

@@ -115,6 +115,9 @@ reasons! {
     KeyTimeout = "key-timeout", Handshake,
         "The registry did not tell the key in time.",
         "Look at the credentials service and the connection to it; see `hono_amqp_delivery_duration_seconds` with type `credentials`.";
+    RawKeyUnknown = "raw-key-unknown", Handshake,
+        "The registry has no rpk credentials for the device's bare key in the tenant that the device names, or the device names none.",
+        "Let the device name the host `tenant.domain`; add credentials of type rpk whose auth-id is the SHA-256 of the key in hexadecimal.";
     NoCertificate = "no-certificate", Handshake,
         "The device showed no certificate, or none that can be read.",
         "Give the device its certificate in X.509 version 3 with a key on secp256r1 or secp384r1.";

@@ -68,6 +68,18 @@ impl Credentials {
         let mut usable = self.secrets.iter().filter(|secret| secret.is_usable(now));
         usable.find_map(|secret| secret.key.as_ref())
     }
+
+    /// Whether one of the secrets that count at `now` is this raw public key (`SubjectPublicKeyInfo` in DER).
+    #[must_use]
+    pub fn has_raw_key(&self, public_key: &[u8], now: SystemTime) -> bool {
+        let mut usable = self.secrets.iter().filter(|secret| secret.is_usable(now));
+        self.enabled
+            && self.kind == CredentialsType::Rpk
+            && usable.any(|secret| {
+                let key = secret.key.as_ref();
+                key.is_some_and(|key| key.expose() == public_key)
+            })
+    }
 }
 
 impl Secret {
@@ -82,7 +94,8 @@ impl Secret {
     fn from_value(value: Value, kind: CredentialsType) -> Option<Self> {
         let members = Members::of(value)?;
         let time = |name| members.peek(name).and_then(timestamp::parse);
-        let key = members.peek("key").filter(|_| kind == CredentialsType::Psk);
+        let has_key = matches!(kind, CredentialsType::Psk | CredentialsType::Rpk);
+        let key = members.peek("key").filter(|_| has_key);
         Some(Self {
             enabled: members.flag("enabled").unwrap_or(true),
             not_before: time("not-before"),
