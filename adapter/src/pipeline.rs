@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use coap_proto::Request;
 use registry_client::{Assertion, RegistrationClient, Tenant, TenantClient};
+use tracing::Instrument;
 
 use crate::authn::Origin;
 use crate::command::consumer::{Commands, Wait};
@@ -14,6 +15,7 @@ use crate::command::location::{self, Naming};
 use crate::command::response::{CommandResponse, Responder};
 use crate::monitoring::account::{self, Account};
 use crate::monitoring::observer::Observer;
+use crate::monitoring::spans::{self, trace_span};
 use crate::respond::{Instruction, OVER_LIMIT, Outcome, Rejection};
 use crate::route::{self, Addressing, Endpoint, Operation};
 use crate::serve::Exchange;
@@ -65,11 +67,16 @@ impl Pipeline {
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
         exchange.is_from(&origin);
+        spans::about(exchange.trace(), &origin);
         self.budget(&origin, request.payload())?;
         let upload = Upload::of(endpoint, request, &query)?;
         let mut account = Account::open(self.observer.metrics(), request.payload());
         let result = self
             .forward(exchange, &upload, &query, &origin, &mut account)
+            .instrument(trace_span!(match endpoint {
+                Endpoint::Telemetry => "upload telemetry",
+                Endpoint::Event => "upload event",
+            }))
             .await;
         account.close_upload(endpoint, upload.reliability, &origin.tenant, &result);
         result
@@ -86,8 +93,10 @@ impl Pipeline {
         account: &mut Account<'_>,
     ) -> Result<Outcome, Rejection> {
         let request = exchange.request();
-        let (tenant, assertion) = Box::pin(self.admit(origin, request.payload(), account)).await?;
+        let (tenant, assertion) =
+            Box::pin(self.admit(exchange, origin, request.payload(), account)).await?;
         let ttd = tenant::effective_ttd(&tenant, query.ttd);
+        exchange.trace().record("ttd", ttd);
         let mut wait = Box::pin(self.wait(origin, ttd)).await?;
         let timeout = AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy);
         let received = {
@@ -95,7 +104,8 @@ impl Pipeline {
                 Box::pin(self.uplink.send(upload, &tenant, &assertion, origin, ttd)).await?;
                 match &mut wait {
                     Some(wait) => {
-                        let command = pin!(wait.command());
+                        let waiting = trace_span!("create consumer and wait for command");
+                        let command = pin!(wait.command().instrument(waiting));
                         Ok(exchange.unless_gone(command).await.flatten())
                     }
                     None => Ok(None),
@@ -127,11 +137,16 @@ impl Pipeline {
         let query = Query::of(request);
         let origin = Origin::of(exchange.principal(), addressing)?;
         exchange.is_from(&origin);
+        spans::about(exchange.trace(), &origin);
         self.budget(&origin, request.payload())?;
         CommandResponse::check_reliability(request)?;
         let mut account = Account::open(self.observer.metrics(), request.payload());
         let result = match CommandResponse::of(request, request_id, &query, &origin.device) {
-            Ok(response) => self.answer(&response, &origin, &mut account).await,
+            Ok(response) => {
+                self.answer(exchange, &response, &origin, &mut account)
+                    .instrument(trace_span!("upload Command response"))
+                    .await
+            }
             Err(malformed) => Err(malformed),
         };
         let result = result.map(|()| Outcome::Changed {
@@ -144,11 +159,13 @@ impl Pipeline {
 
     async fn answer(
         &self,
+        exchange: &Exchange,
         response: &CommandResponse<'_>,
         origin: &Origin,
         account: &mut Account<'_>,
     ) -> Result<(), Rejection> {
-        let (tenant, assertion) = Box::pin(self.admit(origin, response.payload(), account)).await?;
+        let (tenant, assertion) =
+            Box::pin(self.admit(exchange, origin, response.payload(), account)).await?;
         self.responder
             .send(response, &tenant, &assertion, origin)
             .await
@@ -166,16 +183,22 @@ impl Pipeline {
     /// Asks for the tenant and for the device's registration at once; the tenant's word comes first.
     async fn admit(
         &self,
+        exchange: &Exchange,
         origin: &Origin,
         payload: &[u8],
         account: &mut Account<'_>,
     ) -> Result<(Arc<Tenant>, Arc<Assertion>), Rejection> {
         let (tenant, assertion) = tokio::join!(
-            self.tenants.by_id(&origin.tenant),
+            self.tenants
+                .by_id(&origin.tenant)
+                .instrument(trace_span!("get Tenant by ID")),
             self.registrations
-                .assert(&origin.tenant, &origin.device, origin.gateway.as_deref()),
+                .assert(&origin.tenant, &origin.device, origin.gateway.as_deref())
+                .instrument(trace_span!("assert Device Registration")),
         );
         let tenant = tenant.map_err(Rejection::Tenant)?;
+        let sampling = tenant.tracing.sampling_of(origin.auth_id.as_deref());
+        spans::prioritise(exchange.trace(), sampling);
         account.weigh(&tenant);
         tenant::admit(&tenant)?;
         if self.limits.check(&tenant, payload.len()) == Verdict::Exceeded {

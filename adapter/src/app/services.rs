@@ -12,9 +12,10 @@ use super::StartError;
 use super::reload::Source;
 use crate::command::consumer::Commands;
 use crate::command::response::Responder;
-use crate::config::Config;
+use crate::config::{Config, TracingConfig};
 use crate::monitoring::metrics::{Link, Metrics, Reloaded, host_name};
 use crate::monitoring::observer::Observer;
+use crate::monitoring::spans::Sampler;
 use crate::pipeline::Pipeline;
 use crate::serve::Stop;
 use crate::tenant::budget::Budgets;
@@ -159,6 +160,7 @@ impl Services {
             } else {
                 TraceFormat::ApplicationProperty
             },
+            sampler: sampler(&config.tracing),
         };
         let stamps = || Stamps::new(Uuid::new_v4().simple().to_string());
         Pipeline {
@@ -184,6 +186,12 @@ impl Services {
             timeout_to_ack: config.coap.timeout_to_ack,
         }
     }
+}
+
+/// Whoever starts to export has found out that it can be understood.
+fn sampler(config: &TracingConfig) -> Option<Sampler> {
+    config.endpoint.as_ref()?;
+    Sampler::of(config).ok()
 }
 
 const PROMETHEUS: &str = "HONO_RESOURCELIMITS_PROMETHEUSBASED_HOST";

@@ -43,6 +43,8 @@ pub struct Origin {
     pub device: Arc<str>,
     /// The gateway that speaks for it, if it does not speak itself.
     pub gateway: Option<Arc<str>>,
+    /// The name under which the credentials of its session were found.
+    pub auth_id: Option<Arc<str>>,
     /// Whether there is a session that says so, or just the path.
     pub authenticated: Authenticated,
 }
@@ -68,6 +70,7 @@ impl Origin {
                 tenant: Arc::clone(&principal.tenant),
                 device: Arc::clone(&principal.device),
                 gateway: None,
+                auth_id: Some(Arc::clone(&principal.auth_id)),
                 authenticated: Authenticated::Yes,
             }),
             (
@@ -80,6 +83,7 @@ impl Origin {
                 tenant: tenant.as_str().into(),
                 device: device.as_str().into(),
                 gateway: None,
+                auth_id: None,
                 authenticated: Authenticated::No,
             }),
             (None, Addressing::Path { .. }) => Err(Rejection::NoTenantAndDevice),
@@ -101,6 +105,7 @@ impl Origin {
                 tenant: Arc::clone(&principal.tenant),
                 device: device.as_str().into(),
                 gateway: (**device != *principal.device).then(|| Arc::clone(&principal.device)),
+                auth_id: Some(Arc::clone(&principal.auth_id)),
                 authenticated: Authenticated::Yes,
             }),
         }
@@ -132,6 +137,7 @@ mod tests {
                 tenant: "T".into(),
                 device: device.into(),
                 gateway: gateway.map(Into::into),
+                auth_id: (authenticated == Yes).then(|| "a".into()),
                 authenticated,
             })
         };

@@ -8,10 +8,13 @@ use std::time::{Instant, SystemTime};
 use dtls_server::{Confirmation, KeyStore, Psk};
 use regex::Regex;
 use registry_client::{CredentialsClient, CredentialsType, TenantClient};
+use tracing::Instrument;
 
 use super::certificate::Shown;
 use super::{Claim, Principal, Refusal, Revocation, certificate, psk, raw_key};
 use crate::monitoring::reason::Reason;
+use crate::monitoring::spans::trace_span;
+use crate::tenant::ADAPTER;
 use crate::tenant::budget::Budgets;
 
 /// Looks devices up at the registry.
@@ -63,7 +66,8 @@ impl KeyStore for DeviceStore {
 
     async fn key(&self, identity: Vec<u8>) -> Result<(Psk, Principal), Refusal> {
         let found = psk::key(&self.credentials, &self.split, &identity);
-        let (key, principal) = Box::pin(found).await?;
+        let span = trace_span!("look up pre-shared key", component = ADAPTER);
+        let (key, principal) = Box::pin(found).instrument(span).await?;
         self.within_budget(&principal)?;
         Ok((key, principal))
     }
@@ -82,7 +86,8 @@ impl KeyStore for DeviceStore {
                 server_name: server_name.as_deref(),
             },
         );
-        let principal = Box::pin(judged).await?;
+        let span = trace_span!("validate client certificate", component = ADAPTER);
+        let principal = Box::pin(judged).instrument(span).await?;
         self.within_budget(&principal)?;
         Ok(principal)
     }

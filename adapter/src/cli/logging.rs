@@ -2,17 +2,25 @@
 
 use std::{env, io};
 
-use adapter::config::LogConfig;
+use adapter::{
+    config::LogConfig,
+    monitoring::spans::{self, Traces},
+};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt, registry, reload,
+    EnvFilter, Layer, Registry,
+    filter::{FilterExt, filter_fn},
+    fmt,
+    layer::SubscriberExt,
+    registry, reload,
     util::SubscriberInitExt,
 };
 
 use super::Error;
 
-/// Starts to log; `RUST_LOG` outdoes the configured levels.
-pub(super) fn start(config: &LogConfig) -> Result<Levels, Error> {
+/// Starts to log, and to take spans for traces; `RUST_LOG` outdoes the configured levels.
+pub(super) fn start(config: &LogConfig, traces: Option<&Traces>) -> Result<Levels, Error> {
     let (filter, handle) = reload::Layer::new(filter(config, variable())?);
+    let filter = filter_fn(|metadata| metadata.target() != spans::TARGET).and(filter);
     let lines = fmt::layer().with_writer(io::stderr);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = if config.json {
         lines.json().flatten_event(true).with_filter(filter).boxed()
@@ -21,7 +29,11 @@ pub(super) fn start(config: &LogConfig) -> Result<Levels, Error> {
             io::IsTerminal::is_terminal(&io::stderr()) && env::var_os("NO_COLOR").is_none();
         lines.with_ansi(colour).with_filter(filter).boxed()
     };
-    registry().with(lines).init();
+    let layers: Vec<_> = [lines]
+        .into_iter()
+        .chain(traces.map(Traces::layer))
+        .collect();
+    registry().with(layers).init();
     Ok(Levels(handle))
 }
 

@@ -1,6 +1,9 @@
 //! `run`: serve devices until told to end.
 
-use adapter::{app::App, config::Config};
+use std::time::Duration;
+
+use adapter::{app::App, config::Config, monitoring::spans::Traces};
+use tokio::time::timeout;
 
 use super::{
     ConfigOptions, Error, environment, logging, reconfigure,
@@ -13,7 +16,8 @@ pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
     if !unreadable.is_empty() {
         return Err(Error::Config(unreadable));
     }
-    let levels = logging::start(&config.log)?;
+    let traces = Traces::start(&config.tracing).map_err(|error| Error::Wrong(error.to_string()))?;
+    let levels = logging::start(&config.log, traces.as_ref())?;
     remark(&config);
     let mut signals =
         Signals::new().map_err(|error| Error::Io("cannot listen for signals".to_owned(), error))?;
@@ -31,8 +35,15 @@ pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
         () = app.stop() => tracing::info!("ended"),
         () = signals.end() => tracing::warn!("ended at once; what was in the works is cut off"),
     }
+    if let Some(traces) = traces {
+        let stopping = tokio::task::spawn_blocking(move || traces.stop());
+        drop(timeout(FAREWELL, stopping).await);
+    }
     Ok(())
 }
+
+/// How long the last spans may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What operators should know of their configuration, once.
 fn remark(config: &Config) {

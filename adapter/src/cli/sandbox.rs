@@ -34,7 +34,7 @@ pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
     log.level = Level::Warn;
     // Its peer is in this process: when that ends, so does everything.
     log.categories.insert("downstream".to_owned(), Level::Error);
-    logging::start(&log)?;
+    logging::start(&log, None)?;
     let mut signals =
         Signals::new().map_err(|error| Error::Io("cannot listen for signals".to_owned(), error))?;
     let sandbox = start(&options, world).await?;

@@ -61,6 +61,7 @@ mod tests {
             tenant: "T".into(),
             device: "D".into(),
             gateway: gateway.map(Into::into),
+            auth_id: None,
             authenticated,
         };
         let device = origin(None, Authenticated::Yes);

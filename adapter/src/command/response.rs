@@ -5,10 +5,12 @@ use std::time::{Instant, SystemTime};
 use coap_proto::{Reliability, Request};
 use downstream::{Body, Connection, Header, Message, Properties, Value, send_once};
 use registry_client::{Assertion, Tenant};
+use tracing::Instrument;
 
 use super::request_id::RequestId;
 use crate::authn::Origin;
 use crate::monitoring::metrics::{Link, Metrics};
+use crate::monitoring::spans::trace_span;
 use crate::respond::Rejection;
 use crate::upload::accepted;
 use crate::upload::content_type::{OCTET_STREAM, media_type};
@@ -119,7 +121,9 @@ impl<'a> CommandResponse<'a> {
             application_properties: overlaid(&defaults, own),
             body: Body::Data(self.payload.to_vec()),
         };
-        (address, finished(message, &defaults, settings, stamp.trace))
+        let sampling = tenant.tracing.sampling_of(origin.auth_id.as_deref());
+        let trace = stamp.trace.sampled(settings.sampler, sampling);
+        (address, finished(message, &defaults, settings, trace))
     }
 }
 
@@ -160,10 +164,13 @@ impl Responder {
         assertion: &Assertion,
         origin: &Origin,
     ) -> Result<(), Rejection> {
-        let stamp = self.stamps.next(SystemTime::now());
+        let span = trace_span!("forward Command response", otel.kind = "producer");
+        let stamp = span.in_scope(|| self.stamps.next(SystemTime::now()));
         let (address, message) = response.message(tenant, assertion, origin, self.settings, stamp);
         let (started, tenant) = (Instant::now(), &origin.tenant);
-        let sent = send_once(&self.connection, &address, &message).await;
+        let sent = send_once(&self.connection, &address, &message)
+            .instrument(span)
+            .await;
         self.metrics.sent(
             Link::CommandResponse,
             tenant,

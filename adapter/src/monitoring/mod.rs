@@ -9,4 +9,5 @@ pub mod account;
 pub mod checks;
 pub mod health;
 pub mod metrics;
+pub mod spans;
 pub mod trace;

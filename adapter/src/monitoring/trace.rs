@@ -2,7 +2,13 @@
 
 use std::fmt;
 
+use opentelemetry::trace::{TraceContextExt, TraceId};
+use registry_client::tenant::Sampling;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
+
+use super::spans::Sampler;
 
 /// Names a trace and a span in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +20,33 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
+    /// The current span, if spans are exported; else the start of a trace that nobody records.
+    #[must_use]
+    pub fn current() -> Self {
+        let context = Span::current().context();
+        let span = context.span();
+        let span = span.span_context();
+        if !span.is_valid() {
+            return Self::random();
+        }
+        Self {
+            trace_id: u128::from_be_bytes(span.trace_id().to_bytes()),
+            parent_id: u64::from_be_bytes(span.span_id().to_bytes()),
+            sampled: false,
+        }
+    }
+
+    /// Says whether it is recorded, which `sampler` does if there is one and the tenant does not decide.
+    #[must_use]
+    pub fn sampled(mut self, sampler: Option<Sampler>, sampling: Sampling) -> Self {
+        self.sampled = match (sampler, sampling) {
+            (None, _) | (_, Sampling::None) => false,
+            (_, Sampling::All) => true,
+            (Some(sampler), Sampling::Default) => sampler.keeps(TraceId::from(self.trace_id)),
+        };
+        self
+    }
+
     /// The start of a trace that nobody records: applications can tell messages by it all the same.
     #[must_use]
     pub fn random() -> Self {

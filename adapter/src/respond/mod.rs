@@ -236,6 +236,12 @@ struct Pledge {
 }
 
 impl Answer {
+    /// What it says in short.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        self.response.code
+    }
+
     /// The response as it goes out to a device that waits for it. The command in it is accepted at this moment; if its application
     /// has been told meanwhile that nobody took it, the device does not get it, for it may be sent anew.
     #[must_use]

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use coap_proto::{Code, ExchangeId, Request, Response};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::authn::{Origin, Principal};
 use crate::respond::Answer;
@@ -21,6 +22,7 @@ pub struct Exchange {
     /// Whom it is from, once that is known.
     origin: OnceLock<Origin>,
     replies: mpsc::Sender<Reply>,
+    trace: Span,
     answered: bool,
 }
 
@@ -41,6 +43,7 @@ impl Exchange {
         request: Request,
         principal: Option<Principal>,
         replies: mpsc::Sender<Reply>,
+        trace: Span,
     ) -> Self {
         Self {
             id,
@@ -48,6 +51,7 @@ impl Exchange {
             principal,
             origin: OnceLock::new(),
             replies,
+            trace,
             answered: false,
         }
     }
@@ -73,6 +77,12 @@ impl Exchange {
     #[must_use]
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.get()
+    }
+
+    /// The first span of its trace.
+    #[must_use]
+    pub const fn trace(&self) -> &Span {
+        &self.trace
     }
 
     /// Waits for `work`, and acknowledges the request when that takes longer than `timeout` (RFC 7252 §5.2.2).
@@ -152,7 +162,10 @@ mod tests {
             panic!("that is a request");
         };
         let (replies, taken) = mpsc::channel(4);
-        (Exchange::new(exchange, request, None, replies), taken)
+        (
+            Exchange::new(exchange, request, None, replies, Span::none()),
+            taken,
+        )
     }
 
     /// Whatever keeps a request from being answered, its device gets an answer.

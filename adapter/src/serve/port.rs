@@ -22,6 +22,7 @@ use crate::authn::{Principal, Revoked};
 use crate::monitoring::checks::Pulse;
 use crate::monitoring::metrics::{Gauge, Transport as Kind, count_of};
 use crate::monitoring::observer::Ended;
+use crate::monitoring::spans;
 use crate::pipeline::Pipeline;
 use crate::respond::{self, Rejection};
 use crate::route;
@@ -304,10 +305,11 @@ impl<T: Transport> Port<T> {
             path = ?request.uri_path(),
             reason = tracing::field::Empty,
         );
-        let exchange = Exchange::new(id, request, principal, self.answer.clone());
+        let trace = spans::of_request(&request);
+        let exchange = Exchange::new(id, request, principal, self.answer.clone(), trace.clone());
         let pipeline = Arc::clone(&self.pipeline);
-        self.requests
-            .spawn(serve(pipeline, exchange, address).instrument(span));
+        let serving = serve(pipeline, exchange, address).instrument(span);
+        self.requests.spawn(serving.instrument(trace));
     }
 
     fn transmit(&mut self) {
@@ -341,9 +343,10 @@ fn serve(
             duration: started.elapsed(),
             result: &result,
         });
-        exchange
-            .respond(respond::answer(result, SystemTime::now()))
-            .await;
+        let reason = result.as_ref().err().map(Rejection::reason);
+        let answer = respond::answer(result, SystemTime::now());
+        spans::answered(exchange.trace(), answer.code(), reason);
+        exchange.respond(answer).await;
     }
 }
 
@@ -409,6 +412,7 @@ mod tests {
     #[test]
     fn a_request_in_the_works_takes_little_memory() {
         let bytes = size_of_future(serve);
-        assert!(bytes <= 3 * 1024, "{bytes}");
+        // The handles of spans for traces are among them.
+        assert!(bytes <= 3 * 1024 + 256, "{bytes}");
     }
 }

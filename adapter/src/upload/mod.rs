@@ -12,11 +12,13 @@ use std::time::{Duration, Instant, SystemTime};
 use coap_proto::{Reliability, Request};
 use downstream::{Connection, Outcome as Disposition, SendError, Senders, Until};
 use registry_client::{Assertion, Tenant};
+use tracing::Instrument;
 
 use self::message::{Settings, Stamps};
 use self::query::Query;
 use crate::authn::Origin;
 use crate::monitoring::metrics::{Link, Metrics};
+use crate::monitoring::spans::trace_span;
 use crate::respond::Rejection;
 use crate::route::Endpoint;
 
@@ -120,7 +122,11 @@ impl Uplink {
         origin: &Origin,
         ttd: Option<i32>,
     ) -> Result<(), Rejection> {
-        let stamp = self.stamps.next(SystemTime::now());
+        let span = match upload.endpoint {
+            Endpoint::Telemetry => trace_span!("forward Telemetry data", otel.kind = "producer"),
+            Endpoint::Event => trace_span!("forward Event", otel.kind = "producer"),
+        };
+        let stamp = span.in_scope(|| self.stamps.next(SystemTime::now()));
         let message =
             message::of_upload(upload, tenant, assertion, origin, ttd, self.settings, stamp);
         let (senders, until) = match (upload.endpoint, upload.reliability) {
@@ -132,7 +138,10 @@ impl Uplink {
         };
         let address = address(upload.endpoint, &origin.tenant);
         let started = Instant::now();
-        let sent = senders.send(&address, &message, until).await;
+        let sent = senders
+            .send(&address, &message, until)
+            .instrument(span)
+            .await;
         let link = match upload.endpoint {
             Endpoint::Telemetry => Link::Telemetry,
             Endpoint::Event => Link::Event,

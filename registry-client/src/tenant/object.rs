@@ -117,6 +117,15 @@ pub struct Tracing {
     pub sampling_per_auth_id: BTreeMap<String, Sampling>,
 }
 
+impl Tracing {
+    /// What holds for a device or gateway; `auth_id` is none if it has not said who it is.
+    #[must_use]
+    pub fn sampling_of(&self, auth_id: Option<&str>) -> Sampling {
+        let own = auth_id.and_then(|auth_id| self.sampling_per_auth_id.get(auth_id));
+        own.copied().unwrap_or(self.sampling)
+    }
+}
+
 /// Whether a request is traced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]

@@ -12,6 +12,7 @@ fn origin(device: &str, gateway: Option<&str>) -> Origin {
         tenant: "T".into(),
         device: device.into(),
         gateway: gateway.map(Into::into),
+        auth_id: None,
         authenticated: Authenticated::Yes,
     }
 }

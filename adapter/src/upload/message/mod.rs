@@ -12,12 +12,13 @@ use super::content_type::OCTET_STREAM;
 use super::defaults::Defaults;
 use super::ttl::{self, Kind};
 use crate::authn::Origin;
+use crate::monitoring::spans::Sampler;
 use crate::monitoring::trace::TraceContext;
 use crate::route::Endpoint;
 use crate::tenant::ADAPTER;
 
 /// What the configuration says about messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     /// `defaultsEnabled`: whether telemetry and events get the tenant's and the device's defaults.
     pub defaults: Defaulting,
@@ -25,6 +26,8 @@ pub struct Settings {
     pub jms_vendor_properties: JmsVendorProperties,
     /// `useLegacyTraceContextFormat`: where a message's place in a trace is told.
     pub trace_format: TraceFormat,
+    /// Which traces are exported; none exports nothing.
+    pub sampler: Option<Sampler>,
 }
 
 /// Where a message tells its place in a trace.
@@ -89,7 +92,7 @@ impl Stamps {
         Stamp {
             message_id: format!("{}-{count}", self.instance),
             created: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            trace: TraceContext::random(),
+            trace: TraceContext::current(),
         }
     }
 }
@@ -153,7 +156,9 @@ pub fn of_upload(
         application_properties: overlaid(&defaults, own),
         body: Body::Data(upload.payload.to_vec()),
     };
-    finished(message, &defaults, settings, stamp.trace)
+    let sampling = tenant.tracing.sampling_of(origin.auth_id.as_deref());
+    let trace = stamp.trace.sampled(settings.sampler, sampling);
+    finished(message, &defaults, settings, trace)
 }
 
 /// Who it is about, and where it was sent to.

@@ -11,6 +11,7 @@ const SETTINGS: Settings = Settings {
     defaults: Defaulting::Enabled,
     jms_vendor_properties: JmsVendorProperties::Omitted,
     trace_format: TraceFormat::Annotation,
+    sampler: None,
 };
 
 fn message(endpoint: Endpoint, settings: Settings, content_type: Option<&'static str>) -> Message {
@@ -32,6 +33,7 @@ fn message(endpoint: Endpoint, settings: Settings, content_type: Option<&'static
         tenant: "T".into(),
         device: "D".into(),
         gateway: Some("gw".into()),
+        auth_id: None,
         authenticated: Authenticated::Yes,
     };
     let tenant = Tenant::from_json(tenant.to_string().as_bytes()).unwrap();

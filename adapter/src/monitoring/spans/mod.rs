@@ -1,0 +1,207 @@
+//! Spans for traces (spec: metrics-health §4): what is done with a request and how long each step takes, exported by OTLP.
+//!
+//! They are spans of `tracing` under a target of their own, which nobody listens to unless an OTLP receiver is configured.
+//!
+//! ```text
+//! span!(target: TARGET) ─> tracing-opentelemetry ─> Tail: whole traces, as tenant or sampler want ─> batches ─> Exporter
+//! ```
+
+mod export;
+mod sampler;
+mod tail;
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
+use registry_client::tenant::Sampling;
+use tracing::{Span, field};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::{Layer, Registry};
+
+pub use self::export::EndpointError;
+pub use self::sampler::{Sampler, SamplerError};
+use self::{export::Exporter, tail::Tail};
+use crate::authn::{Authenticated, Origin};
+use crate::config::TracingConfig;
+use crate::monitoring::reason::Reason;
+use crate::tenant::ADAPTER;
+
+/// The target of all spans for traces.
+pub const TARGET: &str = "coap_adapter::trace";
+
+/// A span for traces: its name in traces, and fields.
+macro_rules! trace_span {
+    ($name:expr $(, $($fields:tt)*)?) => {
+        tracing::info_span!(
+            target: $crate::monitoring::spans::TARGET,
+            "trace",
+            otel.name = $name,
+            $($($fields)*)?
+        )
+    };
+}
+pub(crate) use trace_span;
+
+/// What exports spans. Spans that wait are exported when it is [stopped](Traces::stop).
+#[derive(Debug)]
+pub struct Traces {
+    provider: SdkTracerProvider,
+}
+
+/// Why no spans can be exported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TracesError {
+    /// The receiver's URL.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The sampler's argument.
+    #[error(transparent)]
+    Sampler(#[from] SamplerError),
+}
+
+impl Traces {
+    /// Exports to the configured receiver; nothing, if there is none. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The endpoint or the sampler's argument cannot be understood.
+    pub fn start(config: &TracingConfig) -> Result<Option<Self>, TracesError> {
+        let Some(endpoint) = &config.endpoint else {
+            return Ok(None);
+        };
+        let sampler = Sampler::of(config)?;
+        let batches = BatchSpanProcessor::builder(Exporter::new(endpoint)?).build();
+        let resource = Resource::builder_empty()
+            .with_attributes([KeyValue::new("service.name", SERVICE)])
+            .build();
+        let provider = SdkTracerProvider::builder()
+            // All are recorded; which traces are exported is known at their end. Else the SDK asks the environment.
+            .with_sampler(opentelemetry_sdk::trace::Sampler::AlwaysOn)
+            .with_span_processor(Tail::new(batches, sampler))
+            .with_resource(resource)
+            .build();
+        Ok(Some(Self { provider }))
+    }
+
+    /// What takes the spans from `tracing`.
+    #[must_use]
+    pub fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
+        tracing_opentelemetry::layer()
+            .with_tracer(self.provider.tracer(ADAPTER))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_filter(filter_fn(|metadata| metadata.target() == TARGET))
+            .boxed()
+    }
+
+    /// Exports what waits. May block for seconds.
+    pub fn stop(&self) {
+        if let Err(error) = self.provider.shutdown() {
+            tracing::warn!(%error, "the last spans are not exported");
+        }
+    }
+}
+
+/// Notes whose request the current span is about.
+pub(crate) fn about(span: &Span, origin: &Origin) {
+    span.record("tenant_id", &*origin.tenant);
+    span.record("device_id", &*origin.device);
+    span.record("authenticated", origin.authenticated == Authenticated::Yes);
+    if let Some(gateway) = &origin.gateway {
+        span.record("gateway_id", &**gateway);
+    }
+    if let Some(auth_id) = &origin.auth_id {
+        span.record("auth_id", &**auth_id);
+    }
+}
+
+/// Notes what the tenant wants to be traced; the span must be the first of its trace.
+pub(crate) fn prioritise(span: &Span, sampling: Sampling) {
+    match sampling {
+        Sampling::All => span.record(PRIORITY, 1),
+        Sampling::None => span.record(PRIORITY, 0),
+        Sampling::Default => return,
+    };
+}
+
+/// The first span of a request.
+pub(crate) fn of_request(request: &coap_proto::Request) -> Span {
+    let path = request.uri_path();
+    trace_span!(
+        name_of_request(request),
+        otel.kind = "server",
+        component = ADAPTER,
+        http.method = method(request.code()),
+        http.url = format!("/{}", path.join("/")),
+        coap.message_type = match request.reliability() {
+            coap_proto::Reliability::Confirmable => "CON",
+            coap_proto::Reliability::NonConfirmable => "NON",
+        },
+        coap.response_code = field::Empty,
+        otel.status_code = field::Empty,
+        reason = field::Empty,
+        tenant_id = field::Empty,
+        device_id = field::Empty,
+        gateway_id = field::Empty,
+        auth_id = field::Empty,
+        authenticated = field::Empty,
+        ttd = field::Empty,
+        sampling.priority = field::Empty,
+    )
+}
+
+/// The method's name (RFC 7252 §12.1.1, RFC 8132).
+const fn method(code: coap_proto::Code) -> &'static str {
+    match code.detail() {
+        1 => "GET",
+        2 => "POST",
+        3 => "PUT",
+        4 => "DELETE",
+        5 => "FETCH",
+        6 => "PATCH",
+        7 => "iPATCH",
+        _ => "unknown",
+    }
+}
+
+/// Notes how a request was answered, and why it was refused.
+pub(crate) fn answered(span: &Span, code: coap_proto::Code, reason: Option<Reason>) {
+    span.record("coap.response_code", field::display(code));
+    if let Some(reason) = reason {
+        span.record("reason", reason.code());
+    }
+    if code.class() == 5 {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// The template of its path, so that there are few names (spec: metrics-health §4).
+fn name_of_request(request: &coap_proto::Request) -> &'static str {
+    use coap_proto::Code;
+
+    let resource = match request.uri_path().first().map(String::as_str) {
+        Some("telemetry" | "t") => 0,
+        Some("event" | "e") => 1,
+        Some("command_response" | "cr") => 2,
+        _ => return "/*",
+    };
+    let names = match request.code() {
+        Code::POST => ["/telemetry", "/event", "/command_response/:cmd_req_id"],
+        Code::PUT => [
+            "/telemetry/:tenant_id/:device_id",
+            "/event/:tenant_id/:device_id",
+            "/command_response/:tenant_id/:device_id/:cmd_req_id",
+        ],
+        _ => ["/telemetry/*", "/event/*", "/command_response/*"],
+    };
+    names.get(resource).copied().unwrap_or("/*")
+}
+
+/// The attribute by which a trace is kept or dropped.
+const PRIORITY: &str = "sampling.priority";
+
+/// As the reference names itself.
+const SERVICE: &str = "hono-adapter-coap";
