@@ -422,7 +422,7 @@ mod tests {
     /// `coap-adapter docs-table reasons` prints the tables anew.
     #[test]
     fn the_page_has_every_reason() {
-        let page = include_str!("../../docs/troubleshooting.md");
+        let page = include_str!("../../../docs/troubleshooting.md");
         for of in [Reason::is_of_handshakes, Reason::is_of_requests] {
             assert!(page.contains(&table(of)), "{}", table(of));
         }

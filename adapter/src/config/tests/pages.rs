@@ -5,7 +5,7 @@ use super::*;
 /// `UPDATE_PAGES=1 cargo test -p adapter pages` writes it anew.
 #[test]
 fn the_page_of_settings_has_the_generated_tables() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
     let page = fs::read_to_string(path).unwrap();
     let (text, tables) = page.split_once(MARK).unwrap();
     let generated = format!("\n\n{}\n", table().trim_end());
@@ -22,7 +22,7 @@ fn the_page_of_settings_has_the_generated_tables() {
 /// The example of the least configuration can be used.
 #[test]
 fn the_example_of_the_page_about_running_is_right() {
-    let page = include_str!("../../../docs/running.md");
+    let page = include_str!("../../../../docs/running.md");
     let (_, rest) = page.split_once("```yaml\n").unwrap();
     let (example, _) = rest.split_once("```").unwrap();
     let folder = std::env::temp_dir().to_string_lossy().into_owned();

@@ -377,7 +377,7 @@ fn every_metric_is_described_and_every_description_is_exposed() {
 #[test]
 fn the_page_of_metrics_has_the_generated_table_as_other_pages_have() {
     const MARK: &str = "<!-- metrics -->";
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
     let page = std::fs::read_to_string(path).unwrap();
     let (text, found) = page.split_once(MARK).unwrap();
     let generated = format!("\n\n{}", table());
