@@ -50,10 +50,12 @@ async fn each_of_many_waiting_devices_gets_its_own_command_once_though_datagrams
         let ids = (first..devices.min(first + DEVICES_EACH)).collect();
         fleets.spawn(Fleet::run(stand.coap(), ids));
     }
-    let mut told = BTreeMap::new();
-    for answers in fleets.join_all().await {
+    let (mut told, mut without_command) = (BTreeMap::new(), 0);
+    for (answers, without) in fleets.join_all().await {
         told.extend(answers);
+        without_command += without;
     }
+    println!("waiting: {without_command} waits ended with nothing and were begun anew");
     judge(devices, &told, &application.await.unwrap());
     stand.stop().await;
 }
@@ -88,6 +90,9 @@ async fn wait_in_session(server: SocketAddr, id: usize) -> Vec<String> {
         let response = session.request(&request, PATIENCE).await.unwrap();
         if response.code() == SERVICE_UNAVAILABLE {
             tokio::time::sleep(MAX_AGE).await;
+            continue;
+        }
+        if response.code() == CHANGED && response.options.is_empty() {
             continue;
         }
         let mut told = vec![String::from_utf8_lossy(&response.payload).into_owned()];
@@ -222,6 +227,8 @@ struct Fleet {
     /// Message ids of separate responses, to tell a repeated one.
     seen: Vec<u16>,
     last_message_id: u16,
+    /// Waits that ended with nothing, as the adapter had its command back from the router: each was begun anew.
+    without_command: usize,
 }
 
 struct Request {
@@ -233,7 +240,8 @@ struct Request {
 }
 
 impl Fleet {
-    async fn run(server: SocketAddr, ids: Vec<usize>) -> BTreeMap<usize, Vec<String>> {
+    /// What each device was told, and how many waits ended with nothing.
+    async fn run(server: SocketAddr, ids: Vec<usize>) -> (BTreeMap<usize, Vec<String>>, usize) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.connect(server).await.unwrap();
         let mut fleet = Self {
@@ -243,6 +251,7 @@ impl Fleet {
             told: ids.iter().map(|id| (*id, Vec::new())).collect(),
             seen: Vec::new(),
             last_message_id: 0,
+            without_command: 0,
         };
         for id in ids {
             fleet.start(id, Instant::now());
@@ -256,7 +265,7 @@ impl Fleet {
         while Instant::now() < quiet {
             fleet.step().await;
         }
-        fleet.told
+        (fleet.told, fleet.without_command)
     }
 
     /// Lets a device send its request at a time to come.
@@ -350,6 +359,10 @@ impl Fleet {
                     if packet.header.get_code() == SERVICE_UNAVAILABLE {
                         return self.start(request.id, Instant::now() + MAX_AGE);
                     }
+                    if is_empty_change(&packet) {
+                        self.without_command += 1;
+                        return self.start(request.id, Instant::now());
+                    }
                     let told = self.told.entry(request.id).or_default();
                     told.push(body(&packet));
                 } else if kind == MessageType::Confirmable {
@@ -358,6 +371,11 @@ impl Fleet {
             }
         }
     }
+}
+
+/// A command that the router took back meanwhile is not told: the device waits again.
+fn is_empty_change(packet: &Packet) -> bool {
+    packet.header.get_code() == CHANGED && packet.get_option(CoapOption::LocationQuery).is_none()
 }
 
 fn body(packet: &Packet) -> String {
