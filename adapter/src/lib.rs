@@ -36,3 +36,5 @@ pub mod command;
 pub mod respond;
 
 pub mod monitoring;
+
+mod http;

@@ -1,16 +1,15 @@
 //! The way to a responder: one POST over HTTP (RFC 6960 appendix A.1).
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::{
-    Request, StatusCode, Uri,
+    Request, Uri,
     body::Bytes,
-    client::conn::http1,
     header::{CONNECTION, CONTENT_TYPE, HOST},
 };
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::NotGood;
+use crate::http::{ExchangeError, exchange};
 
 /// The body of the answer. The caller sets the deadline.
 pub(super) async fn post(responder: &str, request: Vec<u8>) -> Result<Bytes, NotGood> {
@@ -32,31 +31,11 @@ pub(super) async fn post(responder: &str, request: Vec<u8>) -> Result<Bytes, Not
         .header(CONNECTION, "close")
         .body(Full::new(Bytes::from(request)))
         .map_err(|_| NotGood::Unreachable)?;
-    exchange(stream, request).await
+    exchange(stream, request)
+        .await
+        .map_err(|error| match error {
+            ExchangeError::Broken(_) => NotGood::Unreachable,
+            ExchangeError::Status(_) => NotGood::Refused,
+            ExchangeError::Body(_) => NotGood::Malformed,
+        })
 }
-
-async fn exchange(stream: TcpStream, request: Request<Full<Bytes>>) -> Result<Bytes, NotGood> {
-    let handshake = http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|_| NotGood::Unreachable)?;
-    let answer = async {
-        let response = sender.send_request(request).await;
-        let response = response.map_err(|_| NotGood::Unreachable)?;
-        if response.status() != StatusCode::OK {
-            return Err(NotGood::Refused);
-        }
-        let body = Limited::new(response.into_body(), LONGEST_ANSWER);
-        let body = body.collect().await.map_err(|_| NotGood::Malformed)?;
-        Ok(body.to_bytes())
-    };
-    let mut answer = std::pin::pin!(answer);
-    tokio::select! {
-        biased;
-        answer = &mut answer => return answer,
-        // The connection ends before the answer is put together, or in failure; the answer tells.
-        _ = connection => {}
-    }
-    answer.await
-}
-
-/// Bytes of a response; one about one certificate has two or three thousand.
-const LONGEST_ANSWER: usize = 65_536;

@@ -3,19 +3,20 @@
 use std::{fmt, io, net::Ipv6Addr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use downstream::{ConfigError, Connector, Stream, UserCredentials};
+use downstream::{ConfigError, Connector, UserCredentials};
 use form_urlencoded::Serializer;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::Empty;
 use hyper::{
-    Request, StatusCode,
+    Request,
     body::Bytes,
-    client::conn::http1,
     header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue},
 };
-use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use crate::config::ResourceLimitsConfig;
+use crate::{
+    config::ResourceLimitsConfig,
+    http::{ExchangeError, exchange},
+};
 
 /// A Prometheus server.
 pub(super) struct Prometheus {
@@ -48,9 +49,10 @@ impl Prometheus {
         let within = self
             .query_timeout
             .map_or(LONGEST_QUERY, |within| within.saturating_add(GRACE));
-        timeout(within, exchange(stream, self.request(query)?))
+        let body = timeout(within, exchange(stream, self.request(query)?))
             .await
-            .map_err(|_| QueryError::TimedOut)?
+            .map_err(|_| QueryError::TimedOut)??;
+        Ok(body)
     }
 
     fn request(&self, query: &str) -> Result<Request<Empty<Bytes>>, QueryError> {
@@ -104,34 +106,14 @@ pub(super) enum QueryError {
     Status(u16),
 }
 
-async fn exchange(
-    stream: Box<dyn Stream>,
-    request: Request<Empty<Bytes>>,
-) -> Result<Bytes, QueryError> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(QueryError::Exchange)?;
-    let answer = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(QueryError::Exchange)?;
-        if response.status() != StatusCode::OK {
-            return Err(QueryError::Status(response.status().as_u16()));
+impl From<ExchangeError> for QueryError {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Broken(error) => Self::Exchange(error),
+            ExchangeError::Status(status) => Self::Status(status.as_u16()),
+            ExchangeError::Body(error) => Self::Body(error),
         }
-        let body = Limited::new(response.into_body(), LONGEST_ANSWER)
-            .collect()
-            .await;
-        Ok(body.map_err(QueryError::Body)?.to_bytes())
-    };
-    let mut answer = std::pin::pin!(answer);
-    tokio::select! {
-        biased;
-        answer = &mut answer => return answer,
-        // The connection ends before the answer is put together, or in failure; the answer tells.
-        _ = connection => {}
     }
-    answer.await
 }
 
 /// Host and port as a URI has them.
@@ -157,6 +139,3 @@ const GRACE: Duration = Duration::from_millis(100);
 
 /// The deadline where none is configured; Prometheus itself gives up after two minutes.
 const LONGEST_QUERY: Duration = Duration::from_secs(130);
-
-/// Bytes of an answer; what is expected is below 200.
-const LONGEST_ANSWER: usize = 64 * 1024;
