@@ -300,12 +300,17 @@ impl Drop for Running {
 /// After this nothing is expected to come any more.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The sandbox on ports that the system chooses.
+fn sandbox(further: &[&str]) -> Running {
+    let mut command = coap_adapter(&[
+        "sandbox", "--coaps", "0", "--coap", "0", "--amqp", "0", "--health", "0",
+    ]);
+    Running::start(command.args(further).stdout(Stdio::piped()))
+}
+
 #[test]
 fn the_sandbox_plays_its_scene_and_ends_by_ctrl_c() {
-    let arguments = [
-        "sandbox", "--coaps", "0", "--coap", "0", "--amqp", "0", "--health", "0",
-    ];
-    let mut sandbox = Running::start(coap_adapter(&arguments).stdout(Stdio::piped()));
+    let mut sandbox = sandbox(&[]);
     let seen = sandbox.lines_until("Now you");
     assert!(
         [
@@ -323,19 +328,7 @@ fn the_sandbox_plays_its_scene_and_ends_by_ctrl_c() {
 
 #[test]
 fn the_sandbox_ends_by_sigterm_without_a_scene_too() {
-    let arguments = [
-        "sandbox",
-        "--coaps",
-        "0",
-        "--coap",
-        "0",
-        "--amqp",
-        "0",
-        "--health",
-        "0",
-        "--no-play",
-    ];
-    let mut sandbox = Running::start(coap_adapter(&arguments).stdout(Stdio::piped()));
+    let mut sandbox = sandbox(&["--no-play"]);
     let seen = sandbox.lines_until("Now you");
     assert!(!seen.contains("2.04"), "{seen}");
     assert_eq!(sandbox.end("-TERM"), 0);
@@ -423,19 +416,7 @@ fn probe(port: u16, path: &str) -> String {
 /// `send` is a business application in one line: its exit code tells whether a device got the command.
 #[test]
 fn a_command_that_no_device_waits_for_is_told_as_released() {
-    let arguments = [
-        "sandbox",
-        "--coaps",
-        "0",
-        "--coap",
-        "0",
-        "--amqp",
-        "0",
-        "--health",
-        "0",
-        "--no-play",
-    ];
-    let mut sandbox = Running::start(coap_adapter(&arguments).stdout(Stdio::piped()));
+    let mut sandbox = sandbox(&["--no-play"]);
     let seen = sandbox.lines_until("Now you");
     let mut words = seen.lines().map(str::split_whitespace).map(Vec::from_iter);
     let line = words.find(|words| words.first() == Some(&"AMQP")).unwrap();
