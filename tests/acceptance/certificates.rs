@@ -174,7 +174,7 @@ async fn suite_of(stand: &Stand, config: Config) -> String {
 }
 
 /// How the server refuses to shake hands.
-async fn refusal(stand: &Stand, config: Config) -> String {
+pub(crate) async fn refusal(stand: &Stand, config: Config) -> String {
     match Client::connect_with(stand.coaps(), config, SOON).await {
         Err(Error::Handshake { reason, .. }) => reason,
         other => panic!("it is not refused: {other:?}"),

@@ -8,13 +8,15 @@ use acceptance::{
 };
 use dtls_client::{CertificateKind, Config, Identity};
 use sandbox::{
-    Error,
     device::{CoapRequest, Device as Client},
     northbound::Behaviour,
     world::{Credentials, Device, Tenant, World},
 };
 
-use crate::scene::{SOON, application, told};
+use crate::{
+    certificates::refusal,
+    scene::{SOON, application, told},
+};
 
 fn identity() -> Arc<Identity> {
     let issued = Authority::new("Nobody").issue("Device");
@@ -58,13 +60,6 @@ fn config(identity: &Arc<Identity>, host: Option<&str>) -> Config {
     config.certificate_kind = CertificateKind::RawPublicKey;
     config.server_name = host.map(str::to_owned);
     config
-}
-
-async fn refusal(stand: &Stand, config: Config) -> String {
-    match Client::connect_with(stand.coaps(), config, SOON).await {
-        Err(Error::Handshake { reason, .. }) => reason,
-        other => panic!("it is not refused: {other:?}"),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
