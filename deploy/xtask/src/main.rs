@@ -51,7 +51,8 @@ cargo xtask tidy     dependencies that must not be, duplicate versions, licences
 cargo xtask coverage the lines of the specification, what proves each, and the gaps
 cargo xtask interop  install independent clients, consumers and a broker, then test against them;
                      further words go to the test runner
-cargo xtask bench    load the adapter, the floor and Californium in turn, at the rates given, and print what each cost
+cargo xtask bench    load the adapter, the floor, Eclipse Hono's adapter and Californium in turn, at the rates given, and print what
+                     each cost
 cargo xtask chart    the Helm chart: what is generated, every profile, wrong values; builds Helm with Go once;
                      --write writes what is generated
 cargo xtask image    the file system of the container image, by the steps of deploy/Dockerfile, and whether the adapter runs
