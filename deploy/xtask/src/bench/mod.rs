@@ -7,7 +7,6 @@ mod field;
 mod hono;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
 
 use self::field::{Field, Load, Server};
 
@@ -71,17 +70,17 @@ fn uploads(field: &Field, server: Server, rate: u32) -> Result<String> {
     ))
 }
 
-/// What is resident without sessions, with some, and with many more, each of which has sent something or is about to.
+/// What is resident without sessions, with some, and with many more.
 fn memory(field: &Field, server: Server) -> Result<String> {
     let running = field.start_server(server)?;
     let empty = running.resident()?;
     let with = |devices| -> Result<u64> {
         let load = Load {
-            rate: devices / 10,
+            rate: IDLE,
             seconds: 1,
             devices,
         };
-        let numbers: Value = field.load(server, &running, load)?;
+        let numbers = field.load(server, &running, load)?;
         numbers["rss_kb"]["before"]
             .as_u64()
             .context("the load generator does not tell the memory")
@@ -103,5 +102,7 @@ const ROUNDS: u32 = 3;
 const RATES: [u32; 3] = [1000, 2000, 8000];
 const SECONDS: u32 = 10;
 const WARM_UP: u32 = 20;
+/// A rate at which next to nothing is sent.
+const IDLE: u32 = 10;
 const DEVICES: u32 = 1000;
 const MANY_DEVICES: u32 = 10_000;
