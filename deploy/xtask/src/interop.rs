@@ -3,17 +3,14 @@
 //! What comes from `PyPI` and Maven Central is kept in `target/interop`, the rest are packages of a Debian system. What is there
 //! already is left as it is.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 use cargo_metadata::MetadataCommand;
 
 use crate::{
     californium,
+    packages::{self, Package, succeeds},
     step::{self, cargo},
 };
 
@@ -21,7 +18,7 @@ pub(crate) fn run(further: &[&str]) -> Result<()> {
     let metadata = MetadataCommand::new().no_deps().exec()?;
     let folder = metadata.target_directory.as_std_path().join("interop");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    install_packages()?;
+    packages::install(&PACKAGES)?;
     install_proton(&folder)?;
     install_artemis(&folder)?;
     californium::fetch(&folder.join("californium"))?;
@@ -30,24 +27,6 @@ pub(crate) fn run(further: &[&str]) -> Result<()> {
     let words = "test --locked --workspace --no-fail-fast --test interop --test matrix --test differential --";
     let mut tests = cargo(words.split(' '));
     step::run(tests.args(further).env("INTEROP_REQUIRED", "1"))
-}
-
-fn install_packages() -> Result<()> {
-    let missing = PACKAGES.iter().filter(|(_, trial)| !succeeds(trial));
-    let missing: Vec<&str> = missing.map(|(package, _)| *package).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    step::run(Command::new("apt-get").args(["update", "-qq"]))?;
-    let mut install = Command::new("apt-get");
-    install
-        .args(["install", "-y", "-qq", "--no-install-recommends"])
-        .args(missing);
-    step::run(
-        install
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null()),
-    )
 }
 
 /// qpid-proton is built from source, its C library included.
@@ -108,21 +87,7 @@ fn build_webrtc(root: &Path, folder: &Path) -> Result<()> {
     step::run(build.arg("--target-dir").arg(folder.join("webrtc")))
 }
 
-fn succeeds(words: &[&str]) -> bool {
-    let Some((program, words)) = words.split_first() else {
-        return false;
-    };
-    let mut trial = Command::new(program);
-    trial
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    trial.status().is_ok_and(|status| status.success())
-}
-
-/// A Debian package, and a command that succeeds only if it is there.
-const PACKAGES: [(&str, &[&str]); 14] = [
+const PACKAGES: [Package; 14] = [
     (
         "libcoap3-bin",
         &[

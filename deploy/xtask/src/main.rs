@@ -1,5 +1,5 @@
 //! Build helper: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask coverage`, `cargo xtask interop`,
-//! `cargo xtask bench`, `cargo xtask chart`,
+//! `cargo xtask bench`, `cargo xtask counts`, `cargo xtask chart`,
 //! `cargo xtask image`, `cargo xtask cluster`.
 //!
 //! Everything that proves the workspace right can be run from here; `.ci/run` does no more than call it.
@@ -11,10 +11,12 @@ mod coverage;
 mod interop;
 mod californium;
 mod bench;
+mod counts;
 mod chart;
 mod image;
 mod cluster;
 mod manifest;
+mod packages;
 mod step;
 
 use std::{env, process::ExitCode};
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         ["coverage"] => coverage::run(),
         ["interop", ref further @ ..] => interop::run(further),
         ["bench", ref rates @ ..] => bench::run(rates),
+        ["counts", ref names @ ..] => counts::run(names),
         ["chart", ref further @ ..] => chart::run(further),
         ["image", ref further @ ..] => image::run(further),
         ["cluster", ref further @ ..] => cluster::run(further),
@@ -53,6 +56,8 @@ cargo xtask interop  install independent clients, consumers and a broker, then t
                      further words go to the test runner
 cargo xtask bench    load the adapter, the floor, Eclipse Hono's adapter and Californium in turn, at the rates given, and print what
                      each cost
+cargo xtask counts   count the instructions of each hot operation and compare them with benches/counts/pinned.md; names
+                     restrict it to these; with UPDATE_COUNTS=1 in the environment, pin what was counted
 cargo xtask chart    the Helm chart: what is generated, every profile, wrong values; builds Helm with Go once;
                      --write writes what is generated
 cargo xtask image    the file system of the container image, by the steps of deploy/Dockerfile, and whether the adapter runs
