@@ -18,7 +18,7 @@ use crate::monitoring::observer::Observer;
 use crate::monitoring::spans::{self, trace_span};
 use crate::respond::{Instruction, OVER_LIMIT, Outcome, Rejection};
 use crate::route::{self, Addressing, Endpoint, Operation};
-use crate::serve::Exchange;
+use crate::serve::{Exchange, Places};
 use crate::tenant::budget::Budgets;
 use crate::tenant::usage::{MessageLimits, Verdict};
 use crate::tenant::{self, AckTimeout};
@@ -33,6 +33,7 @@ pub struct Pipeline {
     pub(crate) observer: Observer,
     pub(crate) limits: MessageLimits,
     pub(crate) budgets: Arc<Budgets>,
+    pub(crate) places: Arc<Places>,
     pub(crate) commands: Arc<Commands>,
     pub(crate) uplink: Uplink,
     pub(crate) responder: Responder,
@@ -96,6 +97,9 @@ impl Pipeline {
         let (tenant, assertion) =
             Box::pin(self.admit(exchange, origin, request.payload(), account)).await?;
         let ttd = tenant::effective_ttd(&tenant, query.ttd);
+        // Where too many wait, the message is served as if the device did not wait, and the application is told so.
+        let parked = ttd.and_then(|_| self.places.park());
+        let ttd = ttd.filter(|_| parked.is_some());
         exchange.trace().record("ttd", ttd);
         let mut wait = Box::pin(self.wait(origin, ttd)).await?;
         let timeout = AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy);

@@ -50,6 +50,8 @@ pub struct ConnectionConfig {
     pub max_message_size: Option<u64>,
     /// MAXFRAMESIZE: the largest frame we take, in bytes. `None`: 64 KiB, larger messages come in several.
     pub max_frame_size: Option<u32>,
+    /// How many bytes may wait to be written, before no message is taken any more.
+    pub max_outgoing: usize,
     /// MAXSESSIONFRAMES: how many frames may be under way to us. `None`: as many as the peer likes.
     pub max_session_frames: Option<u32>,
 }
@@ -79,6 +81,7 @@ impl Default for ConnectionConfig {
             min_max_message_size: 0,
             max_message_size: None,
             max_frame_size: None,
+            max_outgoing: 4 << 20,
             max_session_frames: None,
         }
     }

@@ -6,6 +6,7 @@ use downstream::Connection;
 use registry_client::notifications::Caches;
 use tokio_util::task::TaskTracker;
 
+use crate::config::{MemoryConfig, Table};
 use crate::monitoring::metrics::{Gauge, count_of};
 use crate::monitoring::recent::Recent;
 use crate::pipeline::Pipeline;
@@ -18,17 +19,35 @@ pub(super) fn watch(
     requests: &TaskTracker,
     registry: &Caches,
     recent: Option<&Arc<Recent>>,
+    memory: &MemoryConfig,
 ) {
     let metrics = pipeline.observer.metrics();
-    let requests = requests.clone();
+    let of_requests = requests.clone();
     metrics.watch(Gauge::RequestsInProgress, "", move || {
-        Some(count_of(requests.len()))
+        Some(count_of(of_requests.len()))
     });
     let weak = Arc::downgrade(pipeline);
     metrics.watch(Gauge::ParkedRequests, "", move || {
         let pipeline = weak.upgrade()?;
         Some(count_of(pipeline.commands.inboxes().len()))
     });
+    for share in &memory.shares {
+        metrics.observe_bound(share.table.name(), share.bound);
+    }
+    let places = Arc::downgrade(&pipeline.places);
+    metrics.watch(Gauge::TableEntries, Table::RequestBytes.name(), move || {
+        Some(count_of(places.upgrade()?.bytes()))
+    });
+    let weak = Arc::downgrade(pipeline);
+    metrics.watch(Gauge::TableEntries, Table::Tenants.name(), move || {
+        let pipeline = weak.upgrade()?;
+        Some(count_of(pipeline.observer.metrics().tenants()))
+    });
+    let of_requests = requests.clone();
+    metrics.watch(Gauge::TableEntries, Table::Requests.name(), move || {
+        Some(count_of(of_requests.len()))
+    });
+    metrics.observe_bound("parked_requests", pipeline.places.parked_bound());
     let weak = Arc::downgrade(&registry.tenants);
     metrics.watch(Gauge::TableEntries, "kept_tenants", move || {
         Some(count_of(weak.upgrade()?.kept()))

@@ -82,6 +82,7 @@ impl App {
             &requests,
             &registry,
             recent.as_ref(),
+            &config.memory,
         );
         let mut starter = Starter {
             config: &config,

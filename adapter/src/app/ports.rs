@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use super::reload::{Source, Unusable};
 use super::{StartError, sessions};
 use crate::authn::{DeviceStore, Revocation};
-use crate::config::{CoapConfig, Config, DtlsConfig, KeyAndCertificate};
+use crate::config::{Config, DtlsConfig, KeyAndCertificate, Table};
 use crate::monitoring::checks::{DeploymentCheck, Pulse, PulseCheck};
 use crate::monitoring::health::Check;
 use crate::monitoring::metrics::{Metrics, Reloaded};
@@ -117,7 +117,7 @@ impl Starter<'_> {
     fn endpoint<P: Clone + Eq + Hash + Debug>(&self) -> Result<Endpoint<P>, StartError> {
         let [a, b, c, d, e, f, g, h, ..] = random_seed()?;
         let seed = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-        Ok(Endpoint::new(coap_config(&self.config.coap), seed))
+        Ok(Endpoint::new(coap_config(self.config), seed))
     }
 
     /// Serves until the adapter ends; what is left then goes to `keep`, which may take its time.
@@ -261,10 +261,16 @@ fn ticket_source(path: PathBuf, renew: mpsc::Sender<Renewal>) -> Source {
     })
 }
 
-fn coap_config(config: &CoapConfig) -> coap_proto::Config {
+/// The ports share what the memory contract gives to the message layer.
+fn coap_config(config: &Config) -> coap_proto::Config {
+    let Config { coap, memory, .. } = config;
+    let ports = [coap.secure, coap.insecure].iter().flatten().count().max(1);
     coap_proto::Config {
-        exchange_lifetime: config.exchange_lifetime,
-        max_body: config.max_payload_size,
+        exchange_lifetime: coap.exchange_lifetime,
+        max_body: coap.max_payload_size,
+        max_exchanges: memory.bound(Table::Exchanges) / ports,
+        max_block_transfers: memory.bound(Table::Transfers) / ports,
+        max_block_bytes: memory.bound(Table::TransferBytes) / ports,
         ..coap_proto::Config::default()
     }
 }

@@ -12,12 +12,12 @@ use super::StartError;
 use super::reload::Source;
 use crate::command::consumer::Commands;
 use crate::command::response::Responder;
-use crate::config::{Config, TracingConfig};
+use crate::config::{Config, Table, TracingConfig};
 use crate::monitoring::metrics::{Link, Metrics, Reloaded, host_name};
 use crate::monitoring::observer::Observer;
 use crate::monitoring::spans::Sampler;
 use crate::pipeline::Pipeline;
-use crate::serve::Stop;
+use crate::serve::{Places, Stop};
 use crate::tenant::budget::Budgets;
 use crate::tenant::usage::MessageLimits;
 use crate::upload::Uplink;
@@ -40,8 +40,10 @@ pub(super) struct Services {
 
 impl Services {
     pub(super) fn connect(config: &Config) -> Result<Self, StartError> {
+        let outgoing = config.memory.bound(Table::OutgoingBytes) / CONNECTIONS;
         let start = |role, setting, config: &Option<ConnectionConfig>| {
-            let config = config.clone().ok_or(StartError::Missing(setting))?;
+            let mut config = config.clone().ok_or(StartError::Missing(setting))?;
+            config.max_outgoing = outgoing;
             Connection::start(role, config)
                 .map_err(|source| StartError::Connection { setting, source })
         };
@@ -64,7 +66,10 @@ impl Services {
                 "HONO_COMMANDROUTER_HOST",
                 &config.command_router,
             )?,
-            metrics: Metrics::new(&host_name(std::env::var("HOSTNAME").ok())),
+            metrics: Metrics::bounded(
+                &host_name(std::env::var("HOSTNAME").ok()),
+                config.memory.bound(Table::Tenants),
+            ),
             limits: MessageLimits::start(config.resource_limits.as_ref()).map_err(|source| {
                 StartError::Connection {
                     setting: PROMETHEUS,
@@ -169,6 +174,10 @@ impl Services {
             observer,
             limits: self.limits.clone(),
             budgets,
+            places: Arc::new(Places::new(
+                config.memory.bound(Table::Requests),
+                config.memory.bound(Table::RequestBytes),
+            )),
             commands,
             uplink: Uplink::new(
                 self.telemetry.clone(),
@@ -193,5 +202,8 @@ fn sampler(config: &TracingConfig) -> Option<Sampler> {
     config.endpoint.as_ref()?;
     Sampler::of(config).ok()
 }
+
+/// How many there are, which share what may wait to be written.
+const CONNECTIONS: usize = 9;
 
 const PROMETHEUS: &str = "HONO_RESOURCELIMITS_PROMETHEUSBASED_HOST";

@@ -5,7 +5,7 @@ use std::{
     io::{self, ErrorKind, Write},
 };
 
-use adapter::config::{Config, Effective};
+use adapter::config::{Config, Effective, MemoryConfig};
 
 use super::{ConfigOptions, Error, environment};
 
@@ -65,6 +65,18 @@ fn page(config: &Config) -> String {
     }
     for warning in &config.warnings {
         page += &format!("warning: {warning}\n");
+    }
+    page + &memory(&config.memory)
+}
+
+/// The memory contract, a line for each table.
+fn memory(memory: &MemoryConfig) -> String {
+    let mebibytes = |bytes: u64| bytes / (1 << 20);
+    let mut page = format!("memory: {} MiB\n", mebibytes(memory.bytes));
+    for share in &memory.shares {
+        let (name, bound, cost) = (share.table.name(), share.bound, share.cost);
+        let kibibytes = share.bytes().div_ceil(1024);
+        page += &format!("memory: {name:20} {bound:>10} x {cost:>6} bytes = {kibibytes:>8} KiB\n");
     }
     page
 }

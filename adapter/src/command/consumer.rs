@@ -221,6 +221,10 @@ impl Drop for Wait {
             && inbox.close() == Closed::Last
         {
             let commands = Arc::clone(&self.commands);
+            // The registration ends by itself, too.
+            if commands.farewells.len() >= FAREWELLS {
+                return;
+            }
             self.commands.farewells.spawn(async move {
                 let (tenant, device) = inbox.waiting();
                 // The device's next request may have registered meanwhile; the router tells only adapters apart, not requests.
@@ -247,6 +251,9 @@ impl ConsumerState {
         self.0.store(attached, std::sync::atomic::Ordering::Relaxed);
     }
 }
+
+/// Requests at the router that end registrations of requests that ended early; beyond, they are left to their lifespan.
+const FAREWELLS: usize = 10_000;
 
 /// Between two attempts to attach the link for commands (spec: amqp-messages §6).
 const PAUSE: Duration = Duration::from_millis(20);

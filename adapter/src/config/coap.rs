@@ -8,7 +8,6 @@ use super::{
     chosen::Chosen,
     dtls::DtlsConfig,
     kind::Kind,
-    memory,
     ports::{self, Port, Wanted},
     setting::settings,
 };
@@ -29,7 +28,7 @@ pub struct CoapConfig {
     pub id_split_regex: Regex,
     /// The largest body of a request, in bytes.
     pub max_payload_size: usize,
-    /// DTLS sessions at a time.
+    /// DTLS sessions at a time; in a whole [`Config`](super::Config) never 0.
     pub max_connections: usize,
     /// When a confirmable request is acknowledged ahead of its answer, in milliseconds: 0 at once, -1 never (spec: coap-adapter §5).
     pub timeout_to_ack: i64,
@@ -116,10 +115,7 @@ impl CoapConfig {
                 .map(|(key, certificate)| KeyAndCertificate { key, certificate }),
             id_split_regex: settings.id_split_regex,
             max_payload_size: settings.max_payload_size,
-            max_connections: match settings.max_connections {
-                0 => memory::connections(settings.gc_heap_percentage),
-                wanted => wanted,
-            },
+            max_connections: settings.max_connections,
             timeout_to_ack: settings.timeout_to_ack,
             exchange_lifetime: settings.exchange_lifetime,
             dtls_retransmission_timeout: settings.dtls_retransmission_timeout,
@@ -135,6 +131,11 @@ impl CoapConfig {
             blocked_check_timeout: settings.event_loop_blocked_check_timeout,
         }
     }
+}
+
+/// Percent of the memory that is left free where nobody says how much may be taken.
+pub(super) fn gc_heap_percentage(chosen: &Chosen) -> u32 {
+    CoapSettings::take(chosen, PREFIX).gc_heap_percentage
 }
 
 impl CoapSettings {
@@ -198,9 +199,9 @@ settings! {
         id_split_regex: Regex = Kind::Regex, "idSplitRegex", Some("@");
         /// Largest body of a request.
         max_payload_size: usize = Kind::Number { min: 129, max: 1 << 30, unit: "bytes" }, "maxPayloadSize", Some("2048");
-        /// DTLS sessions at a time; 0 derives the number from the memory of the machine or container.
+        /// DTLS sessions at a time; 0 derives the number from `hono.app.maxMemory`, or from the memory of the machine or container.
         max_connections: usize = Kind::Number { min: 0, max: u32::MAX as i64, unit: "" }, "maxConnections", Some("0");
-        /// Share of the memory that is left free when `maxConnections` is derived.
+        /// Share of the memory that is left free when there is no `hono.app.maxMemory`.
         gc_heap_percentage: u32 = Kind::Number { min: 0, max: 100, unit: "percent" }, "gcHeapPercentage", Some("25");
         /// When a confirmable request is acknowledged ahead of its answer: 0 at once, -1 never.
         timeout_to_ack: i64 = Kind::Number { min: -1, max: i32::MAX as i64, unit: "ms" }, "timeoutToAck", Some("500");

@@ -46,6 +46,7 @@ pub use self::{
     effective::Effective,
     kind::Kind,
     limits::ResourceLimitsConfig,
+    memory::{MemoryConfig, Share, Table},
     origin::{Origin, Problem},
     page::table,
     schema::schema,
@@ -92,6 +93,8 @@ pub struct Config {
     pub resource_limits: Option<ResourceLimitsConfig>,
     /// How much devices and tenants may do in a minute.
     pub budget: BudgetConfig,
+    /// How much memory may be taken, and by what.
+    pub memory: MemoryConfig,
     /// Where probes ask.
     pub health: HealthConfig,
     /// What is logged and how.
@@ -131,7 +134,7 @@ impl Default for Config {
     fn default() -> Self {
         let chosen = &mut Chosen::default();
         let app = AppSettings::take(chosen, "hono.app");
-        Self {
+        let mut config = Self {
             coap: CoapConfig::default(),
             sessions: SessionsConfig::default(),
             messaging: None,
@@ -146,6 +149,7 @@ impl Default for Config {
             credentials_cache: amqp::cache(chosen, "hono.credentials"),
             resource_limits: None,
             budget: BudgetConfig::from_chosen(chosen),
+            memory: MemoryConfig::default(),
             health: HealthConfig::from_chosen(chosen),
             log: LogConfig::from_chosen(chosen),
             tracing: TracingConfig::from_chosen(chosen),
@@ -154,7 +158,9 @@ impl Default for Config {
             ignored: Vec::new(),
             warnings: Vec::new(),
             effective: effective::all(chosen),
-        }
+        };
+        memory::settle(&mut config, chosen, app.max_memory);
+        config
     }
 }
 
@@ -297,6 +303,7 @@ impl Config {
             let text = "should be `false`: messages travel by AMQP 1.0 only";
             chosen.refuse("hono.app", &["amqpMessagingDisabled"], text);
         }
+        memory::settle(self, chosen, app.max_memory);
         self.require_hosts(chosen);
         self.effective = effective::all(chosen);
     }

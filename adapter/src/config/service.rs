@@ -273,6 +273,8 @@ settings! {
         amqp_messaging_disabled: bool = Kind::Flag, "amqpMessagingDisabled", Some("false");
         /// How often certificates, keys, trust stores and the configuration file are looked at for changes; 0 only at SIGHUP.
         reload_interval: Duration = Kind::Millis { min: 0 }, "reloadInterval", Some("10000");
+        /// Memory that the process may take in RAM, split over all tables; 0 for what the container or the machine has, less `hono.coap.gcHeapPercentage`.
+        max_memory: i64 = Kind::Number { min: 0, max: 1 << 50, unit: "bytes" }, "maxMemory", Some("0");
     }
 }
 

@@ -256,6 +256,9 @@ reasons! {
     Congested = "congested", Request,
         "The AMQP network takes the adapter's messages too slowly, or there are too many links.",
         "Look at the AMQP network's load; add replicas.";
+    Overloaded = "overloaded", Request,
+        "So many requests are in the works that the memory has no room for another.",
+        "Look for a slow registry or AMQP network, and at the gauges of tables; raise `hono.app.maxMemory`, or add replicas.";
     Stopping = "stopping", Request,
         "The adapter is ending.",
         "Nothing: the device is served when it comes again.";

@@ -124,6 +124,9 @@ pub enum Rejection {
     /// The consumer did not take the message.
     #[error("the consumer did not accept the message: {0:?}")]
     NotAccepted(Disposition),
+    /// So many requests are in the works that there is no room for another.
+    #[error("too many requests are in the works")]
+    Overloaded,
     /// The server is about to end.
     #[error("the server is stopping")]
     Stopping,
@@ -148,7 +151,7 @@ impl Rejection {
                 code_of_status(error.status)
             }
             Self::Send(error) => code_of_send_error(error),
-            Self::Stopping => Code::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::Stopping => Code::SERVICE_UNAVAILABLE,
             Self::NotAccepted(disposition) => code_of_disposition(disposition),
         }
     }
@@ -205,6 +208,7 @@ impl Rejection {
             | Self::Registration(_)
             | Self::CommandRouter(_)
             | Self::Send(_)
+            | Self::Overloaded
             | Self::Stopping => return None,
         };
         Some(text)

@@ -30,6 +30,7 @@ impl Rejection {
             Self::CommandRouter(_) => Reason::CommandRouterFailed,
             Self::Send(error) => error.into(),
             Self::NotAccepted(disposition) => disposition.into(),
+            Self::Overloaded => Reason::Overloaded,
             Self::Stopping => Reason::Stopping,
         }
     }

@@ -275,6 +275,7 @@ fn what_may_work_later_is_5_03_and_says_when() {
             Rejection::Registration(service(503, None)),
             "Temporarily unavailable",
         ),
+        (Rejection::Overloaded, "Temporarily unavailable"),
         (Rejection::Stopping, "Temporarily unavailable"),
     ];
     for (rejection, text) in rows {

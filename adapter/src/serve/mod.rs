@@ -9,10 +9,12 @@
 
 mod exchange;
 mod kept;
+mod places;
 mod port;
 mod transport;
 
 pub use exchange::Exchange;
 pub(crate) use kept::Kept;
+pub use places::{Parked, Place, Places};
 pub use port::{Port, Serving, Stop};
 pub use transport::{Arrival, Plain, Renewal, Transport};

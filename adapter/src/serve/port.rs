@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::exchange::{Exchange, Reply};
+use super::places::Place;
 use super::transport::{Arrival, Renewal, Transport};
 use crate::authn::{Principal, Revoked};
 use crate::monitoring::checks::Pulse;
@@ -284,19 +285,23 @@ impl<T: Transport> Port<T> {
         address: SocketAddr,
     ) {
         if self.stop.drain.is_cancelled() {
-            let result = Err(Rejection::Stopping);
-            self.pipeline.observer.request_ended(&Ended {
-                peer: address,
-                principal: principal.as_ref(),
-                origin: None,
-                operation: route::name(&request),
-                bytes: request.payload().len(),
-                duration: Duration::ZERO,
-                result: &result,
-            });
-            let answer = respond::answer(result, SystemTime::now());
-            return self.endpoint.respond(Instant::now(), id, answer.go_out());
+            return self.refuse(
+                id,
+                &request,
+                principal.as_ref(),
+                address,
+                Rejection::Stopping,
+            );
         }
+        let Some(place) = self.pipeline.places.take(request.payload().len()) else {
+            return self.refuse(
+                id,
+                &request,
+                principal.as_ref(),
+                address,
+                Rejection::Overloaded,
+            );
+        };
         let span = tracing::debug_span!(
             "coap.exchange",
             peer = %address,
@@ -308,8 +313,31 @@ impl<T: Transport> Port<T> {
         let trace = spans::of_request(&request);
         let exchange = Exchange::new(id, request, principal, self.answer.clone(), trace.clone());
         let pipeline = Arc::clone(&self.pipeline);
-        let serving = serve(pipeline, exchange, address).instrument(span);
+        let serving = serve(pipeline, exchange, address, place).instrument(span);
         self.requests.spawn(serving.instrument(trace));
+    }
+
+    /// Answers a request that does not come into the works.
+    fn refuse(
+        &mut self,
+        id: ExchangeId,
+        request: &Request,
+        principal: Option<&Principal>,
+        peer: SocketAddr,
+        why: Rejection,
+    ) {
+        let result = Err(why);
+        self.pipeline.observer.request_ended(&Ended {
+            peer,
+            principal,
+            origin: None,
+            operation: route::name(request),
+            bytes: request.payload().len(),
+            duration: Duration::ZERO,
+            result: &result,
+        });
+        let answer = respond::answer(result, SystemTime::now());
+        self.endpoint.respond(Instant::now(), id, answer.go_out());
     }
 
     fn transmit(&mut self) {
@@ -327,8 +355,10 @@ fn serve(
     pipeline: Arc<Pipeline>,
     mut exchange: Exchange,
     peer: SocketAddr,
+    place: Place,
 ) -> impl Future<Output = ()> + Send {
     async move {
+        let _place = place;
         let started = Instant::now();
         let result = pipeline.handle(&exchange).await;
         if result.is_ok() {
@@ -404,7 +434,7 @@ const ANSWERS: usize = 1024;
 mod tests {
     use super::*;
 
-    fn size_of_future<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+    fn size_of_future<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -107,6 +107,7 @@ fn core_config(shared: &Shared, layer: Layer) -> Config {
     if let Some(size) = config.max_message_size {
         core.max_message_size = size;
     }
+    core.max_outgoing = config.max_outgoing;
     if let Some(frames) = config.max_session_frames {
         core.incoming_window = frames.max(1);
     }

@@ -390,3 +390,14 @@ fn every_setting_is_described_and_has_a_name_and_a_variable_of_its_own() {
         assert!(names.insert(name));
     }
 }
+
+/// A configuration that may take so many bytes of memory.
+pub(super) fn with_memory(bytes: u64, more: &[(&str, &str)]) -> Result<Config, Vec<Problem>> {
+    let bytes = bytes.to_string();
+    let more: Vec<_> = more
+        .iter()
+        .copied()
+        .chain([("HONO_APP_MAXMEMORY", bytes.as_str())])
+        .collect();
+    load(&more)
+}

@@ -56,6 +56,8 @@ gauges! {
     QueueDepth = "coap_adapter_queue_depth"["queue"],
     /// Requests that are not answered yet, those that wait for a command among them.
     RequestsInProgress = "coap_adapter_requests_in_progress",
+    /// The most entries that a table may have, or bytes for a table of bytes, by the memory contract.
+    TableBound = "coap_adapter_table_bound"["table"],
     /// Bytes that the entries of a table take, as far as that is known.
     TableBytes = "coap_adapter_table_bytes"["table"],
     /// Entries of a table.

@@ -95,7 +95,13 @@ impl Metrics {
     /// Meters of the adapter on `host`; [`host_name`] tells which that is.
     #[must_use]
     pub fn new(host: &str) -> Self {
-        let meters = Arc::new(Meters::new(host));
+        Self::bounded(host, MAX_TENANTS)
+    }
+
+    /// As [`Metrics::new`], with labels of their own for so many tenants.
+    #[must_use]
+    pub fn bounded(host: &str, tenants: usize) -> Self {
+        let meters = Arc::new(Meters::new(host, tenants));
         let memory = Source::Read(Box::new(gauges::resident_memory));
         meters.gauges().put(Gauge::ResidentMemory, "", memory);
         let registry = Registry::new();
@@ -199,6 +205,11 @@ impl Metrics {
         }
     }
 
+    /// Takes how many entries a table may have at most.
+    pub fn observe_bound(&self, table: &'static str, bound: usize) {
+        self.set(Gauge::TableBound, table, count_of(bound));
+    }
+
     /// Takes until when the server's certificate is valid; none if there is none, or it does not tell.
     pub fn observe_certificate(&self, expiry: Option<SystemTime>) {
         let (gauge, label) = (Gauge::CertificateExpiry, "server");
@@ -206,6 +217,13 @@ impl Metrics {
             Some(since) => self.set(gauge, label, since.as_secs_f64()),
             None => self.meters.gauges().remove(gauge, label),
         }
+    }
+
+    /// How many tenants have labels of their own.
+    #[must_use]
+    pub fn tenants(&self) -> usize {
+        let tenants = self.meters.tenants.read();
+        tenants.unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Drops everything that was counted for tenants without a message or command for that long, and tells which they are
@@ -256,6 +274,7 @@ fn own_address() -> Option<String> {
 
 struct Meters {
     host: String,
+    max_tenants: usize,
     tenants: RwLock<HashMap<String, Arc<Mutex<Series>>>>,
     cores: Mutex<Cores>,
     operation: Mutex<Operation>,
@@ -264,9 +283,10 @@ struct Meters {
 }
 
 impl Meters {
-    fn new(host: &str) -> Self {
+    fn new(host: &str, max_tenants: usize) -> Self {
         Self {
             host: host.to_owned(),
+            max_tenants,
             tenants: RwLock::default(),
             cores: Mutex::default(),
             operation: Mutex::default(),
@@ -285,7 +305,7 @@ impl Meters {
         if let Some(series) = known.get(tenant) {
             return Arc::clone(series);
         }
-        let is_full = known.len() >= MAX_TENANTS;
+        let is_full = known.len() >= self.max_tenants;
         drop(known);
         let label = if is_full { UNKNOWN } else { tenant };
         let mut tenants = self.tenants_mut();

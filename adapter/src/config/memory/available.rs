@@ -1,16 +1,18 @@
-//! How many DTLS sessions the memory allows when nobody says a number (spec: coap-adapter §9, max connections).
+//! What memory there is, and how many DTLS sessions it allows when nobody says a number (spec: coap-adapter §9, max connections).
 
 use std::fs;
 
-/// Sessions that fit into the memory of this machine or container, of which `spare` percent stay free.
-pub(super) fn connections(spare: u32) -> usize {
+/// Bytes of this machine or container, of which `spare` percent stay free; none where that cannot be told.
+pub(super) fn bytes(spare: u32) -> Option<u64> {
     let bytes = container().into_iter().chain(machine()).min();
-    bytes.map_or(FALLBACK, |bytes| fitting(bytes, spare))
+    bytes.map(|bytes| bytes / 100 * u64::from(100_u32.saturating_sub(spare)))
 }
 
-/// The reference's formula: 100 MB for everything else, 10 kB each.
-fn fitting(bytes: u64, spare: u32) -> usize {
-    let usable = bytes / 100 * u64::from(100_u32.saturating_sub(spare));
+/// The sessions that fit into so much by the reference's formula: 100 MB for everything else, 10 kB each.
+pub(super) fn connections(usable: Option<u64>) -> usize {
+    let Some(usable) = usable else {
+        return FALLBACK;
+    };
     let sessions = usable.saturating_sub(100_000_000) / 10_000;
     usize::try_from(sessions).unwrap_or(MOST).clamp(1, MOST)
 }
@@ -42,13 +44,14 @@ mod tests {
 
     #[test]
     fn the_formula_of_the_reference_holds() {
-        assert_eq!(fitting(512_000_000, 25), 28_400);
-        assert_eq!(fitting(50_000_000, 25), 1, "one at least");
-        assert_eq!(fitting(u64::MAX, 0), MOST);
+        assert_eq!(connections(Some(384_000_000)), 28_400);
+        assert_eq!(connections(Some(50_000_000)), 1, "one at least");
+        assert_eq!(connections(Some(u64::MAX)), MOST);
     }
 
     #[test]
     fn some_number_comes_out_on_any_machine() {
-        assert!((1..=MOST).contains(&connections(25)));
+        assert!((1..=MOST).contains(&connections(bytes(25))));
+        assert_eq!(connections(bytes(100)), 1, "nothing is to be used");
     }
 }
