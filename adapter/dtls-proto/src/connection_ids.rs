@@ -36,6 +36,22 @@ pub struct Route {
 #[error("a connection id of {0} bytes is not possible; 0, or 6 to 20 are")]
 pub struct UnusableLength(pub u8);
 
+impl Route {
+    /// Whence an id is; `None` if it isn't made our way.
+    pub(crate) fn read(id: &[u8]) -> Option<Self> {
+        match *id {
+            [VERSION, node, shard, ..] => Some(Self { node, shard }),
+            _ => None,
+        }
+    }
+
+    /// Which of so many sockets serves the id: the one that made it, unless there are fewer now than there were then.
+    #[must_use]
+    pub fn shard_of(self, shards: usize) -> usize {
+        usize::from(self.shard).checked_rem(shards).unwrap_or(0)
+    }
+}
+
 impl ConnectionIds {
     /// Ids of `length` bytes for this process and socket. With length 0, clients get no id from us, but may want one in our records.
     ///
@@ -53,6 +69,12 @@ impl ConnectionIds {
         })
     }
 
+    /// Ids like these for another socket of this process.
+    #[must_use]
+    pub fn with_shard(self, shard: u8) -> Self {
+        Self { shard, ..self }
+    }
+
     /// How many bytes an id of ours has.
     #[must_use]
     pub fn length(&self) -> usize {
@@ -65,12 +87,8 @@ impl ConnectionIds {
         // It stands before the length of the fragment.
         let (header, behind) = datagram.split_at_checked(HEADER_LENGTH.saturating_sub(2))?;
         let (id, _) = behind.split_at_checked(self.length())?;
-        match (header.first(), id) {
-            (Some(&kind), &[VERSION, node, shard, ..]) if kind == ContentType::TLS12_CID.0 => {
-                Some(Route { node, shard })
-            }
-            _ => None,
-        }
+        let carries_id = header.first() == Some(&ContentType::TLS12_CID.0);
+        carries_id.then(|| Route::read(id)).flatten()
     }
 
     /// A new id that `is_taken` does not know; `None` if there is no randomness to be had, or too little room.

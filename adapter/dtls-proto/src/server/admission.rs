@@ -97,7 +97,8 @@ impl Server {
         let found = match (ticket, &config.resumption.tickets) {
             (Some(ticket), Some(keys)) => keys.open(ticket),
             _ => self
-                .resumable
+                .common
+                .resumable()
                 .get(now, hello.session_id, &config.resumption)
                 .cloned(),
         };
@@ -127,7 +128,8 @@ impl Server {
             self.forget_handshake(id, CloseReason::Replaced);
         }
         if let Some(rate) = &self.shared.config.handshake_rate {
-            match self.rates.admit(now, peer.ip(), rate) {
+            let share = self.common.rates().admit(now, peer.ip(), rate);
+            match share {
                 Share::Granted => {}
                 Share::Uncounted => count(&mut self.shared.statistics.handshakes_uncounted),
                 Share::OverRate => {
@@ -155,6 +157,7 @@ impl Server {
                 self.connection_ids.insert(ids.ours, association);
             }
             self.handshakes.insert(association, Box::new(handshake));
+            self.common.handshake_begins();
             self.peers.entry(peer).or_default().handshake = Some(association);
         }
     }
@@ -168,18 +171,18 @@ impl Server {
         });
     }
 
-    /// Whether one more handshake may begin; if all places are taken, an idle association makes room. The association that would
-    /// be replaced doesn't count.
+    /// Whether one more handshake may begin; if all places are taken, an idle association of this server makes room. The association that
+    /// would be replaced doesn't count.
     fn has_room(&mut self, now: Instant, replaced: Option<AssociationId>) -> bool {
         let config = &self.shared.config;
-        if self.handshakes.len() >= config.max_handshakes {
+        if self.common.handshakes() >= config.max_handshakes {
             return false;
         }
         // One that has a connection id stays when another takes its address.
         let replaced = replaced
             .and_then(|id| self.sessions.get(&id))
             .filter(|session| session.connection_id().is_empty());
-        let taken = self.handshakes.len().saturating_add(self.sessions.len());
+        let taken = self.common.associations();
         if taken.saturating_sub(usize::from(replaced.is_some())) < config.max_associations {
             return true;
         }

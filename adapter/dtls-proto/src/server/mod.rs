@@ -1,6 +1,7 @@
 //! All associations of one UDP socket: who gets a record, and who is let in.
 
 mod shared;
+mod common;
 mod negotiation;
 mod admission;
 mod handshake;
@@ -34,12 +35,12 @@ use crate::event::{
 use crate::flight::CHANGE_CIPHER_SPEC;
 use crate::identity::Identity;
 use crate::protection::{OpenError, Protection};
-use crate::resumption::{SessionCache, TicketKeys};
+use crate::resumption::TicketKeys;
+use crate::server::common::Common;
 use crate::server::forgeries::Forgeries;
 use crate::server::handshake::{Established, Handshake, Progress};
 use crate::server::idle::IdleQueue;
 use crate::server::paths::Paths;
-use crate::server::rate::Rates;
 use crate::server::session::{Receipt, Session};
 use crate::server::shared::Shared;
 use crate::statistics::{Statistics, count};
@@ -48,16 +49,15 @@ use crate::timer::Timer;
 /// The DTLS server of one socket.
 pub struct Server {
     shared: Shared,
+    /// Shared with the other servers of the same port.
+    common: Arc<Common>,
     cookies: Cookies,
     peers: HashMap<SocketAddr, Peer>,
     handshakes: HashMap<AssociationId, Box<Handshake>>,
     sessions: HashMap<AssociationId, Session>,
     /// Handshakes and sessions whose client's records carry an id.
     connection_ids: HashMap<ConnectionId, AssociationId>,
-    /// Sessions that may be resumed by their ids.
-    resumable: SessionCache,
     idle: IdleQueue,
-    rates: Rates,
     forgeries: Forgeries,
     paths: Paths,
     next_association: NonZeroU64,
@@ -95,16 +95,27 @@ impl Server {
     /// A server without associations. The seed is the secret behind its cookies: take it from a good random source.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        Self::with(config, seed, Arc::default())
+    }
+
+    /// Another server for the same port: each address is one's or the other's, and connection ids tell which one made them. Together
+    /// they have the places, the rate of handshakes and the sessions that may be resumed by id that this one had alone. It should have
+    /// the same settings, but for the shard in [`Config::connection_ids`].
+    #[must_use]
+    pub fn beside(&self, config: Config, seed: [u8; 32]) -> Self {
+        Self::with(config, seed, Arc::clone(&self.common))
+    }
+
+    fn with(config: Config, seed: [u8; 32], common: Arc<Common>) -> Self {
         Self {
+            common,
             cookies: Cookies::new(&seed, config.cookie_lifetime),
             shared: Shared::new(config),
             peers: HashMap::new(),
             handshakes: HashMap::new(),
             sessions: HashMap::new(),
             connection_ids: HashMap::new(),
-            resumable: SessionCache::default(),
             idle: IdleQueue::default(),
-            rates: Rates::default(),
             forgeries: Forgeries::default(),
             paths: Paths::default(),
             next_association: NonZeroU64::MIN,
@@ -276,10 +287,10 @@ impl Server {
         self.connection_ids.len()
     }
 
-    /// How many sessions may be resumed by their ids.
+    /// How many sessions may be resumed by their ids, with any server of this port.
     #[must_use]
     pub fn resumable(&self) -> usize {
-        self.resumable.len()
+        self.common.resumable().len()
     }
 
     /// Seals tickets with other keys from now on; what is sealed with none of them is no good any more.
@@ -598,7 +609,7 @@ impl Server {
         if let Some((id, resumable)) = resumable {
             session.set_session_id(id);
             let config = &self.shared.config.resumption;
-            self.resumable.insert(now, id, resumable, config);
+            self.common.resumable().insert(now, id, resumable, config);
         }
         count(&mut self.shared.statistics.handshakes_established);
         let (peer, suite) = (session.peer(), session.suite());
@@ -613,6 +624,7 @@ impl Server {
         session.last_used = self.seconds(now);
         self.idle.insert(association, &mut session);
         self.sessions.insert(association, session);
+        self.common.session_begins();
         self.peers.entry(peer).or_default().session = Some(association);
         self.shared.events.push_back(Event::Established {
             association,
@@ -679,6 +691,7 @@ impl Server {
 
     fn drop_handshake(&mut self, association: AssociationId) -> Option<Box<Handshake>> {
         let handshake = self.handshakes.remove(&association)?;
+        self.common.handshakes_end(1);
         self.connection_ids.remove(&handshake.connection_id());
         self.shared.timers.stop_all(association);
         self.detach(handshake.peer(), association);
@@ -687,13 +700,14 @@ impl Server {
 
     fn forget_session(&mut self, association: AssociationId, reason: CloseReason) {
         if let Some(session) = self.sessions.remove(&association) {
+            self.common.sessions_end(1);
             self.idle.remove(association, &session);
             self.forgeries.forget(association);
             self.trust(association);
             self.connection_ids.remove(&session.connection_id());
             // After a fatal alert a session may not be resumed (RFC 5246 §7.2.2).
             if let (CloseReason::PeerAlert(_), Some(id)) = (reason, session.session_id()) {
-                self.resumable.remove(id);
+                self.common.resumable().remove(id);
             }
             self.detach(session.peer(), association);
             self.shared.events.push_back(Event::Closed {
@@ -720,6 +734,14 @@ impl Server {
         u32::try_from(now.saturating_duration_since(origin).as_secs())
             .unwrap_or(u32::MAX)
             .saturating_add(LONGEST_IDLE)
+    }
+}
+
+/// Its places are free for the other servers of the port.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.common.handshakes_end(self.handshakes.len());
+        self.common.sessions_end(self.sessions.len());
     }
 }
 

@@ -14,9 +14,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::codec::{Malformed, Reader, put_u24};
+use crate::connection_ids::Route;
 use crate::crypto;
 use crate::event::AssociationId;
-use crate::resumption::{Resumable, SessionId};
+use crate::resumption::{Resumable, SessionCache, SessionId};
 use crate::saved::{LoadError, SavedSessions};
 use crate::server::Server;
 use crate::server::session::Session;
@@ -48,6 +49,8 @@ pub struct LoadedSession {
     pub association: AssociationId,
     /// What was saved of its owner.
     pub owner: Vec<u8>,
+    /// The address that alone tells its records from those of others; none if they carry an id.
+    pub address: Option<SocketAddr>,
 }
 
 impl Server {
@@ -55,38 +58,59 @@ impl Server {
     /// peer is told. Drain [`Server::poll_transmit`] before. An owner of 16 MiB or more is cut off.
     #[must_use]
     pub fn save(
-        mut self,
+        self,
         at: Moment,
         mut owner: impl FnMut(AssociationId) -> Option<Vec<u8>>,
     ) -> SavedSessions {
-        let seconds = self.seconds(at.now);
-        let sessions = self.sessions.iter();
-        let owned: Vec<_> = sessions
-            .filter_map(|(association, session)| {
-                Some((*association, session, owner(*association)?))
-            })
-            .collect();
-        let mut saved = SavedSessions::with_room(self.room(&owned));
+        Self::save_all(vec![self], at, |_, association| owner(association))
+    }
+
+    /// [`Server::save`] for all servers of a port at once; `owner` is told the place of the server in `servers`.
+    #[must_use]
+    pub fn save_all(
+        mut servers: Vec<Self>,
+        at: Moment,
+        mut owner: impl FnMut(usize, AssociationId) -> Option<Vec<u8>>,
+    ) -> SavedSessions {
+        let mut parts = Vec::with_capacity(servers.len());
+        for (place, server) in servers.iter_mut().enumerate() {
+            // What the servers have in common goes with the first of them.
+            let resumable = std::mem::take(&mut *server.common.resumable());
+            let seconds = server.seconds(at.now);
+            let sessions = server.sessions.iter();
+            let owned = sessions.filter_map(|(association, session)| {
+                let owner = owner(place, *association)?;
+                let at_home = server.lives_at(session.peer()) == Some(*association);
+                Some((session, owner, at_home))
+            });
+            parts.push((seconds, owned.collect::<Vec<_>>(), resumable));
+        }
+        let room = parts
+            .iter()
+            .map(|(_, owned, resumable)| room(owned, resumable))
+            .fold(size_of::<u64>(), usize::saturating_add);
+        let mut saved = SavedSessions::with_room(room);
         let out = saved.out();
         let room = out.capacity();
         out.extend_from_slice(&unix_time(at.wall).as_secs().to_be_bytes());
-        for (association, session, owner) in owned {
-            let at_home = self.lives_at(session.peer()) == Some(association);
-            out.push(if at_home {
-                SESSION_AT_HOME
-            } else {
-                SESSION_AWAY
-            });
-            session.put(seconds, out);
-            put_u24(out, u32::try_from(owner.len()).unwrap_or(MAX_OWNER));
-            out.extend(owner.iter().zip(0..MAX_OWNER).map(|(byte, _)| *byte));
-        }
-        for (id, since, resumable) in self.resumable.iter() {
-            let age = at.now.saturating_duration_since(since).as_secs();
-            out.push(RESUMABLE);
-            out.extend_from_slice(id);
-            out.extend_from_slice(&age.to_be_bytes());
-            resumable.encode(out);
+        for (seconds, owned, resumable) in &parts {
+            for (session, owner, at_home) in owned {
+                out.push(if *at_home {
+                    SESSION_AT_HOME
+                } else {
+                    SESSION_AWAY
+                });
+                session.put(*seconds, out);
+                put_u24(out, u32::try_from(owner.len()).unwrap_or(MAX_OWNER));
+                out.extend(owner.iter().zip(0..MAX_OWNER).map(|(byte, _)| *byte));
+            }
+            for (id, since, resumable) in resumable.iter() {
+                let age = at.now.saturating_duration_since(since).as_secs();
+                out.push(RESUMABLE);
+                out.extend_from_slice(id);
+                out.extend_from_slice(&age.to_be_bytes());
+                resumable.encode(out);
+            }
         }
         debug_assert_eq!(room, out.capacity(), "no copy of keys is left behind");
         saved
@@ -98,58 +122,64 @@ impl Server {
     /// # Errors
     /// [`LoadError`] if nothing was loaded.
     pub fn load(&mut self, at: Moment, saved: &SavedSessions) -> Result<Loaded, LoadError> {
+        let mut all = Self::load_all(&mut [self], at, saved)?;
+        Ok(all.pop().unwrap_or_default())
+    }
+
+    /// [`Server::load`] for all servers of a port, however many had the sessions before; tells what each of `servers` has now. A session
+    /// whose records carry an id goes where [`Route::shard_of`] sends these, the others are spread evenly.
+    ///
+    /// # Errors
+    /// [`LoadError`] if nothing was loaded.
+    pub fn load_all(
+        servers: &mut [&mut Self],
+        at: Moment,
+        saved: &SavedSessions,
+    ) -> Result<Vec<Loaded>, LoadError> {
         let jump = jump().ok_or(LoadError::NoRandomness)?;
-        let (items, downtime) = self
-            .read_items(at, jump, saved.content())
-            .map_err(|Malformed| LoadError::Torn)?;
-        let mut loaded = Loaded::default();
+        let (items, downtime) =
+            read_items(at, jump, saved.content()).map_err(|Malformed| LoadError::Torn)?;
+        let mut all = vec![Loaded::default(); servers.len()];
+        let mut turns = (0..servers.len()).cycle();
         for item in items {
             match item {
-                Item::Session {
-                    session,
-                    owner,
-                    at_home,
-                } => match self.take_in(*session, at_home) {
-                    Some(association) => {
-                        loaded.sessions.push(LoadedSession { association, owner });
+                Item::Session(saved) => {
+                    let made_by = Route::read(saved.session.connection_id().as_ref());
+                    let place = match made_by {
+                        Some(route) => Some(route.shard_of(servers.len())),
+                        None => turns.next(),
+                    };
+                    let Some((place, server)) =
+                        place.and_then(|place| Some((place, servers.get_mut(place)?)))
+                    else {
+                        continue;
+                    };
+                    if let Some(loaded) = all.get_mut(place) {
+                        server.take_in(at, downtime, saved, loaded);
                     }
-                    None => loaded.passed_over = loaded.passed_over.saturating_add(1),
-                },
+                }
                 Item::Resumable { id, age, resumable } => {
                     let age = Duration::from_secs(age).saturating_add(downtime);
-                    self.take_in_resumable(at.now, age, id, resumable);
+                    if let Some(server) = servers.first() {
+                        server.take_in_resumable(at.now, age, id, resumable);
+                    }
                 }
             }
         }
-        Ok(loaded)
-    }
-
-    /// Everything, before any of it is used; and for how long there was no server.
-    fn read_items(
-        &mut self,
-        at: Moment,
-        jump: u64,
-        content: &[u8],
-    ) -> Result<(Vec<Item>, Duration), Malformed> {
-        let mut reader = Reader::new(content);
-        let saved_at = Duration::from_secs(u64::from_be_bytes(reader.array()?));
-        let downtime = unix_time(at.wall).saturating_sub(saved_at);
-        let seconds = self.seconds(at.now);
-        let at_save = u32::try_from(downtime.as_secs())
-            .map_or(0, |downtime| seconds.saturating_sub(downtime));
-        let mut items = Vec::new();
-        while !reader.is_empty() {
-            items.push(Item::read(at_save, jump, &mut reader)?);
-        }
-        Ok((items, downtime))
+        Ok(all)
     }
 
     /// Gives a session its place in the tables, if there is one.
-    fn take_in(&mut self, mut session: Session, at_home: bool) -> Option<AssociationId> {
+    fn take_in(&mut self, at: Moment, downtime: Duration, saved: SavedSession, to: &mut Loaded) {
+        let SavedSession {
+            mut session,
+            idle,
+            owner,
+            at_home,
+        } = saved;
         let (id, peer) = (session.connection_id(), session.peer());
-        let taken = self.sessions.len().saturating_add(self.handshakes.len());
         let config = &self.shared.config;
-        let usable = taken < config.max_associations
+        let usable = self.common.associations() < config.max_associations
             && config.suites.contains(&session.suite())
             && if id.is_empty() {
                 at_home && self.lives_at(peer).is_none()
@@ -157,8 +187,12 @@ impl Server {
                 id.len() == self.id_length() && !self.connection_ids.contains_key(&id)
             };
         if !usable {
-            return None;
+            to.passed_over = to.passed_over.saturating_add(1);
+            return;
         }
+        let idle = downtime.saturating_add(Duration::from_secs(idle.into()));
+        session.last_used = u32::try_from(idle.as_secs())
+            .map_or(0, |idle| self.seconds(at.now).saturating_sub(idle));
         let association = self.new_association();
         if !id.is_empty() {
             self.connection_ids.insert(id, association);
@@ -168,56 +202,59 @@ impl Server {
             place.get_or_insert(association);
         }
         self.idle.insert(association, &mut session);
-        self.sessions.insert(association, session);
-        Some(association)
+        self.sessions.insert(association, *session);
+        self.common.session_begins();
+        to.sessions.push(LoadedSession {
+            association,
+            owner,
+            address: Some(peer).filter(|_| id.is_empty()),
+        });
     }
 
-    fn take_in_resumable(
-        &mut self,
-        now: Instant,
-        age: Duration,
-        id: SessionId,
-        resumable: Resumable,
-    ) {
+    fn take_in_resumable(&self, now: Instant, age: Duration, id: SessionId, resumable: Resumable) {
         let config = &self.shared.config.resumption;
         let since = now.checked_sub(age);
         let fresh = age < config.cache_lifetime && config.cached_sessions > 0;
         if let Some(since) = since.filter(|_| fresh) {
-            self.resumable.insert(since, id, resumable, config);
+            self.common.resumable().insert(since, id, resumable, config);
         }
     }
 
     fn lives_at(&self, address: SocketAddr) -> Option<AssociationId> {
         self.peers.get(&address).and_then(|peer| peer.session)
     }
+}
 
-    /// At least what [`Server::save`] will write.
-    fn room(&self, owned: &[(AssociationId, &Session, Vec<u8>)]) -> usize {
-        let sessions = owned.iter().map(|(_, session, owner)| {
-            Session::SAVED_LENGTH
-                .saturating_add(session.ticket_length())
-                .saturating_add(owner.len())
-        });
-        let resumable = self.resumable.iter();
-        let resumable = resumable.map(|(.., resumable)| {
-            resumable
-                .encoded_length()
-                .saturating_add(RESUMABLE_BESIDE_CONTENT)
-        });
-        sessions
-            .chain(resumable)
-            .fold(size_of::<u64>(), usize::saturating_add)
+/// At least what [`Server::save_all`] will write of one server.
+fn room(owned: &[(&Session, Vec<u8>, bool)], resumable: &SessionCache) -> usize {
+    let sessions = owned.iter().map(|(session, owner, _)| {
+        Session::SAVED_LENGTH
+            .saturating_add(session.ticket_length())
+            .saturating_add(owner.len())
+    });
+    let resumable = resumable.iter().map(|(.., resumable)| {
+        resumable
+            .encoded_length()
+            .saturating_add(RESUMABLE_BESIDE_CONTENT)
+    });
+    sessions.chain(resumable).fold(0, usize::saturating_add)
+}
+
+/// Everything, before any of it is used; and for how long there was no server.
+fn read_items(at: Moment, jump: u64, content: &[u8]) -> Result<(Vec<Item>, Duration), Malformed> {
+    let mut reader = Reader::new(content);
+    let saved_at = Duration::from_secs(u64::from_be_bytes(reader.array()?));
+    let downtime = unix_time(at.wall).saturating_sub(saved_at);
+    let mut items = Vec::new();
+    while !reader.is_empty() {
+        items.push(Item::read(jump, &mut reader)?);
     }
+    Ok((items, downtime))
 }
 
 /// One thing that was saved.
 enum Item {
-    Session {
-        session: Box<Session>,
-        owner: Vec<u8>,
-        /// Whether it had its address for itself.
-        at_home: bool,
-    },
+    Session(SavedSession),
     Resumable {
         id: SessionId,
         /// For how long it was kept, in seconds.
@@ -226,14 +263,27 @@ enum Item {
     },
 }
 
+struct SavedSession {
+    session: Box<Session>,
+    /// For how long it was silent when it was saved, in seconds.
+    idle: u32,
+    owner: Vec<u8>,
+    /// Whether it had its address for itself.
+    at_home: bool,
+}
+
 impl Item {
-    fn read(at_save: u32, jump: u64, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn read(jump: u64, reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         match reader.u8()? {
-            kind @ (SESSION_AT_HOME | SESSION_AWAY) => Ok(Self::Session {
-                session: Box::new(Session::read(at_save, jump, reader)?),
-                owner: reader.vector24()?.to_vec(),
-                at_home: kind == SESSION_AT_HOME,
-            }),
+            kind @ (SESSION_AT_HOME | SESSION_AWAY) => {
+                let (session, idle) = Session::read(jump, reader)?;
+                Ok(Self::Session(SavedSession {
+                    session: Box::new(session),
+                    idle,
+                    owner: reader.vector24()?.to_vec(),
+                    at_home: kind == SESSION_AT_HOME,
+                }))
+            }
             RESUMABLE => Ok(Self::Resumable {
                 id: reader.array()?,
                 age: u64::from_be_bytes(reader.array()?),

@@ -279,19 +279,15 @@ impl Session {
         put_option(self.last_flight.as_deref(), out, LastFlight::put);
     }
 
-    /// Reads what [`Session::put`] wrote, where the time of the save is `seconds`.
-    pub(crate) fn read(
-        seconds: u32,
-        jump: u64,
-        reader: &mut Reader<'_>,
-    ) -> Result<Self, Malformed> {
+    /// Reads what [`Session::put`] wrote, and for how many seconds it was idle then.
+    pub(crate) fn read(jump: u64, reader: &mut Reader<'_>) -> Result<(Self, u32), Malformed> {
         let peer = read_address(reader)?;
         let suite = CipherSuite::from_code(reader.u16()?).ok_or(Malformed)?;
         let hello = reader.array()?;
         let max_plaintext = reader.u16()?;
         let proves_paths = reader.u8()? != 0;
         let idle = u32::from_be_bytes(reader.array()?);
-        Ok(Self {
+        let session = Self {
             peer,
             protection: Protection::read(suite.aead(), jump, reader)?,
             suite,
@@ -300,9 +296,10 @@ impl Session {
             proves_paths,
             session_id: read_option(reader, Reader::array)?.map(Box::new),
             last_flight: read_option(reader, LastFlight::read)?.map(Box::new),
-            last_used: seconds.saturating_sub(idle),
+            last_used: 0,
             queued: 0,
-        })
+        };
+        Ok((session, idle))
     }
 
     /// The most that [`Session::put`] appends, beside a ticket.

@@ -399,6 +399,121 @@ fn many_sessions_come_back_each_to_its_owner() {
     }
 }
 
+/// Servers of one port, each with its own shard in the ids it makes.
+fn shards(count: u8, config: &Config) -> Vec<Server> {
+    let of_shard = |shard| {
+        let mut config = config.clone();
+        config.connection_ids = config.connection_ids.map(|ids| ids.with_shard(shard));
+        config
+    };
+    let first = Server::new(of_shard(0), [1; 32]);
+    let others: Vec<_> = (1..count)
+        .map(|shard| first.beside(of_shard(shard), [1; 32]))
+        .collect();
+    std::iter::once(first).chain(others).collect()
+}
+
+/// How many shards there were and are does not matter: a record with an id finds its session by the shard in the id, one without
+/// finds it by the address that was told at the load.
+#[test]
+fn sessions_of_several_shards_come_back_to_any_number_of_shards() {
+    let now = start();
+    let at = Moment {
+        now,
+        wall: SystemTime::UNIX_EPOCH,
+    };
+    for (before, after) in [(1, 3), (3, 1), (3, 2), (4, 4)] {
+        let mut config = server_config(8);
+        config.resumption.cached_sessions = 100;
+        let mut servers = shards(before, &config);
+        let mut clients = Vec::new();
+        for number in 0..40_u16 {
+            let mut config = client_config();
+            config.connection_id = (number % 2 == 0).then(Vec::new);
+            let address: SocketAddr = ([10, 0, 0, 1], 1 + number).into();
+            let mut client = Client::new(now, config).unwrap();
+            let server = usize::from(number) % servers.len();
+            shake(&mut servers[server], &mut client, address);
+            assert!(client.is_established());
+            clients.push((address, client));
+        }
+        let saved = Server::save_all(servers, at, |server, association| {
+            Some(format!("{server} {association}").into_bytes())
+        });
+        let mut servers = shards(after, &config);
+        let mut places: Vec<_> = servers.iter_mut().collect();
+        let loaded = Server::load_all(&mut places, at, &saved).unwrap();
+        let ids = config.connection_ids.unwrap();
+        let mut seen = BTreeSet::new();
+        for (number, (address, client)) in clients.iter_mut().enumerate() {
+            client.send(now, b"here").unwrap();
+            let mut record = client.poll_transmit().unwrap();
+            let route = ids.route(&record);
+            assert_eq!(route.is_some(), number % 2 == 0);
+            let place = match route {
+                Some(route) => route.shard_of(servers.len()),
+                None => loaded
+                    .iter()
+                    .position(|loaded| {
+                        let mut sessions = loaded.sessions.iter();
+                        sessions.any(|session| session.address == Some(*address))
+                    })
+                    .unwrap(),
+            };
+            let server = &mut servers[place];
+            server.handle_datagram(now, *address, &mut record);
+            let Some(Event::ApplicationData { association, .. }) = server.poll_event() else {
+                panic!("{before} {after} {number}")
+            };
+            let mut named = loaded[place].sessions.iter();
+            let named = named.find(|session| session.association == association);
+            seen.insert(named.unwrap().owner.clone());
+        }
+        assert_eq!(seen.len(), 40, "each its own");
+        let evenly = loaded.iter().map(|loaded| loaded.sessions.len());
+        assert!(evenly.min().unwrap() > 0);
+        assert_eq!(servers.last().unwrap().resumable(), 40);
+    }
+}
+
+#[test]
+fn shards_have_their_places_together() {
+    let now = start();
+    let mut config = server_config(0);
+    config.max_associations = 3;
+    let mut servers = shards(2, &config);
+    let mut taken = Vec::new();
+    for number in 0..5_u16 {
+        let address: SocketAddr = ([10, 0, 0, 1], 1 + number).into();
+        let mut client = Client::new(now, client_config()).unwrap();
+        shake(&mut servers[usize::from(number / 3)], &mut client, address);
+        taken.push(client.is_established());
+    }
+    assert_eq!(taken, [true, true, true, false, false]);
+    assert_eq!(servers[1].statistics().handshakes_over_limit, 2);
+    // A server that is gone takes nobody's place.
+    servers.remove(0);
+    let mut client = Client::new(now, client_config()).unwrap();
+    shake(&mut servers[0], &mut client, ([10, 0, 0, 1], 9).into());
+    assert!(client.is_established());
+}
+
+#[test]
+fn a_session_is_resumed_by_its_id_with_any_shard() {
+    let now = start();
+    let mut config = server_config(0);
+    config.resumption.cached_sessions = 10;
+    let mut servers = shards(2, &config);
+    let mut client = Client::new(now, client_config()).unwrap();
+    shake(&mut servers[0], &mut client, ([10, 0, 0, 1], 1).into());
+    let mut config = client_config();
+    config.resume = client.resumption();
+    let mut client = Client::new(now, config).unwrap();
+    shake(&mut servers[1], &mut client, ([10, 0, 0, 1], 2).into());
+    assert!(client.is_established());
+    assert_eq!(servers[1].statistics().resumptions_established, 1);
+}
+
 /// A handshake over a network that takes no time.
 fn shake(server: &mut Server, client: &mut Client, address: SocketAddr) {
     let now = start();
