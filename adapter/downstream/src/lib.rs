@@ -30,6 +30,8 @@ mod receiver;
 
 mod connection;
 
+mod ready;
+
 mod address;
 
 mod config;
@@ -46,6 +48,7 @@ pub use config::{
 };
 pub use connection::{Connection, Connector, Stream};
 pub use error::{ConfigError, LinkError, SendError};
+pub use ready::after_the_ready;
 pub use receiver::{Incoming, Receiver};
 pub use sender::{Delivery, Sender, send_once};
 pub use senders::{Senders, Until};

@@ -4,13 +4,14 @@
 //! UDP socket ─> UdpSocket::receive (a batch) ─> dtls_proto::Server ─> Event::{Established, ApplicationData, HandshakeFailed, Closed}
 //!                                                  │ PskRequested ─> KeyStore::key (own task, bounded) ──────────┐
 //!                                                  │ VerdictRequested ─> KeyStore::verdict (own task, bounded) ──┤
-//! UDP socket <─ UdpSocket::send <──────────────────┴─────────────── provide_psk, provide_verdict <───────────────┘
+//! UDP socket <─ UdpSocket::send_all (a batch) <────┴─────────────── provide_psk, provide_verdict <───────────────┘
 //! ```
 //!
 //! **Invariant.** [`Listener::next`] never waits for a key store or for one peer: look-ups run in tasks of their own, and a peer
 //! that stays silent costs the others nothing.
 
 mod udp;
+mod send;
 mod listener;
 mod sole;
 mod lookup;

@@ -161,6 +161,8 @@ pub struct Listener<K: KeyStore> {
     /// What is known of handshakes that a key store was asked about.
     hints: HashMap<AssociationId, Hint<K::Refusal>>,
     events: VecDeque<Event<K::Principal, K::Refusal>>,
+    /// What is about to be sent; its room is used again and again.
+    outgoing: Vec<(SocketAddr, Vec<u8>)>,
     unsent: u64,
 }
 
@@ -183,6 +185,7 @@ impl<K: KeyStore> Listener<K> {
             held: HashMap::new(),
             hints: HashMap::new(),
             events: VecDeque::new(),
+            outgoing: Vec::new(),
             unsent: 0,
         }
     }
@@ -231,11 +234,21 @@ impl<K: KeyStore> Listener<K> {
         self.events.pop_front()
     }
 
-    /// Sends `data` as one record and tells whether the session was there to take it.
+    /// Makes one record of `data` and tells whether the session was there to take it. Records are sent together by
+    /// [`Listener::flush`], or when [`Listener::next`] is called.
     pub fn send(&mut self, association: AssociationId, data: &[u8]) -> bool {
-        let sent = self.server.send(Instant::now(), association, data).is_ok();
-        self.flush();
-        sent
+        self.server.send(Instant::now(), association, data).is_ok()
+    }
+
+    /// Sends the records that were made.
+    pub fn flush(&mut self) {
+        let datagrams = &mut self.outgoing;
+        while let Some(transmit) = self.server.poll_transmit() {
+            datagrams.push((transmit.peer, transmit.payload));
+        }
+        let unsent = self.socket.send_all(datagrams);
+        self.unsent += u64::try_from(unsent).unwrap_or(u64::MAX);
+        datagrams.clear();
     }
 
     /// Says `close_notify` to a session and forgets it.
@@ -509,14 +522,6 @@ impl<K: KeyStore> Listener<K> {
                 principal: holder.principal,
                 reason,
             });
-        }
-    }
-
-    fn flush(&mut self) {
-        while let Some(transmit) = self.server.poll_transmit() {
-            if !self.socket.send(transmit.peer, &transmit.payload) {
-                self.unsent += 1;
-            }
         }
     }
 }

@@ -1,17 +1,20 @@
-//! A UDP socket that reads datagrams in batches (recvmmsg).
+//! A UDP socket that reads and sends datagrams in batches (recvmmsg, sendmmsg).
 //!
 //! It knows nothing of DTLS or CoAP; the unauthenticated CoAP port uses it as well.
 
 use std::{
     fmt,
+    future::poll_fn,
     io::{self, IoSliceMut},
     net::SocketAddr,
 };
 
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 
-/// A bound UDP socket of which many datagrams are read by one system call.
+use crate::send::send_some;
+
+/// A bound UDP socket by which many datagrams are read or sent by one system call.
 pub struct UdpSocket {
     io: tokio::net::UdpSocket,
     state: UdpSocketState,
@@ -54,21 +57,25 @@ impl UdpSocket {
     pub async fn receive(&self, batch: &mut Batch) -> io::Result<()> {
         batch.filled = 0;
         loop {
-            self.io.readable().await?;
+            // One waker is enough, and cheaper than a place in the queue of those that wait for the socket.
+            poll_fn(|context| self.io.poll_recv_ready(context)).await?;
             let Batch { buffers, metas, .. } = batch;
             let mut slices: Vec<IoSliceMut<'_>> = buffers
                 .iter_mut()
                 .map(|buffer| IoSliceMut::new(buffer))
                 .collect();
             let read = self.io.try_io(Interest::READABLE, || {
-                self.state
-                    .recv(UdpSockRef::from(&self.io), &mut slices, metas)
+                let socket = UdpSockRef::from(&self.io);
+                batch.filled = self.state.recv(socket, &mut slices, metas)?;
+                if batch.filled < BATCH_SIZE {
+                    // There were no more: to say so spares a call that would find nothing.
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(())
             });
             match read {
-                Ok(filled) => {
-                    batch.filled = filled;
-                    return Ok(());
-                }
+                _ if batch.filled > 0 => return Ok(()),
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
                 Err(error) => return Err(error),
@@ -76,22 +83,30 @@ impl UdpSocket {
         }
     }
 
-    /// Sends one datagram to `peer`, or drops it where the kernel has no room for it: to a device that is a lost datagram.
+    /// Sends datagrams in their order, or drops those that the kernel has no room for: to a device that is a lost datagram.
     ///
-    /// Returns whether the kernel took it.
-    pub fn send(&self, peer: SocketAddr, payload: &[u8]) -> bool {
-        let transmit = Transmit {
-            destination: peer,
-            ecn: None,
-            contents: payload,
-            segment_size: None,
-            src_ip: None,
-        };
-        self.io
-            .try_io(Interest::WRITABLE, || {
-                self.state.try_send(UdpSockRef::from(&self.io), &transmit)
-            })
-            .is_ok()
+    /// Returns how many the kernel did not take.
+    pub fn send_all(&self, datagrams: &[(SocketAddr, impl AsRef<[u8]>)]) -> usize {
+        let mut unsent = 0;
+        let mut rest = datagrams;
+        while !rest.is_empty() {
+            let sent = self
+                .io
+                .try_io(Interest::WRITABLE, || send_some(&self.io, rest));
+            let dealt_with = match sent {
+                Ok(sent) => sent,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return unsent + rest.len();
+                }
+                // It concerns the first one only.
+                Err(_) => {
+                    unsent += 1;
+                    1
+                }
+            };
+            rest = rest.get(dealt_with.max(1)..).unwrap_or_default();
+        }
+        unsent
     }
 }
 
@@ -156,6 +171,7 @@ const KERNEL_BUFFER: usize = 4 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::send::MOST_AT_ONCE;
 
     #[tokio::test]
     async fn datagrams_keep_their_borders_and_senders() {
@@ -175,16 +191,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_datagram_reaches_the_peer() {
+    async fn datagrams_reach_their_peers_in_their_order() {
+        let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let peers = [(); 3].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+        socket.io.writable().await.unwrap();
+        let count = 2 * MOST_AT_ONCE + 1;
+        let datagrams: Vec<_> = (0..count)
+            .map(|number| {
+                let peer = peers[number % 3].local_addr().unwrap();
+                (peer, number.to_be_bytes())
+            })
+            .collect();
+        assert_eq!(socket.send_all(&datagrams), 0);
+        for (number, (_, payload)) in datagrams.iter().enumerate() {
+            let mut buffer = [0; 16];
+            let (length, from) = peers[number % 3].recv_from(&mut buffer).unwrap();
+            assert_eq!(buffer[..length], payload[..]);
+            assert_eq!(from, socket.local_address().unwrap());
+        }
+    }
+
+    /// A datagram that can be sent to nobody costs no other one.
+    #[tokio::test]
+    async fn a_datagram_that_cannot_be_sent_is_counted_and_left_out() {
         let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = peer.local_addr().unwrap();
         socket.io.writable().await.unwrap();
-        assert!(socket.send(peer.local_addr().unwrap(), b"answer"));
+        let too_large = vec![0; 70_000];
+        let datagrams = [(to, vec![1]), (to, too_large.clone()), (to, vec![3])];
+        assert_eq!(socket.send_all(&datagrams), 1);
+        assert_eq!(socket.send_all(&[(to, too_large)]), 1);
         let mut buffer = [0; 16];
-        let (length, from) = peer.recv_from(&mut buffer).unwrap();
-        assert_eq!(
-            (&buffer[..length], from),
-            (&b"answer"[..], socket.local_address().unwrap())
-        );
+        for byte in [1, 3] {
+            assert_eq!(peer.recv(&mut buffer).unwrap(), 1);
+            assert_eq!(buffer[0], byte);
+        }
     }
 }

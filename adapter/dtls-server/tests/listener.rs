@@ -188,6 +188,7 @@ async fn a_session_tells_its_beginning_its_data_and_its_end() {
     };
     assert_eq!((data.as_slice(), peer), (&b"21.5"[..], peer_address));
     assert!(listener.send(association, b"thanks"));
+    listener.flush();
     assert_eq!(
         device.event().await,
         DeviceEvent::ApplicationData(b"thanks".to_vec())
@@ -498,6 +499,7 @@ async fn a_session_goes_on_at_the_next_port_once_its_owner_was_confirmed() {
             ("sensor1", &text[..])
         );
         assert!(listener.send(association, b"heard"));
+        listener.flush();
         let heard = device.event().await;
         assert_eq!(heard, DeviceEvent::ApplicationData(b"heard".to_vec()));
     }

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use coap_proto::{Endpoint, Event, ExchangeId, Request};
+use downstream::after_the_ready;
 use dtls_server::CloseReason;
 use registry_client::notifications::Events;
 use tokio::sync::mpsc;
@@ -113,19 +115,23 @@ impl<T: Transport> Port<T> {
     /// # Errors
     /// Only if the socket itself fails.
     pub async fn run(mut self) -> io::Result<(T, Endpoint<T::Peer>)> {
-        let (drain, halt) = (self.stop.drain.clone(), self.stop.halt.clone());
+        let Stop { drain, halt } = self.stop.clone();
+        // Registered once, not anew in each turn.
+        let (mut draining, mut halted) = (pin!(drain.cancelled()), pin!(halt.cancelled()));
         let mut admission = Admission::Open;
         let mut beat = tokio::time::interval(Pulse::PERIOD);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.endpoint.poll_timeout();
             tokio::select! {
-                () = halt.cancelled() => break,
-                () = drain.cancelled(), if admission == Admission::Open => {
+                () = &mut halted => break,
+                () = &mut draining, if admission == Admission::Open => {
                     admission = Admission::Closed;
                     self.transport.close_admission();
                 }
                 Some(reply) = self.answers.recv() => {
+                    // Requests that end at the same moment answer first, so that one system call sends all answers.
+                    after_the_ready().await;
                     self.reply(reply);
                     self.reply_to_all();
                 }
@@ -342,8 +348,9 @@ impl<T: Transport> Port<T> {
 
     fn transmit(&mut self) {
         while let Some(transmit) = self.endpoint.poll_transmit() {
-            self.transport.send(&transmit.peer, &transmit.payload);
+            self.transport.send(&transmit.peer, transmit.payload);
         }
+        self.transport.flush();
     }
 }
 

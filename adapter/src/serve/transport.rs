@@ -47,8 +47,11 @@ pub trait Transport: Send + 'static {
     /// Takes something new in use for handshakes to come.
     fn renew(&mut self, renewal: Renewal);
 
-    /// Sends one message; to a device that is gone, or when the kernel has no room, it is a lost datagram.
-    fn send(&mut self, peer: &Self::Peer, message: &[u8]);
+    /// Takes one message, which goes out with the next [`Transport::flush`]; to a device that is gone it is a lost datagram.
+    fn send(&mut self, peer: &Self::Peer, message: Arc<[u8]>);
+
+    /// Sends all that was taken, as much as possible at once; what the kernel has no room for is lost.
+    fn flush(&mut self);
 }
 
 /// What comes from peers.
@@ -160,10 +163,14 @@ impl Transport for Listener<DeviceStore> {
         }
     }
 
-    fn send(&mut self, peer: &AssociationId, message: &[u8]) {
-        if !Self::send(self, *peer, message) {
+    fn send(&mut self, peer: &AssociationId, message: Arc<[u8]>) {
+        if !Self::send(self, *peer, &message) {
             tracing::debug!(session = %peer, "an answer for a session that is gone");
         }
+    }
+
+    fn flush(&mut self) {
+        Self::flush(self);
     }
 }
 
@@ -239,6 +246,8 @@ pub struct Plain {
     batch: Batch,
     /// Of the last batch, what was not handed on yet.
     waiting: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// What is to be sent.
+    outgoing: Vec<(SocketAddr, Arc<[u8]>)>,
 }
 
 impl Plain {
@@ -249,6 +258,7 @@ impl Plain {
             socket,
             batch: Batch::new(),
             waiting: VecDeque::new(),
+            outgoing: Vec::new(),
         }
     }
 }
@@ -286,9 +296,15 @@ impl Transport for Plain {
 
     fn renew(&mut self, _renewal: Renewal) {}
 
-    fn send(&mut self, peer: &SocketAddr, message: &[u8]) {
-        if !self.socket.send(*peer, message) {
-            tracing::debug!(%peer, "the kernel has no room for an answer");
+    fn send(&mut self, peer: &SocketAddr, message: Arc<[u8]>) {
+        self.outgoing.push((*peer, message));
+    }
+
+    fn flush(&mut self) {
+        let unsent = self.socket.send_all(&self.outgoing);
+        self.outgoing.clear();
+        if unsent > 0 {
+            tracing::debug!(unsent, "the kernel has no room for answers");
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::{Phase, Shared, State};
+use crate::ready::after_the_ready;
 
 /// Speaks AMQP on a stream until its end. `open_by` is when the connection has to be open.
 pub(super) async fn drive(
@@ -62,7 +63,9 @@ async fn write(shared: &Shared, writer: &mut (impl AsyncWrite + Unpin)) {
             return;
         } else {
             tokio::select! {
-                () = shared.transmit.notified() => {}
+                biased;
+                // Whoever is about to send, too, does so first, and all goes out at once.
+                () = shared.transmit.notified() => after_the_ready().await,
                 () = at(next.timeout) => {}
             }
         }
@@ -83,6 +86,7 @@ async fn write_all(
     loop {
         let patience = next.closed.then(|| Instant::now() + CLOSE_TIMEOUT);
         tokio::select! {
+            biased;
             written = &mut writing => {
                 if written.is_err() {
                     shared.with_core(|_, core| core.handle_end_of_stream());
