@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     connector: Connector,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
-    /// There may be something to write, or the next deadline may be another.
+    /// There is something to write, the next deadline is sooner, or the end has come.
     transmit: Notify,
     /// Something was written: a message may be taken again.
     pub(crate) room: Notify,
@@ -282,7 +282,8 @@ impl Drop for AttachedLink {
 }
 
 impl Shared {
-    /// Lets `act` speak to the core, tells those concerned what came of it, and has the rest written. `None` without a core.
+    /// Lets `act` speak to the core, tells those concerned what came of it, and has what is to be written written. `None` without a
+    /// core.
     pub(crate) fn with_core<T>(
         &self,
         act: impl FnOnce(&mut Books, &mut amqp_proto::Connection) -> T,
@@ -290,10 +291,16 @@ impl Shared {
         let mut state = self.lock();
         let State { core, books } = &mut *state;
         let core = core.as_mut()?;
+        let before = core.poll_timeout();
         let result = act(books, core);
         self.dispatch(books, core);
+        let is_sooner = |timeout| before.is_none_or(|before| timeout < before);
+        let has_news =
+            core.has_transmit() || core.is_closed() || core.poll_timeout().is_some_and(is_sooner);
         drop(state);
-        self.transmit.notify_one();
+        if has_news {
+            self.transmit.notify_one();
+        }
         Some(result)
     }
 
