@@ -3,10 +3,10 @@
 use std::fmt;
 
 use opentelemetry::trace::{TraceContextExt, TraceId};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use registry_client::tenant::Sampling;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use uuid::Uuid;
 
 use super::spans::Sampler;
 
@@ -50,11 +50,12 @@ impl TraceContext {
     /// The start of a trace that nobody records: applications can tell messages by it all the same.
     #[must_use]
     pub fn random() -> Self {
-        // A random UUID is never zero, which the standard forbids both ids to be.
-        let (high, low) = Uuid::new_v4().as_u64_pair();
+        // The generator asks the kernel for a seed once, not for each number.
+        let ids = RandomIdGenerator::default();
+        // The standard forbids both to be zero.
         Self {
-            trace_id: Uuid::new_v4().as_u128(),
-            parent_id: high ^ low.rotate_left(32) | 1,
+            trace_id: u128::from_be_bytes(ids.new_trace_id().to_bytes()).max(1),
+            parent_id: u64::from_be_bytes(ids.new_span_id().to_bytes()).max(1),
             sampled: false,
         }
     }
