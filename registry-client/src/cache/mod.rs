@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use moka::{Expiry, future::Cache};
+use moka::{Equivalent, Expiry, future::Cache};
 
 pub(crate) use self::directive::lifetime;
 use crate::ServiceError;
@@ -89,6 +89,14 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, T: Send + Sync + 'static> Ans
                 .build(),
             forgotten: AtomicU64::new(0),
         }
+    }
+
+    /// The answer that is kept, found without a key of its own being made.
+    pub(crate) async fn kept(
+        &self,
+        key: &(impl Hash + Equivalent<K> + Sync),
+    ) -> Option<Outcome<T>> {
+        self.kept.get(key).await.map(|kept| kept.outcome)
     }
 
     /// The answer that is kept, or else the one that `ask` gets.

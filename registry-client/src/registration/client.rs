@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use downstream::{Connection, Outcome, SendError};
+use moka::Equivalent;
 
 use super::Assertion;
 use crate::{
@@ -24,6 +25,31 @@ pub(crate) struct Key {
     pub(crate) tenant: String,
     pub(crate) device: String,
     pub(crate) gateway: Option<String>,
+}
+
+/// A key that is only borrowed; it has the same hash.
+#[derive(Clone, Copy, Hash)]
+struct Asked<'a> {
+    tenant: &'a str,
+    device: &'a str,
+    gateway: Option<&'a str>,
+}
+
+impl Equivalent<Key> for Asked<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        let gateway = key.gateway.as_deref();
+        self.tenant == key.tenant && self.device == key.device && self.gateway == gateway
+    }
+}
+
+impl From<Asked<'_>> for Key {
+    fn from(asked: Asked<'_>) -> Self {
+        Self {
+            tenant: asked.tenant.to_owned(),
+            device: asked.device.to_owned(),
+            gateway: asked.gateway.map(str::to_owned),
+        }
+    }
 }
 
 impl RegistrationClient {
@@ -48,11 +74,14 @@ impl RegistrationClient {
         device: &str,
         gateway: Option<&str>,
     ) -> Result<Arc<Assertion>, ServiceError> {
-        let key = Key {
-            tenant: tenant.to_owned(),
-            device: device.to_owned(),
-            gateway: gateway.map(str::to_owned),
+        let asked = Asked {
+            tenant,
+            device,
+            gateway,
         };
+        if let Some(outcome) = self.answers.kept(&asked).await {
+            return outcome;
+        }
         let ask = async {
             let request = Request::new("assert").with_text("device_id", device);
             let request = match gateway {
@@ -64,7 +93,7 @@ impl RegistrationClient {
                 Err(error) => Answer::not_kept(error),
             }
         };
-        self.answers.find(key, ask).await
+        self.answers.find(asked.into(), ask).await
     }
 
     /// How many answers are kept, more or less.
@@ -116,5 +145,29 @@ pub(crate) fn is_outdated(subject: &Subject, key: &Key) -> bool {
         }
         Subject::AllDevicesOfTenantDeleted { tenant_id } => key.tenant == *tenant_id,
         Subject::Tenant { .. } | Subject::Credentials { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
+    use super::*;
+
+    /// If it were not so, nothing would be found in the cache, and every request would ask the service.
+    #[test]
+    fn a_borrowed_key_has_the_hash_of_the_key_that_it_stands_for() {
+        let hashes = RandomState::new();
+        for gateway in [None, Some("G")] {
+            let (tenant, device) = ("T", "D");
+            let asked = Asked {
+                tenant,
+                device,
+                gateway,
+            };
+            let key = Key::from(asked);
+            assert!(asked.equivalent(&key));
+            assert_eq!(hashes.hash_one(asked), hashes.hash_one(&key));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use downstream::{Connection, Outcome, SendError};
+use moka::Equivalent;
 use serde_json::json;
 
 use super::Tenant;
@@ -27,6 +28,32 @@ pub(crate) enum Key {
     SubjectDn(String),
 }
 
+/// A key that is only borrowed; it has the same hash.
+#[derive(Clone, Copy, Hash)]
+enum Asked<'a> {
+    Id(&'a str),
+    SubjectDn(&'a str),
+}
+
+impl Equivalent<Key> for Asked<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        match (self, key) {
+            (Self::Id(asked), Key::Id(kept)) => asked == kept,
+            (Self::SubjectDn(asked), Key::SubjectDn(kept)) => asked == kept,
+            _ => false,
+        }
+    }
+}
+
+impl From<Asked<'_>> for Key {
+    fn from(asked: Asked<'_>) -> Self {
+        match asked {
+            Asked::Id(id) => Self::Id(id.to_owned()),
+            Asked::SubjectDn(subject_dn) => Self::SubjectDn(subject_dn.to_owned()),
+        }
+    }
+}
+
 impl TenantClient {
     /// A client on a connection to the service.
     #[must_use]
@@ -43,7 +70,7 @@ impl TenantClient {
     /// # Errors
     /// [`ServiceError`] with 404 if there is none, 503 if the service cannot tell.
     pub async fn by_id(&self, id: &str) -> Result<Arc<Tenant>, ServiceError> {
-        self.find(Key::Id(id.to_owned())).await
+        self.find(Asked::Id(id)).await
     }
 
     /// The one tenant that trusts the certificate authority of this name, in the form of RFC 2253.
@@ -51,7 +78,7 @@ impl TenantClient {
     /// # Errors
     /// [`ServiceError`] with 404 if there is none or several, 503 if the service cannot tell.
     pub async fn by_subject_dn(&self, subject_dn: &str) -> Result<Arc<Tenant>, ServiceError> {
-        self.find(Key::SubjectDn(subject_dn.to_owned())).await
+        self.find(Asked::SubjectDn(subject_dn)).await
     }
 
     /// How many answers are kept, more or less.
@@ -77,12 +104,14 @@ impl TenantClient {
         self.answers.forget(outdated).await;
     }
 
-    async fn find(&self, key: Key) -> Result<Arc<Tenant>, ServiceError> {
-        let asked = key.clone();
+    async fn find(&self, asked: Asked<'_>) -> Result<Arc<Tenant>, ServiceError> {
+        if let Some(outcome) = self.answers.kept(&asked).await {
+            return outcome;
+        }
         let ask = async {
             let asked = match asked {
-                Key::Id(id) => json!({"tenant-id": id}),
-                Key::SubjectDn(subject_dn) => json!({"subject-dn": subject_dn}),
+                Asked::Id(id) => json!({"tenant-id": id}),
+                Asked::SubjectDn(subject_dn) => json!({"subject-dn": subject_dn}),
             };
             let request = Request::new("get").with_json(&asked);
             match self.exchange.ask(None, request).await {
@@ -90,7 +119,7 @@ impl TenantClient {
                 Err(error) => Answer::not_kept(error),
             }
         };
-        self.answers.find(key, ask).await
+        self.answers.find(asked.into(), ask).await
     }
 }
 
@@ -116,5 +145,24 @@ pub(crate) fn is_outdated(subject: &Subject, key: &Key, id: Option<&str>) -> boo
             (asked || id == Some(tenant_id)) && (forced || Notification::ends(*change, *enabled))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
+    use super::*;
+
+    /// If it were not so, nothing would be found in the cache, and every request would ask the service.
+    #[test]
+    fn a_borrowed_key_has_the_hash_of_the_key_that_it_stands_for() {
+        let hashes = RandomState::new();
+        for asked in [Asked::Id("T"), Asked::SubjectDn("T")] {
+            let key = Key::from(asked);
+            assert!(asked.equivalent(&key));
+            assert_eq!(hashes.hash_one(asked), hashes.hash_one(&key));
+        }
+        assert!(!Asked::Id("T").equivalent(&Key::SubjectDn("T".to_owned())));
     }
 }
