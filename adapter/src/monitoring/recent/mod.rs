@@ -188,20 +188,19 @@ impl Table {
 
     fn note(&mut self, key: Key, entry: Entry) {
         self.clock += 1;
-        if !self.logs.contains_key(&key)
-            && self.logs.len() >= self.most
+        if let Some(log) = self.logs.get_mut(&key) {
+            self.order.remove(&log.used);
+            self.order.insert(self.clock, key);
+            return log.note(self.clock, entry);
+        }
+        if self.logs.len() >= self.most
             && let Some((_, oldest)) = self.order.pop_first()
         {
             self.logs.remove(&oldest);
         }
-        let log = self.logs.entry(key.clone()).or_default();
-        self.order.remove(&log.used);
-        log.used = self.clock;
-        self.order.insert(log.used, key);
-        if log.entries.len() >= EVENTS {
-            log.entries.pop_front();
-        }
-        log.entries.push_back(entry);
+        self.order.insert(self.clock, key.clone());
+        let log = self.logs.entry(key).or_default();
+        log.note(self.clock, entry);
     }
 
     fn find(&self, tenant: &str, name: &str) -> Vec<Entry> {
@@ -213,6 +212,16 @@ impl Table {
                 .filter(move |entry| whole || entry.what.names(name))
         });
         found.cloned().collect()
+    }
+}
+
+impl Log {
+    fn note(&mut self, clock: u64, entry: Entry) {
+        self.used = clock;
+        if self.entries.len() >= EVENTS {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry);
     }
 }
 
