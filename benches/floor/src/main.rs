@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! recvmmsg ─> AEAD open ─> AMQP transfer ─> write        (one thread, no task, no look-up, no check)
-//! sendmsg <─ AEAD seal <── 2.04 <── disposition <─ read
+//! sendmmsg <─ AEAD seal <── 2.04 <── disposition <─ read
 //! ```
 //!
 //! It serves the devices of `load` by their keys, says 2.04 to whatever they send when the application has accepted it, and knows no
@@ -64,17 +64,26 @@ fn run(options: &Options) -> io::Result<()> {
     loop {
         poll.poll(&mut events, Some(TICK))?;
         let now = Instant::now();
-        south.receive(now)?;
+        let has_come = |token| {
+            events
+                .iter()
+                .any(|event| event.token() == token && event.is_readable())
+        };
+        if has_come(SOUTH) {
+            south.receive(now)?;
+        }
+        if has_come(NORTH) {
+            north.receive(now)?;
+        }
         while let Some(upload) = south.uploads.pop_front() {
             north.send(now, upload);
         }
-        north.turn(now)?;
         while let Some(answer) = north.answers.pop_front() {
             south.answer(now, &answer);
         }
-        south.flush();
-        north.handle_timeout(now)?;
         south.handle_timeout(now);
+        south.flush();
+        north.finish_turn(now)?;
     }
 }
 

@@ -83,15 +83,18 @@ impl North {
         }
     }
 
-    /// Writes what there is, then takes what came.
-    pub(crate) fn turn(&mut self, now: Instant) -> io::Result<()> {
-        self.write(now)?;
+    /// Takes what came.
+    pub(crate) fn receive(&mut self, now: Instant) -> io::Result<()> {
         loop {
             match self.stream.read(&mut self.buffer) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(length) => {
                     let bytes = self.buffer.get(..length).unwrap_or_default();
                     self.connection.handle_bytes(now, bytes);
+                    if length < self.buffer.len() {
+                        // There was no more.
+                        break;
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -112,21 +115,22 @@ impl North {
                 _ => {}
             }
         }
-        self.write(now)
+        Ok(())
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> io::Result<()> {
+    /// Minds the timers, and writes what there is.
+    pub(crate) fn finish_turn(&mut self, now: Instant) -> io::Result<()> {
         if self
             .connection
             .poll_timeout()
             .is_some_and(|when| when <= now)
         {
             self.connection.handle_timeout(now);
-            self.write(now)?;
         }
-        Ok(())
+        self.write(now)
     }
 
+    /// Writes what there is.
     fn write(&mut self, now: Instant) -> io::Result<()> {
         self.connection.poll_transmit(now, &mut self.unwritten);
         while !self.unwritten.is_empty() {

@@ -22,6 +22,7 @@ pub(crate) struct South {
     pub(crate) socket: UdpSocket,
     server: Server,
     pub(crate) uploads: VecDeque<Upload>,
+    outgoing: Vec<(SocketAddr, Vec<u8>)>,
 }
 
 impl South {
@@ -33,6 +34,7 @@ impl South {
             // Cookies of a yardstick need no secret.
             server: Server::new(config, [0; 32]),
             uploads: VecDeque::new(),
+            outgoing: Vec::new(),
         })
     }
 
@@ -72,8 +74,10 @@ impl South {
 
     pub(crate) fn flush(&mut self) {
         while let Some(transmit) = self.server.poll_transmit() {
-            self.socket.send(transmit.peer, &transmit.payload);
+            self.outgoing.push((transmit.peer, transmit.payload));
         }
+        self.socket.send_all(&self.outgoing);
+        self.outgoing.clear();
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {

@@ -1,4 +1,4 @@
-//! A UDP socket that reads many datagrams by one system call.
+//! A UDP socket that reads and sends many datagrams by one system call.
 
 use std::{
     io::{self, IoSliceMut},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use mio::{Interest, Registry, Token, event::Source};
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 
 pub(crate) struct UdpSocket {
     io: mio::net::UdpSocket,
@@ -59,19 +59,46 @@ impl UdpSocket {
                     handle(meta.addr, datagram);
                 }
             }
+            if filled < BATCH_SIZE {
+                // There were no more.
+                return Ok(());
+            }
         }
     }
 
     /// What the kernel has no room for is lost.
-    pub(crate) fn send(&self, peer: SocketAddr, payload: &[u8]) {
-        let transmit = Transmit {
-            destination: peer,
-            ecn: None,
-            contents: payload,
-            segment_size: None,
-            src_ip: None,
-        };
-        drop(self.state.try_send(UdpSockRef::from(&self.io), &transmit));
+    pub(crate) fn send_all(&self, datagrams: &[(SocketAddr, Vec<u8>)]) {
+        for some in datagrams.chunks(MOST_AT_ONCE) {
+            if some.len() > 1 && cfg!(target_os = "linux") {
+                self.send_many(some);
+                continue;
+            }
+            for (peer, payload) in some {
+                drop(self.io.send_to(payload, *peer));
+            }
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn send_many(&self, _: &[(SocketAddr, Vec<u8>)]) {}
+
+    #[cfg(target_os = "linux")]
+    fn send_many(&self, datagrams: &[(SocketAddr, Vec<u8>)]) {
+        use std::{io::IoSlice, os::fd::AsRawFd};
+
+        use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
+
+        let payloads: Vec<_> = datagrams
+            .iter()
+            .map(|(_, payload)| [IoSlice::new(payload)])
+            .collect();
+        let peers: Vec<_> = datagrams
+            .iter()
+            .map(|(peer, _)| Some(SockaddrStorage::from(*peer)))
+            .collect();
+        let mut headers = MultiHeaders::preallocate(datagrams.len(), None);
+        let (socket, flags) = (self.io.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        drop(sendmmsg(socket, &mut headers, &payloads, &peers, [], flags));
     }
 }
 
@@ -99,5 +126,7 @@ impl Source for UdpSocket {
     }
 }
 
+/// Datagrams that one system call sends.
+const MOST_AT_ONCE: usize = 64;
 const LARGEST: usize = 65_535;
 const KERNEL_BUFFER: usize = 4 << 20;
