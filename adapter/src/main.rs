@@ -6,8 +6,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use mimalloc::MiMalloc;
 
 use self::cli::{Cli, Command, Error};
+
+/// Faster than the system's at what a request takes, and after many have waited it gives memory back.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let result = match Cli::try_parse() {
