@@ -166,7 +166,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     }
 
     /// Starts the lifetime anew, for the message id we used.
-    fn prolong(&mut self, now: Instant, exchange: ExchangeId) {
+    pub(super) fn prolong(&mut self, now: Instant, exchange: ExchangeId) {
         let Some(reliability) = self.exchanges.get(&exchange).map(|entry| entry.reliability) else {
             return;
         };

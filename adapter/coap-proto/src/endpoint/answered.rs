@@ -53,7 +53,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             return;
         };
         let forget_at = after(received, self.lifetime(answered.reliability));
-        if forget_at <= now || !self.make_room(peer) {
+        if forget_at <= now || !self.make_room(now, peer) {
             return;
         }
         let exchange = ExchangeId(self.next_exchange);

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{Endpoint, Event, GaveUpReason, empty};
 use crate::config::FormatErrors;
 use crate::dedup::Peer;
-use crate::exchange::{Exchange, ExchangeId, State};
+use crate::exchange::{Exchange, ExchangeId, State, Way};
 use crate::message::{Code, DecodeError, FormatError, Message, MessageId, Type};
 use crate::reliability::after;
 use crate::request::{Refusal, Reliability, Request};
@@ -117,7 +117,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
 
     /// Begins to remember a request; `None` if there is no room for it.
     pub(super) fn open(&mut self, now: Instant, peer: &P, request: &Request) -> Option<ExchangeId> {
-        if !self.make_room(peer) {
+        if !self.make_room(now, peer) {
             count(&mut self.statistics.overloaded);
             return None;
         }
@@ -140,7 +140,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     }
 
     /// Forgets the oldest answered request, of the peer or of all, if a table is full.
-    pub(super) fn make_room(&mut self, peer: &P) -> bool {
+    pub(super) fn make_room(&mut self, now: Instant, peer: &P) -> bool {
         let is_done =
             |exchange: &ExchangeId| self.exchanges.get(exchange).is_some_and(Exchange::is_done);
         let of_peer = self
@@ -157,8 +157,25 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         if let Some(oldest) = oldest {
             count(&mut self.statistics.forgotten_early);
             self.close(oldest);
+        } else if of_peer.is_none() {
+            self.pass_over_waiting(now);
         }
         oldest.is_some()
+    }
+
+    /// The oldest of all wait for answers that take their time, so that none of them can be forgotten: puts them behind those that
+    /// can, for the next message. Their lifetimes would begin anew anyway.
+    fn pass_over_waiting(&mut self, now: Instant) {
+        let oldest: Vec<_> = self.timers.oldest(OLDEST_ASKED).collect();
+        for exchange in oldest {
+            let way = self
+                .exchanges
+                .get(&exchange)
+                .and_then(Exchange::way_of_answer);
+            if matches!(way, Some(Way::Separate | Way::NonConfirmable)) {
+                self.prolong(now, exchange);
+            }
+        }
     }
 
     fn handle_ack(&mut self, peer: &P, id: MessageId) {

@@ -79,6 +79,39 @@ fn all_peers_together_are_bounded_too() {
     );
 }
 
+/// Requests that waited for commands were the oldest, and none else was looked at: nobody was served until they were answered.
+#[test]
+fn many_that_wait_do_not_keep_others_out() {
+    let mut server = Server::with(Config {
+        max_exchanges: 200,
+        ..Config::default()
+    });
+    for peer in 0..100 {
+        server.receive_from(peer, &con(1).encode().unwrap());
+        let waiting = server.request().unwrap().0;
+        server.acknowledge(waiting);
+    }
+    server.pass(SECOND);
+    for peer in 100..200 {
+        server.receive_from(peer, &con(1).encode().unwrap());
+        let exchange = server.request().unwrap().0;
+        server.respond(exchange, changed());
+    }
+    server.pass(SECOND);
+    let mut served = 0;
+    for id in 1..=50 {
+        server.receive_from(200, &con(id).encode().unwrap());
+        if let Some((exchange, _)) = server.request() {
+            server.respond(exchange, changed());
+            served += 1;
+        }
+    }
+    assert_eq!(served, 49, "64 are looked at for each message");
+    assert_eq!(server.endpoint.statistics().overloaded, 1);
+    server.pass(SECOND * 300);
+    assert_eq!(server.endpoint.exchanges(), 100, "they still wait");
+}
+
 #[test]
 fn a_hundred_thousand_exchanges_end_on_time_and_leave_nothing() {
     let mut endpoint: Endpoint<u32> = Endpoint::new(Config::default(), 1);
