@@ -104,6 +104,21 @@ impl Authority {
     }
 }
 
+/// Makes a certificate and a key for the server; devices here look at its key only.
+pub(crate) fn create_server(certificate: &Path, key: &Path) -> Result<(), String> {
+    let made = KeyPair::generate().and_then(|pair| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named("server");
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        Ok((params.self_signed(&pair)?, pair))
+    });
+    let (made, pair) = made.map_err(|error| error.to_string())?;
+    for (path, text) in [(certificate, made.pem()), (key, pair.serialize_pem())] {
+        fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
 fn named(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);

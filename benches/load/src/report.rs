@@ -81,6 +81,8 @@ impl Delivery {
 
 /// What the server process took.
 pub(crate) struct Cost {
+    /// Before there were sessions.
+    pub(crate) start: Usage,
     /// With all sessions, before the first request.
     pub(crate) before: Usage,
     pub(crate) after: Usage,
@@ -104,6 +106,13 @@ impl Report {
         let cost = self.cost.as_ref()?;
         let spent = cost.after.cpu - cost.before.cpu;
         (spent > 0.0).then(|| self.answered() as f64 / spent)
+    }
+
+    /// What the sessions of the start added to the server's memory, each.
+    fn bytes_a_session(&self) -> Option<f64> {
+        let cost = self.cost.as_ref().filter(|_| self.scenario.sets_up())?;
+        let added = cost.before.resident.checked_sub(cost.start.resident)?;
+        Some(added as f64 * 1024.0 / f64::from(self.scenario.devices))
     }
 
     /// Whether nothing failed, was lost or came twice.
@@ -156,8 +165,9 @@ impl Report {
             "commands": self.north.as_ref().map(|it| json!({"sent": it.commands, "accepted": it.accepted})),
             "answered_per_cpu_second": self.per_cpu_second(),
             "rss_kb": self.cost.as_ref().map(|cost| {
-                json!({"before": cost.before.resident, "peak": cost.peak, "after": cost.after.resident})
+                json!({"start": cost.start.resident, "before": cost.before.resident, "peak": cost.peak, "after": cost.after.resident})
             }),
+            "rss_bytes_a_session": self.bytes_a_session(),
             "seconds": seconds,
         })
     }
@@ -216,11 +226,17 @@ impl Display for Report {
             if let Some(rate) = self.per_cpu_second() {
                 writeln!(f, "  a CPU-s     {rate:>12.0}")?;
             }
-            writeln!(
-                f,
-                "server RSS    {:>12} kB before, {} at most, {} after",
-                cost.before.resident, cost.peak, cost.after.resident
-            )?;
+            for (name, kilobytes) in [
+                ("start", cost.start.resident),
+                ("sessions", cost.before.resident),
+                ("at most", cost.peak),
+                ("end", cost.after.resident),
+            ] {
+                writeln!(f, "  RSS {name:<8}{kilobytes:>12} kB")?;
+            }
+            if let Some(bytes) = self.bytes_a_session() {
+                writeln!(f, "  a session   {bytes:>12.0} bytes of RSS")?;
+            }
         }
         Ok(())
     }

@@ -96,12 +96,13 @@ struct Worker {
 
 /// Opens the sockets and the sessions, waits for the others, and plays.
 pub(crate) fn run(order: Order) -> io::Result<Tally> {
-    let barrier = Arc::clone(&order.ready);
+    let (barrier, progress) = (Arc::clone(&order.ready), Arc::clone(&order.progress));
     let prepared = Worker::new(order).and_then(|mut worker| {
         worker.set_up()?;
         Ok(worker)
     });
     // The others must not wait for one that failed.
+    progress.prepared();
     barrier.wait();
     let mut worker = prepared?;
     worker.play()?;
@@ -182,8 +183,7 @@ impl Worker {
 
     /// Gives every device its session, a few at a time.
     fn set_up(&mut self) -> io::Result<()> {
-        let scenario = &self.order.scenario;
-        if !scenario.secure || scenario.rates.only(Operation::Handshake) {
+        if !self.order.scenario.sets_up() {
             return Ok(());
         }
         let within = SET_UP_WITHIN + Duration::from_millis(self.seats.len() as u64);
