@@ -25,6 +25,8 @@ pub struct Client {
     transmits: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     dropped: u64,
+    /// Flights that were sent again.
+    repeated: u32,
     /// How far the handshake came.
     stage: Stage,
     /// What the server has proved itself with.
@@ -136,6 +138,7 @@ impl Client {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             dropped: 0,
+            repeated: 0,
             stage: Stage::Begun,
             server_chain: Vec::new(),
         };
@@ -170,6 +173,7 @@ impl Client {
         };
         if deadline.is_some_and(|deadline| deadline <= now) {
             let next = attempt.saturating_add(1);
+            self.repeated = self.repeated.saturating_add(1);
             self.transmit_flight(now, next);
         }
     }
@@ -300,6 +304,12 @@ impl Client {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
+    }
+
+    /// How often a flight of the handshake went unanswered so long that it was sent again, or given up.
+    #[must_use]
+    pub fn timeouts(&self) -> u32 {
+        self.repeated
     }
 
     /// How many records were dropped: cut off, not authentic, seen before, or out of place.

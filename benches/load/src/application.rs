@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use sandbox::northbound::{Application, Behaviour, Outcome, Received, Sender, command};
+use sandbox::northbound::{Application, Behaviour, Body, Outcome, Received, Sender, command};
 use tokio::{runtime::Builder, sync::oneshot, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -140,6 +140,8 @@ impl Commander {
         let mut message = command(TENANT, &world::device_id(origin.device), "measure");
         message.properties.reply_to = Some(responses());
         let correlation = format!("{}-{}", origin.device, origin.sequence);
+        // So that the device can tell one command from another.
+        message.body = Body::Data(origin.payload(ORIGIN));
         message.properties.correlation_id = Some(correlation.into());
         self.sent.fetch_add(1, Relaxed);
         let accepted = Arc::clone(&self.accepted);
@@ -164,6 +166,8 @@ fn responses() -> String {
     format!("command_response/{TENANT}/load")
 }
 
+/// Bytes that a command carries.
+const ORIGIN: usize = 9;
 /// When to attach again.
 const AGAIN: Duration = Duration::from_millis(100);
 /// After this nothing comes any more.

@@ -57,6 +57,18 @@ impl<'a> Message<'a> {
         .filter_map(move |(number, value)| (number == u32::from(wanted)).then_some(value))
     }
 
+    /// Empty if there is none.
+    pub(crate) fn payload(&self) -> &'a [u8] {
+        let mut rest = self.rest;
+        while let Some((_, _, behind)) = take_option(rest) {
+            rest = behind;
+        }
+        match rest {
+            [0xFF, payload @ ..] => payload,
+            _ => &[],
+        }
+    }
+
     pub(crate) const fn is_response(&self) -> bool {
         matches!(self.code >> 5, 2..=5)
     }
@@ -134,6 +146,8 @@ pub(crate) const POST: u8 = 2;
 pub(crate) const PUT: u8 = 3;
 /// 2.04 Changed.
 pub(crate) const CHANGED: u8 = 0x44;
+/// 5.03 Service Unavailable.
+pub(crate) const SERVICE_UNAVAILABLE: u8 = 0xA3;
 
 #[cfg(test)]
 mod tests {
@@ -164,6 +178,7 @@ mod tests {
         let answer = Message::decode(&bytes).unwrap();
         let path: Vec<_> = answer.options(LOCATION_PATH).collect();
         assert_eq!(path, [&b"cr"[..], b"abc"]);
+        assert_eq!(answer.payload(), b"\x81!");
         for length in 0..bytes.len() {
             let cut = Message::decode(&bytes[..length]);
             assert!(cut.is_none_or(|cut| cut.options(LOCATION_PATH).count() <= 2));

@@ -37,6 +37,8 @@ pub(crate) enum Event {
     Answered(Job, u8),
     /// The event that asks for a command was answered 2.04; the job goes on.
     Uploaded(Job),
+    /// A command was executed: the one that belongs to this message of this device, if it says so.
+    Executed(Option<Origin>),
     /// The event was answered 2.04, without the command that it asked for.
     NoCommand(Job),
     /// Nothing came in time.
@@ -188,10 +190,9 @@ impl Device {
         client.is_some_and(Client::uses_connection_ids)
     }
 
-    /// Whether nothing is under way that a datagram could come for.
-    pub(crate) fn is_idle(&self) -> bool {
-        let idle = self.exchange.is_none() && self.waiting.is_empty();
-        idle && self.dtls.as_ref().is_none_or(|it| it.is_established())
+    /// How often a flight of the present session's handshake went unanswered.
+    pub(crate) fn timeouts(&self) -> u32 {
+        self.dtls.as_ref().map_or(0, |client| client.timeouts())
     }
 
     /// Requests sent again so far.
@@ -357,6 +358,8 @@ impl Device {
         if location.is_empty() {
             return self.finish(now, Event::NoCommand(job));
         }
+        let command = Origin::of(message.payload());
+        self.events.push_back(Event::Executed(command));
         self.respond(now, job, &location);
     }
 
@@ -424,7 +427,7 @@ pub(crate) struct Origin {
 
 impl Origin {
     /// Filled up to `length` bytes.
-    fn payload(self, length: usize) -> Vec<u8> {
+    pub(crate) fn payload(self, length: usize) -> Vec<u8> {
         let mut payload = Vec::with_capacity(length);
         payload.extend(self.device.to_be_bytes());
         payload.extend(self.sequence.to_be_bytes());
@@ -550,9 +553,15 @@ mod tests {
         }
         let event = device.poll_transmit().unwrap();
         let mut command = answer(&event, 2);
-        command.extend(b"\x82cr\x01x");
+        command.extend(b"\x82cr\x01x\xFF\0\0\0\x07\0\0\0\x05c");
         device.handle_datagram(start, &mut command);
         assert!(matches!(device.poll_event(), Some(Event::Uploaded(_))));
+        let origin = Origin {
+            device: 7,
+            sequence: 5,
+            wants_command: true,
+        };
+        assert_eq!(device.poll_event(), Some(Event::Executed(Some(origin))));
         let response = device.poll_transmit().unwrap();
         assert!(response[8..].starts_with(b"\xB2cr\x01x"), "{response:02x?}");
         device.handle_datagram(start, &mut answer(&response, 2));

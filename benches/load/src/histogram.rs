@@ -13,7 +13,7 @@ pub(crate) struct Histogram {
 impl Histogram {
     pub(crate) fn new() -> Self {
         Self {
-            counts: vec![0; class_of(u64::MAX) + 1],
+            counts: Vec::new(),
             total: 0,
             largest: 0,
         }
@@ -21,17 +21,26 @@ impl Histogram {
 
     pub(crate) fn record(&mut self, value: Duration) {
         let value = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-        self.counts[class_of(value)] += 1;
+        let class = class_of(value);
+        self.make_room(class + 1);
+        self.counts[class] += 1;
         self.total += 1;
         self.largest = self.largest.max(value);
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
+        self.make_room(other.counts.len());
         for (count, more) in self.counts.iter_mut().zip(&other.counts) {
             *count += more;
         }
         self.total += other.total;
         self.largest = self.largest.max(other.largest);
+    }
+
+    fn make_room(&mut self, classes: usize) {
+        if self.counts.len() < classes {
+            self.counts.resize(classes, 0);
+        }
     }
 
     pub(crate) const fn count(&self) -> u64 {

@@ -59,6 +59,12 @@ pub(crate) struct Options {
     /// The share of datagrams to lose in each direction, instead of what the scenario says.
     #[arg(long, help_heading = SCENARIO)]
     pub(crate) loss: Option<f64>,
+    /// Seconds without load at the end, instead of what the scenario says.
+    #[arg(long, help_heading = SCENARIO)]
+    pub(crate) rest: Option<f64>,
+    /// Seconds after which the network is killed and started again, instead of what the scenario says.
+    #[arg(long, value_name = "SECONDS", help_heading = SCENARIO)]
+    pub(crate) restart_network: Option<f64>,
     /// The same seed has the same arrivals and loses the same datagrams of a device.
     #[arg(long, default_value_t = 1, help_heading = SCENARIO)]
     pub(crate) seed: u64,
@@ -71,6 +77,9 @@ pub(crate) struct Options {
     /// Write the numbers there.
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(crate) json: Option<PathBuf>,
+    /// Look at the adapter's memory and gauges every 5 s, and write them there.
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    pub(crate) csv: Option<PathBuf>,
     /// Where a server listens for DTLS. With it or `--coap`, nothing is started.
     #[arg(long, value_name = "ADDR", help_heading = SERVER)]
     pub(crate) coaps: Option<SocketAddr>,

@@ -4,7 +4,7 @@ use std::{error::Error, path::Path};
 
 use plotters::prelude::*;
 
-use crate::{scenario::Operation, worker::Tally};
+use crate::{scenario::Operation, tally::Tally};
 
 /// Draws both, one over the other.
 pub(crate) fn draw(tally: &Tally, title: &str, path: &Path) -> Result<(), Box<dyn Error>> {
@@ -112,7 +112,7 @@ const LEAST: f64 = 0.001;
 mod tests {
     use std::time::Duration;
 
-    use crate::{scenario::Operation, worker::Tally};
+    use crate::{scenario::Operation, tally::Tally};
 
     #[test]
     fn a_picture_has_a_line_for_each_operation_that_was_measured() {

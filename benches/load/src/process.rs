@@ -29,15 +29,6 @@ impl Usage {
     }
 }
 
-/// How many files this process may have open; None if Linux does not tell or sets no limit.
-pub(crate) fn open_files() -> Option<u32> {
-    let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
 /// `USER_HZ` of Linux on all usual machines.
 const TICKS: f64 = 100.0;
 

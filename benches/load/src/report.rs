@@ -13,7 +13,8 @@ use crate::{
     histogram::Histogram,
     process::Usage,
     scenario::{Operation, Scenario},
-    worker::Tally,
+    tally::{StormTally, Tally},
+    watch::Steadiness,
 };
 
 pub(crate) struct Report {
@@ -23,6 +24,10 @@ pub(crate) struct Report {
     /// None if nobody listened.
     pub(crate) north: Option<North>,
     pub(crate) cost: Option<Cost>,
+    /// How often the network was killed and started again.
+    pub(crate) restarts: u32,
+    /// None if nobody watched.
+    pub(crate) steadiness: Option<Steadiness>,
 }
 
 /// What the application saw.
@@ -115,14 +120,24 @@ impl Report {
         Some(added as f64 * 1024.0 / f64::from(self.scenario.devices))
     }
 
-    /// Whether nothing failed, was lost or came twice.
+    /// Whether nothing failed, was lost, came twice or was not given back. While the network is away, devices may be told so.
     pub(crate) fn is_clean(&self) -> bool {
-        let good = self.tally.codes.keys().all(|code| *code == coap::CHANGED);
+        let mut codes = self.tally.codes.keys();
+        let good = codes.all(|code| match *code {
+            coap::CHANGED => true,
+            coap::SERVICE_UNAVAILABLE => self.restarts > 0,
+            _ => false,
+        });
         let delivered = self.north.as_ref().is_none_or(|north| {
             let both = [&north.messages, &north.responses];
             both.iter().all(|it| it.lost + it.duplicates == 0)
         });
-        good && delivered && self.tally.gave_up + self.tally.no_command == 0
+        let commanded = self.tally.no_command == 0 || self.restarts > 0;
+        let steady = self.steadiness.as_ref().is_none_or(Steadiness::holds);
+        good && delivered
+            && commanded
+            && steady
+            && self.tally.gave_up + self.tally.executed_twice() == 0
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -163,6 +178,9 @@ impl Report {
             "messages": self.north.as_ref().map(|it| it.messages.to_json()),
             "responses": self.north.as_ref().map(|it| it.responses.to_json()),
             "commands": self.north.as_ref().map(|it| json!({"sent": it.commands, "accepted": it.accepted})),
+            "commands_executed": tally.executed.len(), "commands_executed_twice": tally.executed_twice(),
+            "network_restarts": self.restarts, "steadiness": self.steadiness.as_ref().map(steadiness_to_json),
+            "storm": tally.storm.as_ref().map(storm_to_json),
             "answered_per_cpu_second": self.per_cpu_second(),
             "rss_kb": self.cost.as_ref().map(|cost| {
                 json!({"start": cost.start.resident, "before": cost.before.resident, "peak": cost.peak, "after": cost.after.resident})
@@ -205,6 +223,8 @@ impl Display for Report {
             if north.commands > 0 {
                 writeln!(f, "commands sent {:>12}", north.commands)?;
                 writeln!(f, "  accepted    {:>12}", north.accepted)?;
+                writeln!(f, "  executed    {:>12}", tally.executed.len())?;
+                writeln!(f, "  twice       {:>12}", tally.executed_twice())?;
                 north.responses.write(f, "responses")?;
             }
         }
@@ -219,6 +239,9 @@ impl Display for Report {
                 write!(f, " {:>9.2}", histogram.percentile(percent))?;
             }
             writeln!(f)?;
+        }
+        if let Some(storm) = &tally.storm {
+            write_storm(f, storm)?;
         }
         if let Some(cost) = &self.cost {
             let spent = cost.after.cpu - cost.before.cpu;
@@ -238,8 +261,77 @@ impl Display for Report {
                 writeln!(f, "  a session   {bytes:>12.0} bytes of RSS")?;
             }
         }
-        Ok(())
+        if self.restarts > 0 {
+            writeln!(f, "network killed{:>12} times", self.restarts)?;
+        }
+        match &self.steadiness {
+            Some(steadiness) => write_steadiness(f, steadiness),
+            None => Ok(()),
+        }
     }
+}
+
+fn write_steadiness(f: &mut Formatter<'_>, steadiness: &Steadiness) -> fmt::Result {
+    writeln!(
+        f,
+        "RSS grew      {:>12.1} kB a minute in the second half: {} kB to {}",
+        steadiness.growth, steadiness.middle, steadiness.end
+    )?;
+    let count = steadiness.drifted.len();
+    writeln!(
+        f,
+        "gauges higher {count:>12} of {} after the load than before",
+        steadiness.gauges
+    )?;
+    for it in &steadiness.drifted {
+        let (before, most, after) = (it.before, it.most, it.after);
+        writeln!(
+            f,
+            "  {}: {before} before, {most} at most, {after} after",
+            it.gauge
+        )?;
+    }
+    Ok(())
+}
+
+fn steadiness_to_json(steadiness: &Steadiness) -> Value {
+    let drifted = steadiness.drifted.iter().map(
+        |it| json!({"gauge": it.gauge, "before": it.before, "most": it.most, "after": it.after}),
+    );
+    json!({
+        "rss_kb_a_minute": steadiness.growth, "rss_kb_middle": steadiness.middle, "rss_kb_end": steadiness.end,
+        "gauges": steadiness.gauges, "drifted": drifted.collect::<Vec<_>>(),
+    })
+}
+
+fn write_storm(f: &mut Formatter<'_>, storm: &StormTally) -> fmt::Result {
+    let drained = storm.drained.as_secs_f64();
+    writeln!(f, "storm drained {drained:>12.1} s after its beginning")?;
+    let [none, one, two, more] = storm.timeouts;
+    for (name, count) in [
+        ("no timeout", none),
+        ("1 timeout", one),
+        ("2 timeouts", two),
+        ("more", more),
+        ("no session", storm.without),
+    ] {
+        writeln!(f, "  {name:<11} {count:>12}")?;
+    }
+    writeln!(f, "  at most     {:>12}", storm.most_timeouts)?;
+    writeln!(f, "others' latency, ms        p50       p99     p99.9")?;
+    for (name, histogram) in [("before", &storm.before), ("meanwhile", &storm.during)] {
+        let [p50, p99, rare] = [50.0, 99.0, 99.9].map(|it| histogram.percentile(it));
+        writeln!(f, "  {name:<17} {p50:>9.2} {p99:>9.2} {rare:>9.2}")?;
+    }
+    Ok(())
+}
+
+fn storm_to_json(storm: &StormTally) -> Value {
+    json!({
+        "drained_seconds": storm.drained.as_secs_f64(), "timeouts": storm.timeouts,
+        "most_timeouts": storm.most_timeouts, "without_session": storm.without,
+        "others_before_ms": percentiles(&storm.before), "others_meanwhile_ms": percentiles(&storm.during),
+    })
 }
 
 fn percentiles(histogram: &Histogram) -> Value {

@@ -4,9 +4,11 @@ use std::{
     fs,
     io::{self, Write},
     net::SocketAddr,
+    ops::Range,
+    path::Path,
     sync::{Arc, Barrier},
-    thread,
-    time::Duration,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -15,19 +17,21 @@ use crate::{
     library,
     options::Options,
     picture,
-    process::{self, Usage},
+    process::Usage,
     progress::Progress,
     report::{Cost, North, Report},
     scenario::Scenario,
     stage::Stage,
+    tally::Tally,
     tell,
-    worker::{self, Order, Tally},
+    watch::{Steadiness, Watch},
+    worker::{self, Order},
 };
 
 /// Whether all went well.
 pub(crate) fn execute(options: &Options) -> Result<bool, String> {
     let scenario = Arc::new(scenario(options)?);
-    let stage = match options.names_a_server() {
+    let mut stage = match options.names_a_server() {
         true => None,
         false => Some(Stage::start(&scenario)?),
     };
@@ -36,7 +40,7 @@ pub(crate) fn execute(options: &Options) -> Result<bool, String> {
         .as_ref()
         .map_or(options.amqp, |stage| stage.addresses.amqp);
     for address in [server, amqp] {
-        if !address.ip().is_loopback() {
+        if !(address.is_ipv4() && address.ip().is_loopback()) {
             return Err(format!(
                 "{address} is not an address of this machine alone, such as 127.0.0.1"
             ));
@@ -57,14 +61,31 @@ pub(crate) fn execute(options: &Options) -> Result<bool, String> {
         seed: options.seed,
         workers: options.workers,
     };
-    let (tally, cost) = play.run()?;
+    let mut watch = match &stage {
+        Some(stage) if options.csv.is_some() || !play.scenario.rest.is_zero() => {
+            Some(Watch::new(stage.addresses.health, stage.process()))
+        }
+        _ => None,
+    };
+    let played = play.run(stage.as_mut(), watch.as_mut())?;
+    if let (Some(path), Some(watch)) = (&options.csv, &watch) {
+        write_to(path, &watch.to_csv())?;
+    }
     let arrived = consumer.map(Consumer::stop);
+    let Played {
+        tally,
+        cost,
+        restarts,
+        steadiness,
+    } = played;
     let report = Report {
         north: arrived.map(|arrived| North::of(&tally, &arrived)),
         scenario: Scenario::clone(&play.scenario),
         seed: options.seed,
         tally,
         cost,
+        restarts,
+        steadiness,
     };
     tell_all(options, &report)?;
     match (report.is_clean(), stage) {
@@ -79,8 +100,7 @@ pub(crate) fn execute(options: &Options) -> Result<bool, String> {
 fn tell_all(options: &Options, report: &Report) -> Result<(), String> {
     write!(io::stdout(), "{report}").map_err(|error| error.to_string())?;
     if let Some(path) = &options.json {
-        let text = format!("{:#}\n", report.to_json());
-        fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        write_to(path, &format!("{:#}\n", report.to_json()))?;
     }
     if let Some(path) = &options.svg {
         let name = options.scenario.rsplit('/').next().unwrap_or_default();
@@ -94,6 +114,10 @@ fn tell_all(options: &Options, report: &Report) -> Result<(), String> {
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
+}
+
+fn write_to(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Where the devices send to.
@@ -150,9 +174,23 @@ fn scenario(options: &Options) -> Result<Scenario, String> {
         scenario.rates = scenario.rates.scaled_to(rate);
     }
     scenario.loss = options.loss.unwrap_or(scenario.loss);
-    if let Some(seconds) = options.duration {
-        let duration = Duration::try_from_secs_f64(seconds);
-        scenario.duration = duration.map_err(|error| format!("--duration: {error}"))?;
+    let seconds = |flag: &str, seconds: Option<f64>| {
+        let duration = seconds.map(Duration::try_from_secs_f64).transpose();
+        duration.map_err(|error| format!("{flag}: {error}"))
+    };
+    if let Some(duration) = seconds("--duration", options.duration)? {
+        scenario.duration = duration;
+    }
+    if let Some(rest) = seconds("--rest", options.rest)? {
+        scenario.rest = rest;
+    }
+    let restart = seconds("--restart-network", options.restart_network)?;
+    scenario.restart_network = restart.or(scenario.restart_network);
+    if options.names_a_server() && (scenario.restart_network.is_some() || options.csv.is_some()) {
+        return Err(
+            "what is restarted or watched must have been started here, without --coaps and --coap"
+                .into(),
+        );
     }
     scenario.check()?;
     Ok(scenario)
@@ -169,49 +207,66 @@ struct Play {
     process: Option<u32>,
 }
 
+/// What came of it, but for what the application got.
+struct Played {
+    tally: Tally,
+    cost: Option<Cost>,
+    /// How often the network was killed and started again.
+    restarts: u32,
+    steadiness: Option<Steadiness>,
+}
+
 impl Play {
-    fn run(&self) -> Result<(Tally, Option<Cost>), String> {
-        let scenario = &self.scenario;
-        let lends_sockets =
-            process::open_files().is_some_and(|it| it < scenario.devices + SPARE_FILES);
-        let workers = self.workers.min(scenario.devices);
+    fn run(
+        &self,
+        mut stage: Option<&mut Stage>,
+        mut watch: Option<&mut Watch>,
+    ) -> Result<Played, String> {
+        let (workers, scenario) = (self.workers.min(self.scenario.devices), &self.scenario);
         let ready = Arc::new(Barrier::new(workers as usize + 1));
         let progress = Arc::new(Progress::new(scenario));
         let start = self.usage();
-        let threads: Vec<_> = (0..workers)
-            .map(|worker| {
-                let share =
-                    |worker| u64::from(scenario.devices) * u64::from(worker) / u64::from(workers);
-                let place = |worker| u32::try_from(share(worker)).unwrap_or(u32::MAX);
-                let devices = place(worker)..place(worker + 1);
-                let order = Order {
-                    credentials: Arc::clone(&self.credentials),
-                    lends_sockets,
-                    rate: scenario.rates.total() * f64::from(devices.end - devices.start)
-                        / f64::from(scenario.devices),
-                    scenario: Arc::clone(scenario),
-                    server: self.server,
-                    seed: self.seed,
-                    devices,
-                    ready: Arc::clone(&ready),
-                    progress: Arc::clone(&progress),
-                };
-                thread::spawn(move || worker::run(order))
-            })
-            .collect();
+        let threads = self.start(workers, &ready, &progress);
         while !progress.are_prepared(workers) {
             thread::sleep(TICK);
             tell(&progress.line());
         }
         let before = self.usage();
+        let first_look = watch.as_mut().map(|watch| watch.look());
         progress.play();
         ready.wait();
-        let mut peak = 0;
+        let (mut peak, mut restarts, begun) = (0, 0, Instant::now());
         while threads.iter().any(|thread| !thread.is_finished()) {
             thread::sleep(TICK);
             peak = peak.max(self.usage().map_or(0, |usage| usage.resident));
+            if let Some(watch) = &mut watch {
+                watch.look_when_due();
+            }
+            if let (Some(stage), Some(every)) = (&mut stage, scenario.restart_network)
+                && begun.elapsed() >= every * (restarts + 1)
+                && begun.elapsed() + every / 4 < scenario.duration
+            {
+                restarts += 1;
+                stage.restart_network(AWAY)?;
+            }
             tell(&progress.line());
         }
+        let last_look = watch.as_mut().map(|watch| watch.look());
+        let rested = Instant::now();
+        while let Some(left) = scenario.rest.checked_sub(rested.elapsed())
+            && let Some(watch) = &mut watch
+        {
+            watch.look_when_due();
+            tell(&format!(
+                "\rresting, {:.0} s left                                     ",
+                left.as_secs_f64()
+            ));
+            thread::sleep(TICK);
+        }
+        let steadiness = watch.and_then(|watch| {
+            watch.look();
+            watch.steadiness(first_look?, last_look?)
+        });
         tell("\n");
         let cost = start.zip(before).zip(self.usage());
         let cost = cost.map(|((start, before), after)| Cost {
@@ -220,12 +275,45 @@ impl Play {
             after,
             peak,
         });
-        let mut all = Tally::new();
+        let mut tally = Tally::new();
         for thread in threads {
-            let tally = thread.join().map_err(|_| "a worker failed")?;
-            all.add(tally.map_err(|error| error.to_string())?);
+            let of_worker = thread.join().map_err(|_| "a worker failed")?;
+            tally.add(of_worker.map_err(|error| error.to_string())?);
         }
-        Ok((all, cost))
+        Ok(Played {
+            tally,
+            cost,
+            restarts,
+            steadiness: steadiness.filter(|_| !scenario.rest.is_zero()),
+        })
+    }
+
+    fn start(
+        &self,
+        workers: u32,
+        ready: &Arc<Barrier>,
+        progress: &Arc<Progress>,
+    ) -> Vec<JoinHandle<io::Result<Tally>>> {
+        let scenario = &self.scenario;
+        let (first, last) = (scenario.devices, scenario.population());
+        let start = |worker| {
+            let devices = part(scenario.devices, worker, workers);
+            let storm = part(last - first, worker, workers);
+            let order = Order {
+                credentials: Arc::clone(&self.credentials),
+                rate: scenario.rates.total() * f64::from(devices.end - devices.start)
+                    / f64::from(scenario.devices),
+                scenario: Arc::clone(scenario),
+                server: self.server,
+                seed: self.seed,
+                devices,
+                storm: first + storm.start..first + storm.end,
+                ready: Arc::clone(ready),
+                progress: Arc::clone(progress),
+            };
+            thread::spawn(move || worker::run(order))
+        };
+        (0..workers).map(start).collect()
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -233,7 +321,14 @@ impl Play {
     }
 }
 
+/// The part of `0..count` that one of several workers has.
+fn part(count: u32, worker: u32, workers: u32) -> Range<u32> {
+    let before = |worker| u64::from(count) * u64::from(worker) / u64::from(workers);
+    let place = |worker| u32::try_from(before(worker)).unwrap_or(u32::MAX);
+    place(worker)..place(worker + 1)
+}
+
+/// How long the network stays away when it is restarted.
+const AWAY: Duration = Duration::from_secs(3);
 /// How often it is looked what came of it so far.
 const TICK: Duration = Duration::from_millis(200);
-/// Files that this process has open beside the devices' sockets, and some more.
-const SPARE_FILES: u32 = 100;

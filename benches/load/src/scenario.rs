@@ -24,8 +24,45 @@ pub(crate) struct Scenario {
     pub(crate) rebind: f64,
     /// The share of devices that prove themselves with a certificate.
     pub(crate) certificates: f64,
+    /// Further devices that all shake hands in a short time, while the others go on.
+    pub(crate) storm: Option<Storm>,
+    /// How long the network runs before it is killed and started again; `None`: it is left alone.
+    pub(crate) restart_network: Option<Duration>,
+    /// How long nothing is sent after the load, so that it is seen what the adapter gives back.
+    pub(crate) rest: Duration,
     /// How long to wait for answers when no more requests are sent.
     pub(crate) patience: Duration,
+}
+
+/// Devices that come all together, as after a failure of the power or of their network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Storm {
+    pub(crate) devices: u32,
+    /// Since the start.
+    pub(crate) after: Duration,
+    /// From the first to the last.
+    pub(crate) within: Duration,
+}
+
+impl Storm {
+    fn parse(value: &Yaml<'_>) -> Option<Self> {
+        let mapping = value.as_mapping()?;
+        let mut storm = Self {
+            devices: 0,
+            after: Duration::ZERO,
+            within: Duration::ZERO,
+        };
+        for (name, value) in mapping {
+            let seconds = || number(value).and_then(|it| Duration::try_from_secs_f64(it).ok());
+            match name.as_str()? {
+                "devices" => storm.devices = u32::try_from(value.as_integer()?).ok()?,
+                "after" => storm.after = seconds()?,
+                "within" => storm.within = seconds()?,
+                _ => return None,
+            }
+        }
+        Some(storm)
+    }
 }
 
 /// Something that is measured.
@@ -141,6 +178,9 @@ impl Scenario {
                 "connection-ids" => scenario.connection_ids = number(value).ok_or_else(wrong)?,
                 "rebind" => scenario.rebind = number(value).ok_or_else(wrong)?,
                 "certificates" => scenario.certificates = number(value).ok_or_else(wrong)?,
+                "storm" => scenario.storm = Some(Storm::parse(value).ok_or_else(wrong)?),
+                "restart-network" => scenario.restart_network = Some(seconds().ok_or_else(wrong)?),
+                "rest" => scenario.rest = seconds().ok_or_else(wrong)?,
                 "patience" => scenario.patience = seconds().ok_or_else(wrong)?,
                 _ => return Err(format!("a scenario has no `{key}`")),
             }
@@ -152,11 +192,14 @@ impl Scenario {
     pub(crate) fn check(&self) -> Result<(), String> {
         let rate = self.rates.total();
         let seconds = self.duration.as_secs_f64();
+        let between = self.restart_network.unwrap_or(Duration::from_secs(3_600));
         let bounds = [
             ("devices", f64::from(self.devices), 1.0, 1_000_000.0),
             ("rates", rate, 0.001, 200_000.0),
             ("duration", seconds, 0.1, 3_600.0),
             ("patience", self.patience.as_secs_f64(), 0.0, 600.0),
+            ("rest", self.rest.as_secs_f64(), 0.0, 3_600.0),
+            ("restart-network", between.as_secs_f64(), 10.0, 3_600.0),
             ("payload", self.payload as f64, 9.0, 1_024.0),
             ("ttd", f64::from(self.ttd), 1.0, 300.0),
             ("loss", self.loss, 0.0, 0.9),
@@ -165,22 +208,35 @@ impl Scenario {
             ("certificates", self.certificates, 0.0, 1.0),
             ("rates x duration", rate * seconds, 0.0, 5e7),
         ];
-        for (name, value, least, most) in bounds {
+        let storm = self.storm.map_or([0.0; 2], |storm| {
+            let end = (storm.after + storm.within).as_secs_f64();
+            [f64::from(storm.devices), end]
+        });
+        let of_storm = [
+            ("storm: devices", storm[0], 0.0, 1_000_000.0),
+            ("storm: after + within", storm[1], 0.0, seconds),
+        ];
+        for (name, value, least, most) in bounds.into_iter().chain(of_storm) {
             if !(least..=most).contains(&value) {
                 return Err(format!("`{name}` is {value}; it may be {least} to {most}"));
             }
         }
         let of_sessions =
             self.rates.of(Operation::Handshake) + self.connection_ids + self.certificates;
-        if of_sessions > 0.0 && !self.secure {
+        if (of_sessions > 0.0 || self.storm.is_some()) && !self.secure {
             return Err(
-                "handshakes, connection ids and certificates need `port: coaps`".to_owned(),
+                "handshakes, storms, connection ids and certificates need `port: coaps`".to_owned(),
             );
         }
         Ok(())
     }
 
-    /// Whether every device has a session before anything is measured.
+    /// All devices.
+    pub(crate) fn population(&self) -> u32 {
+        self.devices + self.storm.map_or(0, |storm| storm.devices)
+    }
+
+    /// Whether every device, but those of a storm, has a session before anything is measured.
     pub(crate) fn sets_up(&self) -> bool {
         self.secure && !self.rates.only(Operation::Handshake)
     }
@@ -207,6 +263,9 @@ impl Default for Scenario {
             connection_ids: 0.0,
             rebind: 0.0,
             certificates: 0.0,
+            storm: None,
+            restart_network: None,
+            rest: Duration::ZERO,
             patience: Duration::from_secs(100),
         }
     }
@@ -235,6 +294,7 @@ mod tests {
             "devices: -1",
             "loss: x",
             "port: 5684",
+            "storm: { devices: 10, when: 5 }",
         ] {
             assert!(Scenario::parse(text).is_err(), "{text}");
         }
@@ -245,6 +305,8 @@ mod tests {
             "rates: { event: 0 }",
             "rates: { event: 100000 }\nduration: 3600",
             "rates: { handshake: 1 }\nport: coap",
+            "storm: { devices: 10, after: 5, within: 6 }",
+            "storm: { devices: 10 }\nport: coap",
         ] {
             assert!(Scenario::parse(text).unwrap().check().is_err(), "{text}");
         }

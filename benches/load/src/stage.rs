@@ -33,7 +33,9 @@ pub(crate) struct Stage {
     /// If devices need one.
     pub(crate) authority: Option<PathBuf>,
     adapter: Running,
-    _network: Running,
+    network: Running,
+    /// How to start the network.
+    world: Vec<String>,
     folder: PathBuf,
 }
 
@@ -43,7 +45,7 @@ impl Stage {
         let program = coap_adapter()?;
         let folder = folder(&program)?;
         let addresses = Addresses::free().map_err(|error| error.to_string())?;
-        let mut world = vec!["--devices".to_owned(), scenario.devices.to_string()];
+        let mut world = vec!["--devices".to_owned(), scenario.population().to_string()];
         let authority = match scenario.certificates > 0.0 {
             false => None,
             true => {
@@ -67,7 +69,8 @@ impl Stage {
             addresses,
             authority,
             adapter,
-            _network: network,
+            network,
+            world,
             folder,
         })
     }
@@ -75,6 +78,14 @@ impl Stage {
     /// The adapter's process.
     pub(crate) fn process(&self) -> u32 {
         self.adapter.child.id()
+    }
+
+    /// Kills the network, and starts a new one at the same place after a while.
+    pub(crate) fn restart_network(&mut self, after: Duration) -> Result<(), String> {
+        self.network.kill();
+        thread::sleep(after);
+        self.network = network(&self.world, self.addresses.amqp, &self.folder)?;
+        Ok(())
     }
 
     /// Where the logs are.

@@ -1,23 +1,26 @@
-//! A thread that is the network of many devices: their sockets, their timers, and what is lost on the way.
+//! A thread that drives many devices: when they speak, their timers, what is lost on the way, and what came of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io::{self, ErrorKind},
-    net::{Ipv4Addr, SocketAddr},
+    iter,
+    net::SocketAddr,
+    ops::Range,
     sync::{Arc, Barrier},
     time::{Duration, Instant},
 };
 
-use mio::{Events, Interest, Poll, Token, net::UdpSocket};
+use mio::{Events, Poll};
 
 use crate::{
     coap,
     credentials::Credentials,
     device::{Device, Event, Job},
-    histogram::Histogram,
+    network::{Batch, Network, Place},
     progress::Progress,
     random::Random,
     scenario::{Operation, Scenario},
+    tally::{StormTally, Tally},
 };
 
 /// What a worker is to do.
@@ -27,55 +30,19 @@ pub(crate) struct Order {
     pub(crate) server: SocketAddr,
     pub(crate) seed: u64,
     /// Numbers of its devices.
-    pub(crate) devices: std::ops::Range<u32>,
+    pub(crate) devices: Range<u32>,
+    /// Numbers of those that come in a storm; they are behind all others.
+    pub(crate) storm: Range<u32>,
     /// Its part of all requests, a second.
     pub(crate) rate: f64,
-    /// Whether devices that are idle give their sockets back, as there may not be one for each.
-    pub(crate) lends_sockets: bool,
     /// Passed when every device of every worker has its session.
     pub(crate) ready: Arc<Barrier>,
     pub(crate) progress: Arc<Progress>,
 }
 
-/// What its devices saw.
-pub(crate) struct Tally {
-    pub(crate) intended: u64,
-    pub(crate) latencies: BTreeMap<Operation, Histogram>,
-    /// By code; handshakes are not in it.
-    pub(crate) codes: BTreeMap<u8, u64>,
-    pub(crate) established: u64,
-    /// Sessions that were lost without a scenario that wants it, and made anew.
-    pub(crate) reconnected: u64,
-    /// How often a device with a connection id got another address.
-    pub(crate) moved: u64,
-    pub(crate) gave_up: u64,
-    pub(crate) repeated: u64,
-    /// Device and sequence number of the messages that were answered 2.04.
-    pub(crate) acknowledged: Vec<(u32, u32)>,
-    /// Likewise of responses to commands.
-    pub(crate) responded: Vec<(u32, u32)>,
-    /// Events that were to bring a command, and did not.
-    pub(crate) no_command: u64,
-    /// By second since the start: what went well, what did not, and how long it took.
-    pub(crate) seconds: Vec<Second>,
-    /// From the start to the last answer.
-    pub(crate) lasted: Duration,
-    /// How long all its sessions took, before the start.
-    pub(crate) set_up: Duration,
-}
-
-pub(crate) struct Second {
-    pub(crate) good: u64,
-    pub(crate) bad: u64,
-    pub(crate) latencies: Histogram,
-}
-
 struct Seat {
     device: Device,
-    /// None while it is lent to nobody.
-    socket: Option<UdpSocket>,
-    /// Where the server knows it.
-    address: SocketAddr,
+    place: Place,
     timer: Option<Instant>,
     loss: Random,
     moves: Random,
@@ -85,13 +52,20 @@ struct Seat {
 struct Worker {
     order: Order,
     poll: Poll,
+    network: Network,
     seats: Vec<Seat>,
     timers: BTreeSet<(Instant, usize)>,
     ready: usize,
+    /// Devices of the storm that have not got their sessions, nor given up.
+    stormy: usize,
     outstanding: u64,
     start: Instant,
     tally: Tally,
-    buffer: Vec<u8>,
+    /// Taken out while it is worked at.
+    batch: Option<Batch>,
+    /// Ports that may have more to read.
+    readable: Vec<usize>,
+    events: Events,
 }
 
 /// Opens the sockets and the sessions, waits for the others, and plays.
@@ -114,7 +88,7 @@ impl Worker {
     fn new(order: Order) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut seats = Vec::new();
-        for number in order.devices.clone() {
+        for number in order.devices.clone().chain(order.storm.clone()) {
             let random = |use_of_it| Random::new(order.seed, u64::from(number) * 4 + use_of_it);
             let (scenario, credentials) = (&order.scenario, &order.credentials);
             let device = Device::new(
@@ -125,15 +99,18 @@ impl Worker {
             );
             seats.push(Seat {
                 device,
-                socket: None,
-                address: address(number, order.lends_sockets),
+                place: Place::of(number),
                 timer: None,
                 loss: random(2),
                 moves: random(3),
                 sent: 0,
             });
         }
+        let mut tally = Tally::new();
+        tally.storm = order.scenario.storm.map(|_| StormTally::new());
         Ok(Self {
+            stormy: order.storm.len(),
+            network: Network::open(order.server, poll.registry())?,
             order,
             poll,
             seats,
@@ -141,44 +118,11 @@ impl Worker {
             ready: 0,
             outstanding: 0,
             start: Instant::now(),
-            tally: Tally::new(),
-            buffer: vec![0; 65_535],
+            tally,
+            batch: Some(Batch::new()),
+            readable: Vec::new(),
+            events: Events::with_capacity(EVENTS),
         })
-    }
-
-    /// Gives a device its socket, if it has none.
-    fn open_socket(&mut self, place: usize) -> io::Result<()> {
-        let Some(seat) = self.seats.get_mut(place) else {
-            return Ok(());
-        };
-        if seat.socket.is_none() {
-            let mut socket = UdpSocket::bind(seat.address)?;
-            socket.connect(self.order.server)?;
-            self.poll
-                .registry()
-                .register(&mut socket, Token(place), Interest::READABLE)?;
-            seat.address = socket.local_addr()?;
-            seat.socket = Some(socket);
-        }
-        Ok(())
-    }
-
-    /// Takes it away; the device has the same address when it gets one again.
-    fn close_socket(&mut self, place: usize) {
-        let seat = self.seats.get_mut(place);
-        if let Some(mut socket) = seat.and_then(|seat| seat.socket.take()) {
-            // Closing it takes it off the list, too.
-            drop(self.poll.registry().deregister(&mut socket));
-        }
-    }
-
-    /// Gives a device another address, as a NAT does that has forgotten it.
-    fn move_device(&mut self, place: usize) {
-        self.close_socket(place);
-        if let Some(seat) = self.seats.get_mut(place) {
-            seat.address.set_port(0);
-            self.tally.moved += 1;
-        }
     }
 
     /// Gives every device its session, a few at a time.
@@ -186,16 +130,17 @@ impl Worker {
         if !self.order.scenario.sets_up() {
             return Ok(());
         }
-        let within = SET_UP_WITHIN + Duration::from_millis(self.seats.len() as u64);
+        let wanted = self.order.devices.len();
+        let within = SET_UP_WITHIN + Duration::from_millis(wanted as u64);
         let (started, mut begun) = (Instant::now(), 0);
-        while self.ready < self.seats.len() {
+        while self.ready < wanted {
             if started.elapsed() > within {
-                let text = format!("only {} of {} sessions", self.ready, self.seats.len());
+                let text = format!("only {} of {wanted} sessions", self.ready);
                 return Err(io::Error::new(ErrorKind::TimedOut, text));
             }
-            while begun < self.seats.len() && begun - self.ready < HANDSHAKES_AT_A_TIME {
+            while begun < wanted && begun - self.ready < HANDSHAKES_AT_A_TIME {
                 let now = Instant::now();
-                self.with(now, begun, |device| device.connect(now))?;
+                self.with(now, begun, |device| device.connect(now));
                 begun += 1;
             }
             self.wait(Instant::now() + Duration::from_millis(100))?;
@@ -208,21 +153,26 @@ impl Worker {
         self.start = Instant::now();
         let scenario = Arc::clone(&self.order.scenario);
         let mut arrivals = Random::new(self.order.seed ^ u64::from(self.order.devices.start), 0);
-        let order = arrivals.shuffled(self.seats.len());
+        let order = arrivals.shuffled(self.order.devices.len());
         let mut turns = order.into_iter().cycle();
         let end = self.start + scenario.duration;
         let mut next = self.start + arrivals.gap(self.order.rate);
-        while next < end {
+        let mut storm = self.storm(&mut arrivals).into_iter().peekable();
+        while next < end || storm.peek().is_some() {
             let now = Instant::now();
             while next <= now && next < end {
                 // All in turn, so that each has done its part before one does more.
                 let operation = scenario.rates.choose(arrivals.fraction());
                 if let Some(place) = turns.next() {
-                    self.begin(now, place, operation, next)?;
+                    self.begin(now, place, operation, next);
                 }
                 next += arrivals.gap(self.order.rate);
             }
-            self.wait(next.min(end))?;
+            while let Some((when, place)) = storm.next_if(|(when, _)| *when <= now) {
+                self.begin(now, place, Operation::Handshake, when);
+            }
+            let storm = storm.peek().map(|(when, _)| *when);
+            self.wait(storm.into_iter().chain([next, end]).min().unwrap_or(end))?;
         }
         let waits = [Operation::Wait, Operation::Command].map(|it| scenario.rates.of(it));
         let ttd = if waits == [0.0, 0.0] { 0 } else { scenario.ttd };
@@ -234,16 +184,28 @@ impl Worker {
         Ok(())
     }
 
-    fn begin(
-        &mut self,
-        now: Instant,
-        place: usize,
-        operation: Operation,
-        intended: Instant,
-    ) -> io::Result<()> {
+    /// When which device of the storm comes: evenly, but for chance.
+    fn storm(&self, random: &mut Random) -> Vec<(Instant, usize)> {
+        let Some(storm) = self.order.scenario.storm else {
+            return Vec::new();
+        };
+        let first = self.order.devices.len();
+        let mut times: Vec<_> = iter::repeat_with(|| storm.within.mul_f64(random.fraction()))
+            .take(self.order.storm.len())
+            .collect();
+        times.sort_unstable();
+        let start = self.start + storm.after;
+        times
+            .into_iter()
+            .map(|it| start + it)
+            .zip(first..)
+            .collect()
+    }
+
+    fn begin(&mut self, now: Instant, place: usize, operation: Operation, intended: Instant) {
         let rebind = self.order.scenario.rebind;
         let Some(seat) = self.seats.get_mut(place) else {
-            return Ok(());
+            return;
         };
         let job = Job {
             operation,
@@ -253,100 +215,119 @@ impl Worker {
         seat.sent += 1;
         self.outstanding += 1;
         self.tally.intended += 1;
-        if rebind > 0.0 && seat.moves.fraction() < rebind && seat.device.may_move() {
-            self.move_device(place);
+        // With a handshake from elsewhere, nobody would ever speak in the session before.
+        let may_move = operation != Operation::Handshake && seat.device.may_move();
+        if rebind > 0.0 && may_move && seat.moves.fraction() < rebind {
+            seat.place = seat.place.moved();
+            self.tally.moved += 1;
         }
-        self.with(now, place, |device| device.take(now, job))
+        self.with(now, place, |device| device.take(now, job));
     }
 
     /// Waits for datagrams and timers, at most until `until`.
     fn wait(&mut self, until: Instant) -> io::Result<()> {
         let first = self.timers.first().map_or(until, |(when, _)| *when);
-        let timeout = until.min(first).saturating_duration_since(Instant::now());
-        let mut events = Events::with_capacity(1024);
-        match self.poll.poll(&mut events, Some(timeout)) {
+        let timeout = match self.readable.is_empty() {
+            true => until.min(first).saturating_duration_since(Instant::now()),
+            false => Duration::ZERO,
+        };
+        match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
-        for event in &events {
-            self.receive(event.token().0)?;
+        let ports = self.events.iter().map(|event| event.token().0);
+        let new: Vec<_> = ports.filter(|port| !self.readable.contains(port)).collect();
+        self.readable.extend(new);
+        for port in std::mem::take(&mut self.readable) {
+            self.receive(port)?;
         }
-        let now = Instant::now();
-        while let Some((when, place)) = self.timers.first().copied()
-            && when <= now
-        {
-            self.with(now, place, |device| device.handle_timeout(now))?;
+        // Answers that are there already must not look like answers that did not come.
+        while self.readable.is_empty() {
+            let now = Instant::now();
+            match self.timers.first().copied() {
+                Some((when, seat)) if when <= now => {
+                    self.with(now, seat, |device| device.handle_timeout(now));
+                }
+                _ => break,
+            }
         }
         Ok(())
     }
 
-    fn receive(&mut self, place: usize) -> io::Result<()> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let loss = self.order.scenario.loss;
-        while let Some(seat) = self.seats.get_mut(place)
-            && let Some(socket) = &seat.socket
-        {
-            match socket.recv(&mut buffer) {
-                Ok(length) if loss == 0.0 || seat.loss.fraction() >= loss => {
-                    let (now, datagram) = (Instant::now(), buffer.get_mut(..length));
-                    let datagram = datagram.unwrap_or_default();
-                    self.with(now, place, |device| device.handle_datagram(now, datagram))?;
-                }
-                // Lost on the way, or word that nobody listens: requests are sent again.
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-                Err(_) => break,
+    /// Reads what has come to a port, up to a bound.
+    fn receive(&mut self, port: usize) -> io::Result<()> {
+        let Some(mut batch) = self.batch.take() else {
+            return Ok(());
+        };
+        let mut left = BATCHES;
+        let read = loop {
+            match self.network.receive(port, &mut batch) {
+                Ok(true) => {}
+                other => break other,
             }
-        }
-        self.buffer = buffer;
-        Ok(())
+            self.hand_on(&mut batch);
+            left -= 1;
+            if left == 0 {
+                self.readable.push(port);
+                break Ok(false);
+            }
+        };
+        self.batch = Some(batch);
+        read.map(drop)
+    }
+
+    fn hand_on(&mut self, batch: &mut Batch) {
+        let (now, loss) = (Instant::now(), self.order.scenario.loss);
+        batch.for_each(self.order.server, |place, datagram| {
+            let Some(number) = self.seat_of(place.device) else {
+                return;
+            };
+            let Some(seat) = self.seats.get_mut(number) else {
+                return;
+            };
+            // Lost on the way, or sent to where the device is no more.
+            if seat.place != place || (loss > 0.0 && seat.loss.fraction() < loss) {
+                return;
+            }
+            self.with(now, number, |device| device.handle_datagram(now, datagram));
+        });
     }
 
     /// Lets a device do something, then sends what it sends and notes what it tells.
-    fn with(
-        &mut self,
-        now: Instant,
-        place: usize,
-        act: impl FnOnce(&mut Device),
-    ) -> io::Result<()> {
-        self.open_socket(place)?;
+    fn with(&mut self, now: Instant, number: usize, act: impl FnOnce(&mut Device)) {
         let loss = self.order.scenario.loss;
-        let Some(seat) = self.seats.get_mut(place) else {
-            return Ok(());
+        let Some(seat) = self.seats.get_mut(number) else {
+            return;
         };
         act(&mut seat.device);
         while let Some(datagram) = seat.device.poll_transmit() {
-            if let Some(socket) = &seat.socket
-                && (loss == 0.0 || seat.loss.fraction() >= loss)
-            {
-                // What the kernel does not take is lost, as it may be in any network.
-                drop(socket.send(&datagram));
+            if loss == 0.0 || seat.loss.fraction() >= loss {
+                self.network.send(seat.place, &datagram);
             }
         }
         let timer = seat.device.poll_timeout();
         if timer != seat.timer {
             if let Some(before) = std::mem::replace(&mut seat.timer, timer) {
-                self.timers.remove(&(before, place));
+                self.timers.remove(&(before, number));
             }
-            self.timers.extend(timer.map(|when| (when, place)));
-        }
-        if self.order.lends_sockets && seat.device.is_idle() {
-            self.close_socket(place);
+            self.timers.extend(timer.map(|when| (when, number)));
         }
         while let Some(event) = self
             .seats
-            .get_mut(place)
+            .get_mut(number)
             .and_then(|seat| seat.device.poll_event())
         {
-            self.note(now, place, &event);
+            self.note(now, number, &event);
         }
-        Ok(())
     }
 
     fn note(&mut self, now: Instant, place: usize, event: &Event) {
-        let number = self.order.devices.start + u32::try_from(place).unwrap_or(0);
+        let number = self.number(place);
+        if place >= self.order.devices.len() {
+            self.note_storm(now, place, event);
+        }
         let (job, good) = match *event {
-            Event::Ready if self.ready < self.seats.len() => {
+            Event::Ready if self.ready < self.order.devices.len() => {
                 self.ready += 1;
                 return self.order.progress.established();
             }
@@ -356,6 +337,11 @@ impl Worker {
             }
             Event::Uploaded(job) => {
                 self.tally.acknowledged.push((number, job.sequence));
+                return;
+            }
+            Event::Executed(origin) => {
+                let executed = origin.map(|origin| (origin.device, origin.sequence));
+                self.tally.executed.extend(executed);
                 return;
             }
             Event::Established(job) => {
@@ -387,6 +373,14 @@ impl Worker {
         let latency = now.saturating_duration_since(job.intended);
         let since = now - self.start;
         self.tally.record(job.operation, latency, since, good);
+        if place < self.order.devices.len() {
+            self.tally.feel_storm(
+                &self.order.scenario,
+                job.intended - self.start,
+                latency,
+                self.stormy,
+            );
+        }
         if good {
             self.order.progress.good();
         } else {
@@ -395,114 +389,50 @@ impl Worker {
     }
 }
 
-impl Tally {
-    pub(crate) fn new() -> Self {
-        Self {
-            intended: 0,
-            latencies: BTreeMap::new(),
-            codes: BTreeMap::new(),
-            established: 0,
-            reconnected: 0,
-            moved: 0,
-            gave_up: 0,
-            repeated: 0,
-            acknowledged: Vec::new(),
-            responded: Vec::new(),
-            no_command: 0,
-            seconds: Vec::new(),
-            lasted: Duration::ZERO,
-            set_up: Duration::ZERO,
-        }
+impl Worker {
+    /// The device in that seat.
+    fn number(&self, seat: usize) -> u32 {
+        let mut numbers = self.order.devices.clone().chain(self.order.storm.clone());
+        numbers.nth(seat).unwrap_or(u32::MAX)
     }
 
-    /// Notes that something was answered, so long after it was meant to be done, and so long after the start.
-    pub(crate) fn record(
-        &mut self,
-        operation: Operation,
-        latency: Duration,
-        since: Duration,
-        good: bool,
-    ) {
-        self.latencies
-            .entry(operation)
-            .or_insert_with(Histogram::new)
-            .record(latency);
-        self.lasted = since;
-        let second = self.second(since);
-        second.latencies.record(latency);
-        if good {
-            second.good += 1;
+    /// Where a device of this worker sits.
+    fn seat_of(&self, device: u32) -> Option<usize> {
+        let Order { devices, storm, .. } = &self.order;
+        let seat = if devices.contains(&device) {
+            device - devices.start
+        } else if storm.contains(&device) {
+            device - storm.start + (devices.end - devices.start)
         } else {
-            second.bad += 1;
-        }
+            return None;
+        };
+        usize::try_from(seat).ok()
     }
 
-    fn second(&mut self, since: Duration) -> &mut Second {
-        let place = usize::try_from(since.as_secs()).unwrap_or(0);
-        if self.seconds.len() <= place {
-            self.seconds.resize_with(place + 1, Second::new);
+    /// Notes how a device of the storm got its session, or that it got none.
+    fn note_storm(&mut self, now: Instant, place: usize, event: &Event) {
+        let timeouts = self.seats.get(place).map_or(0, |it| it.device.timeouts());
+        let scenario = &self.order.scenario;
+        let (Some(tally), Some(storm)) = (&mut self.tally.storm, scenario.storm) else {
+            return;
+        };
+        match event {
+            Event::Established(_) => {
+                let count = tally.timeouts.len() - 1;
+                tally.timeouts[count.min(timeouts as usize)] += 1;
+                tally.most_timeouts = tally.most_timeouts.max(timeouts);
+            }
+            Event::GaveUp(_) => tally.without += 1,
+            _ => return,
         }
-        &mut self.seconds[place]
-    }
-
-    pub(crate) fn add(&mut self, other: Self) {
-        self.intended += other.intended;
-        for (operation, histogram) in &other.latencies {
-            self.latencies
-                .entry(*operation)
-                .or_insert_with(Histogram::new)
-                .add(histogram);
-        }
-        for (code, count) in other.codes {
-            *self.codes.entry(code).or_default() += count;
-        }
-        self.established += other.established;
-        self.reconnected += other.reconnected;
-        self.moved += other.moved;
-        self.no_command += other.no_command;
-        self.responded.extend(other.responded);
-        self.gave_up += other.gave_up;
-        self.repeated += other.repeated;
-        self.acknowledged.extend(other.acknowledged);
-        let length = self.seconds.len().max(other.seconds.len());
-        self.seconds.resize_with(length, Second::new);
-        for (second, more) in self.seconds.iter_mut().zip(other.seconds) {
-            second.good += more.good;
-            second.bad += more.bad;
-            second.latencies.add(&more.latencies);
-        }
-        self.lasted = self.lasted.max(other.lasted);
-        self.set_up = self.set_up.max(other.set_up);
+        tally.drained = now.saturating_duration_since(self.start + storm.after);
+        self.stormy = self.stormy.saturating_sub(1);
     }
 }
 
-impl Second {
-    fn new() -> Self {
-        Self {
-            good: 0,
-            bad: 0,
-            latencies: Histogram::new(),
-        }
-    }
-}
-
-/// Where a device sends from: some thousands share an address of this machine. One that gives its socket back has a port of its own.
-fn address(device: u32, lends_sockets: bool) -> SocketAddr {
-    let (host, port) = (
-        device / DEVICES_AT_AN_ADDRESS,
-        device % DEVICES_AT_AN_ADDRESS,
-    );
-    let [.., high, low] = (host + 1).to_be_bytes();
-    let port = if lends_sockets {
-        u16::try_from(FIRST_PORT + port).unwrap_or(0)
-    } else {
-        0
-    };
-    SocketAddr::from((Ipv4Addr::new(127, 1, high, low), port))
-}
-
-const DEVICES_AT_AN_ADDRESS: u32 = 20_000;
-/// The first port of those that are given out by number.
-const FIRST_PORT: u32 = 10_000;
+/// Readable sockets that are looked at in one go.
+const EVENTS: usize = 64;
+/// Batches of one socket before the others have their turn.
+const BATCHES: usize = 8;
 const HANDSHAKES_AT_A_TIME: usize = 64;
 const SET_UP_WITHIN: Duration = Duration::from_secs(120);
