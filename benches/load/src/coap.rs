@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn options_are_read_wherever_they_stand() {
         let mut bytes = vec![0x64, 0x44, 0, 7, 0, 0, 0, 9];
-        bytes.extend(b"\x82cr\x03abc\x4D\x00text-of-13byte\x61x\xFF\x81!");
+        bytes.extend(b"\x82cr\x03abc\x4D\x00thirteen-byte\x61x\xFF\x81!");
         let answer = Message::decode(&bytes).unwrap();
         let path: Vec<_> = answer.options(LOCATION_PATH).collect();
         assert_eq!(path, [&b"cr"[..], b"abc"]);

@@ -186,7 +186,7 @@ mod tests {
         for place in places {
             while network.receive(place.port, &mut batch).unwrap() {
                 batch.for_each(network.server, |place, bytes| {
-                    heard.push((place, bytes.to_vec()))
+                    heard.push((place, bytes.to_vec()));
                 });
             }
         }
