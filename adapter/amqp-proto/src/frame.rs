@@ -1,11 +1,12 @@
 //! Frames on the wire (AMQP 1.0 part 2 §2.2, §2.3 and part 5 §5.3): how one is read, and how one is written.
 
-use fe2o3_amqp_types::performatives::{Performative, Transfer};
+use fe2o3_amqp_types::performatives::{Disposition, Flow, Performative, Transfer};
 use serde::Serialize;
 
 use crate::{
     DecodeError,
     nesting::{is_shallow, performative_length},
+    performative,
 };
 
 /// One frame of an open connection.
@@ -39,12 +40,16 @@ impl Frame {
         let (performative, payload) = performative_length(body)
             .and_then(|length| body.split_at_checked(length))
             .ok_or(DecodeError::NoPerformative)?;
-        if !is_shallow(performative) {
-            return Err(DecodeError::TooDeep);
-        }
+        let performative = match performative::read(performative) {
+            Some(performative) => performative,
+            None if is_shallow(performative) => {
+                serde_amqp::from_slice(performative).map_err(DecodeError::value)?
+            }
+            None => return Err(DecodeError::TooDeep),
+        };
         Ok(Self {
             channel,
-            performative: Some(serde_amqp::from_slice(performative).map_err(DecodeError::value)?),
+            performative: Some(performative),
             payload: payload.to_vec(),
         })
     }
@@ -128,7 +133,22 @@ pub fn cut(
 
 /// Appends a transfer frame with its part of the message.
 pub fn write_transfer(into: &mut Vec<u8>, channel: u16, transfer: &Transfer, part: &[u8]) {
-    write_raw(into, TYPE_AMQP, channel, &encode(transfer), part);
+    write_with(into, channel, |into| {
+        performative::put_transfer(into, transfer);
+        into.extend_from_slice(part);
+    });
+}
+
+/// Appends a disposition frame.
+pub fn write_disposition(into: &mut Vec<u8>, channel: u16, disposition: &Disposition) {
+    write_with(into, channel, |into| {
+        performative::put_disposition(into, disposition);
+    });
+}
+
+/// Appends a flow frame.
+pub fn write_flow(into: &mut Vec<u8>, channel: u16, flow: &Flow) {
+    write_with(into, channel, |into| performative::put_flow(into, flow));
 }
 
 /// The encoding of a value of our own making.
@@ -142,6 +162,18 @@ pub fn encode(value: &impl Serialize) -> Vec<u8> {
         reason = "only values of the library's own types are encoded, and into memory"
     )]
     serde_amqp::to_vec(value).expect("every type of the library has an encoding")
+}
+
+/// Appends a frame whose body `write` appends.
+fn write_with(into: &mut Vec<u8>, channel: u16, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = into.len();
+    into.extend_from_slice(&[0, 0, 0, 0, 2, TYPE_AMQP]);
+    into.extend_from_slice(&channel.to_be_bytes());
+    write(into);
+    let size = u32::try_from(into.len().saturating_sub(start)).unwrap_or(u32::MAX);
+    if let Some(place) = into.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+        *place = size.to_be_bytes();
+    }
 }
 
 fn write_raw(into: &mut Vec<u8>, kind: u8, channel: u16, body: &[u8], part: &[u8]) {

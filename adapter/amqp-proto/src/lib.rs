@@ -54,6 +54,10 @@ pub mod sections;
 
 pub mod frame;
 
+mod performative;
+
+mod read;
+
 mod nesting;
 
 mod config;

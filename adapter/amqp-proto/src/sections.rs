@@ -20,20 +20,8 @@ impl Sections {
     /// # Errors
     /// [`DecodeError`] if it is not a sequence of sections.
     pub fn decode(message: &[u8]) -> Result<Self, DecodeError> {
-        if !is_shallow(message) {
-            return Err(DecodeError::TooDeep);
-        }
-        let mut rest = message;
-        let mut sections = Vec::new();
-        while !rest.is_empty() {
-            let value = Value::deserialize(&mut Deserializer::new(IoReader::new(&mut rest)))
-                .map_err(DecodeError::value)?;
-            let Value::Described(described) = value else {
-                return Err(DecodeError::NoSection);
-            };
-            sections.push((name(&described.descriptor)?, described.value));
-        }
-        Ok(Self(sections))
+        let parts = parts(message)?.into_iter();
+        Ok(Self(parts.map(|(name, value, _)| (name, value)).collect()))
     }
 
     /// A field of the properties section by its place in the list (§3.2.4); absent and null are the same.
@@ -100,6 +88,7 @@ impl Sections {
     }
 
     /// The sections in their order: the name and the content of each.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
         self.0.iter().map(|(name, content)| (*name, content))
     }
@@ -110,6 +99,30 @@ impl Sections {
             .find(|(name, _)| *name == wanted)
             .map(|(_, value)| value)
     }
+}
+
+/// Takes a message apart into its sections: the name of each, its content, and all of its bytes.
+///
+/// # Errors
+/// [`DecodeError`] if it is not a sequence of sections.
+pub fn parts(message: &[u8]) -> Result<Vec<(&'static str, Value, &[u8])>, DecodeError> {
+    if !is_shallow(message) {
+        return Err(DecodeError::TooDeep);
+    }
+    let mut rest = message;
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        let from_here = rest;
+        let value = Value::deserialize(&mut Deserializer::new(IoReader::new(&mut rest)))
+            .map_err(DecodeError::value)?;
+        let Value::Described(described) = value else {
+            return Err(DecodeError::NoSection);
+        };
+        let length = from_here.len().saturating_sub(rest.len());
+        let raw = from_here.get(..length).unwrap_or_default();
+        parts.push((name(&described.descriptor)?, described.value, raw));
+    }
+    Ok(parts)
 }
 
 /// The place of message-id in the properties section (§3.2.4).

@@ -119,40 +119,6 @@ impl From<bool> for Value {
     }
 }
 
-impl From<&serde_amqp::Value> for Value {
-    fn from(value: &serde_amqp::Value) -> Self {
-        use serde_amqp::Value as Decoded;
-        match value {
-            Decoded::Null => Self::Null,
-            Decoded::Bool(value) => Self::Bool(*value),
-            Decoded::Ubyte(value) => Self::Ubyte(*value),
-            Decoded::Ushort(value) => Self::Ushort(*value),
-            Decoded::Uint(value) => Self::Uint(*value),
-            Decoded::Ulong(value) => Self::Ulong(*value),
-            Decoded::Byte(value) => Self::Byte(*value),
-            Decoded::Short(value) => Self::Short(*value),
-            Decoded::Int(value) => Self::Int(*value),
-            Decoded::Long(value) => Self::Long(*value),
-            Decoded::Float(value) => Self::Float(value.0),
-            Decoded::Double(value) => Self::Double(value.0),
-            Decoded::Char(value) => Self::Char(*value),
-            Decoded::Timestamp(value) => Self::Timestamp(value.milliseconds()),
-            Decoded::Uuid(value) => Self::Uuid(*value.as_inner()),
-            Decoded::Binary(value) => Self::Binary(value.to_vec()),
-            Decoded::String(value) => Self::String(value.clone()),
-            Decoded::Symbol(value) => Self::Symbol(value.0.clone()),
-            Decoded::List(values) => Self::List(values.iter().map(Self::from).collect()),
-            Decoded::Map(entries) => Self::Map(
-                entries
-                    .iter()
-                    .map(|(key, value)| (Self::from(key), Self::from(value)))
-                    .collect(),
-            ),
-            _ => Self::Other,
-        }
-    }
-}
-
 pub(crate) fn uint(into: &mut Vec<u8>, value: u32) {
     match u8::try_from(value) {
         Ok(0) => into.push(0x43),

@@ -6,10 +6,10 @@ use fe2o3_amqp_types::{
 };
 
 use super::{
-    Connection,
+    CHANNEL, Connection,
     links::{LinkState, Partial, error},
 };
-use crate::{Event, IncomingId, LinkId, Outcome};
+use crate::{Event, IncomingId, LinkId, Outcome, frame};
 
 impl Connection {
     /// Tells the peer what became of a message. False if it was settled already, by us or by the peer, or if its link is gone.
@@ -33,7 +33,7 @@ impl Connection {
         self.session.next_incoming_id = self.session.next_incoming_id.wrapping_add(1);
         if self.session.incoming_window < self.config.incoming_window / 2 {
             let flow = self.flow();
-            self.write(&flow);
+            frame::write_flow(&mut self.outbox, CHANNEL, &flow);
         }
         let Some(link) = self.links.by_remote_mut(transfer.handle.0) else {
             self.break_protocol("a transfer on no link");
@@ -141,13 +141,14 @@ impl Connection {
     }
 
     fn write_receiver_disposition(&mut self, number: u32, outcome: Outcome) {
-        self.write(&Disposition {
+        let disposition = Disposition {
             role: Role::Receiver,
             first: number,
             last: None,
             settled: true,
             state: Some(outcome.into_state()),
             batchable: false,
-        });
+        };
+        frame::write_disposition(&mut self.outbox, CHANNEL, &disposition);
     }
 }

@@ -9,8 +9,8 @@ use fe2o3_amqp_types::{
     primitives::Symbol,
 };
 
-use super::Connection;
-use crate::{CannotAttach, Event, LinkId, PeerError};
+use super::{CHANNEL, Connection};
+use crate::{CannotAttach, Event, LinkId, PeerError, frame};
 
 /// All links, by our handle and by the peer's.
 #[derive(Debug, Default)]
@@ -191,7 +191,7 @@ impl Connection {
             flow.handle = Some(Handle(id.handle));
             flow.delivery_count = Some(link.delivery_count);
             flow.link_credit = Some(link.credit);
-            self.write(&flow);
+            frame::write_flow(&mut self.outbox, CHANNEL, &flow);
         }
     }
 

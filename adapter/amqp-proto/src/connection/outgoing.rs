@@ -9,7 +9,7 @@ use fe2o3_amqp_types::{
 };
 
 use super::{CHANNEL, Connection, links::LinkState};
-use crate::{CannotSend, DeliveryId, Event, LinkId, Message, Outcome, Settlement, value};
+use crate::{CannotSend, DeliveryId, Event, LinkId, Message, Outcome, Settlement, frame, value};
 
 /// Messages that wait until the peer's window lets them through, in their order.
 #[derive(Debug, Default)]
@@ -241,7 +241,7 @@ impl Connection {
             self.on_link_flow(handle.0, flow);
         } else if flow.echo {
             let answer = self.flow();
-            self.write(&answer);
+            frame::write_flow(&mut self.outbox, CHANNEL, &answer);
         }
         self.write_pending();
     }
@@ -296,7 +296,7 @@ impl Connection {
         answer.available = Some(link.queued);
         answer.drain = drain;
         if link.state != LinkState::AwaitDetach {
-            self.write(&answer);
+            frame::write_flow(&mut self.outbox, CHANNEL, &answer);
         }
     }
 
@@ -415,14 +415,15 @@ impl Connection {
         if !self.is_open() {
             return;
         }
-        self.write(&Disposition {
+        let disposition = Disposition {
             role: Role::Sender,
             first,
             last: (last != first).then_some(last),
             settled: true,
             state: outcome.map(Outcome::into_state),
             batchable: false,
-        });
+        };
+        frame::write_disposition(&mut self.outbox, CHANNEL, &disposition);
     }
 }
 

@@ -1,10 +1,10 @@
-//! A message (AMQP 1.0 part 3 §3.2): the sections that Hono uses, written by hand straight into a frame, read by `serde_amqp`.
+//! A message (AMQP 1.0 part 3 §3.2): the sections that Hono uses, written straight into a frame, read straight out of one.
 
 use std::time::Duration;
 
 use crate::{
     DecodeError,
-    sections::Sections,
+    read::{Descriptor, Item, Items},
     value::{self, Value},
 };
 
@@ -109,7 +109,33 @@ impl Message {
     /// # Errors
     /// [`DecodeError`] if these bytes are not the sections of a message.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Self::from(&Sections::decode(bytes)?))
+        let mut message = Self::default();
+        let mut items = Items::all(bytes);
+        while let Some(item) = items.next()? {
+            let Item::Described(descriptor) = item else {
+                return Err(DecodeError::NoSection);
+            };
+            let section = Section::of(descriptor)?;
+            let content = items.next()?.ok_or(DecodeError::NoSection)?;
+            items.pass(content)?;
+            match (section, content) {
+                (Section::Header, Item::List(fields)) => message.header = header(fields)?,
+                (Section::MessageAnnotations, Item::Map(entries)) => {
+                    message.annotations = entries.entries()?;
+                }
+                (Section::Properties, Item::List(fields)) => {
+                    message.properties = properties(fields)?;
+                }
+                (Section::ApplicationProperties, Item::Map(entries)) => {
+                    message.application_properties = entries.entries()?;
+                }
+                (Section::Data | Section::Sequence | Section::Value, _) => {
+                    message.body.join(section, content);
+                }
+                _ => {}
+            }
+        }
+        Ok(message)
     }
 
     /// Appends the message.
@@ -271,100 +297,104 @@ impl From<&str> for MessageId {
     }
 }
 
-impl From<&Sections> for Message {
-    fn from(sections: &Sections) -> Self {
-        let mut message = Self::default();
-        for (name, content) in sections.iter() {
-            match (name, content) {
-                ("header", serde_amqp::Value::List(fields)) => message.header = header(fields),
-                ("message-annotations", serde_amqp::Value::Map(_)) => {
-                    message.annotations = entries(content);
-                }
-                ("properties", serde_amqp::Value::List(fields)) => {
-                    message.properties = properties(fields);
-                }
-                ("application-properties", serde_amqp::Value::Map(_)) => {
-                    message.application_properties = entries(content);
-                }
-                ("data" | "amqp-sequence" | "amqp-value", _) => message.body.join(name, content),
-                _ => {}
-            }
-        }
-        message
-    }
-}
-
 impl Body {
     /// Adds another section of a body to what there is already.
-    fn join(&mut self, name: &str, content: &serde_amqp::Value) {
-        use serde_amqp::Value as Decoded;
-        *self = match (std::mem::take(self), name, content) {
-            (Self::None, "data", Decoded::Binary(bytes)) => Self::Data(bytes.to_vec()),
-            (Self::Data(mut before), "data", Decoded::Binary(bytes)) => {
+    fn join(&mut self, section: Section, content: Item<'_>) {
+        *self = match (std::mem::take(self), section, content) {
+            (Self::None, Section::Data, Item::Binary(bytes)) => Self::Data(bytes.to_vec()),
+            (Self::Data(mut before), Section::Data, Item::Binary(bytes)) => {
                 before.extend_from_slice(bytes);
                 Self::Data(before)
             }
-            (Self::None, "amqp-value", Decoded::Binary(bytes)) => Self::ValueBinary(bytes.to_vec()),
-            (Self::None, "amqp-value", Decoded::String(text)) => Self::ValueString(text.clone()),
+            (Self::None, Section::Value, Item::Binary(bytes)) => Self::ValueBinary(bytes.to_vec()),
+            (Self::None, Section::Value, Item::String(text)) => Self::ValueString(text.to_owned()),
             _ => Self::Other,
         };
     }
 }
 
-fn header(fields: &[serde_amqp::Value]) -> Header {
-    let ttl = match fields.get(2) {
-        Some(serde_amqp::Value::Uint(milliseconds)) => {
-            Some(Duration::from_millis((*milliseconds).into()))
-        }
-        _ => None,
-    };
-    Header {
-        durable: fields.first() == Some(&serde_amqp::Value::Bool(true)),
-        ttl,
+/// The sections of a message (§3.2), as far as they are told apart here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Section {
+    Header,
+    MessageAnnotations,
+    Properties,
+    ApplicationProperties,
+    Data,
+    Value,
+    Sequence,
+    Other,
+}
+
+impl Section {
+    fn of(descriptor: Descriptor<'_>) -> Result<Self, DecodeError> {
+        Ok(match descriptor {
+            Descriptor::Code(0x70) | Descriptor::Name("amqp:header:list") => Self::Header,
+            Descriptor::Code(0x72) | Descriptor::Name("amqp:message-annotations:map") => {
+                Self::MessageAnnotations
+            }
+            Descriptor::Code(0x73) | Descriptor::Name("amqp:properties:list") => Self::Properties,
+            Descriptor::Code(0x74) | Descriptor::Name("amqp:application-properties:map") => {
+                Self::ApplicationProperties
+            }
+            Descriptor::Code(0x75) | Descriptor::Name("amqp:data:binary") => Self::Data,
+            Descriptor::Code(0x76) | Descriptor::Name("amqp:amqp-sequence:list") => Self::Sequence,
+            Descriptor::Code(0x77) | Descriptor::Name("amqp:amqp-value:*") => Self::Value,
+            Descriptor::Code(0x71 | 0x78)
+            | Descriptor::Name("amqp:delivery-annotations:map" | "amqp:footer:map") => Self::Other,
+            _ => return Err(DecodeError::UnknownSection),
+        })
     }
 }
 
-fn properties(fields: &[serde_amqp::Value]) -> Properties {
-    use serde_amqp::Value as Decoded;
-    let text = |place| match fields.get(place) {
-        Some(Decoded::String(text)) => Some(text.clone()),
-        Some(Decoded::Symbol(symbol)) => Some(symbol.0.clone()),
-        _ => None,
-    };
-    let id = |place| match fields.get(place)? {
-        Decoded::String(text) => Some(MessageId::String(text.clone())),
-        Decoded::Ulong(number) => Some(MessageId::Ulong(*number)),
-        Decoded::Uuid(id) => Some(MessageId::Uuid(*id.as_inner())),
-        Decoded::Binary(bytes) => Some(MessageId::Binary(bytes.to_vec())),
-        _ => None,
-    };
-    Properties {
-        message_id: id(0),
-        to: text(2),
-        subject: text(3),
-        reply_to: text(4),
-        correlation_id: id(5),
-        content_type: text(6),
-        content_encoding: text(7),
-        creation_time: match fields.get(9) {
-            Some(Decoded::Timestamp(time)) => Some(time.milliseconds()),
+fn header(fields: Items<'_>) -> Result<Header, DecodeError> {
+    let [durable, _, ttl] = fields.fields()?;
+    Ok(Header {
+        durable: durable == Item::Bool(true),
+        ttl: match ttl {
+            Item::Uint(milliseconds) => Some(Duration::from_millis(milliseconds.into())),
             _ => None,
         },
-    }
+    })
 }
 
-/// The entries of a map whose keys are words.
-fn entries(map: &serde_amqp::Value) -> Vec<(String, Value)> {
-    use serde_amqp::Value as Decoded;
-    let Decoded::Map(map) = map else {
-        return Vec::new();
-    };
-    let entry = |(key, value): (&Decoded, &Decoded)| match key {
-        Decoded::String(text) => Some((text.clone(), Value::from(value))),
-        Decoded::Symbol(symbol) => Some((symbol.0.clone(), Value::from(value))),
+fn properties(fields: Items<'_>) -> Result<Properties, DecodeError> {
+    let [
+        message_id,
+        _,
+        to,
+        subject,
+        reply_to,
+        correlation_id,
+        content_type,
+        content_encoding,
+        _,
+        creation_time,
+    ] = fields.fields()?;
+    let text = |item| match item {
+        Item::String(text) | Item::Symbol(text) => Some(text.to_owned()),
         _ => None,
     };
-    map.iter().filter_map(entry).collect()
+    let id = |item| match item {
+        Item::String(text) => Some(MessageId::String(text.to_owned())),
+        Item::Ulong(number) => Some(MessageId::Ulong(number)),
+        Item::Uuid(id) => Some(MessageId::Uuid(id)),
+        Item::Binary(bytes) => Some(MessageId::Binary(bytes.to_vec())),
+        _ => None,
+    };
+    Ok(Properties {
+        message_id: id(message_id),
+        to: text(to),
+        subject: text(subject),
+        reply_to: text(reply_to),
+        correlation_id: id(correlation_id),
+        content_type: text(content_type),
+        content_encoding: text(content_encoding),
+        creation_time: match creation_time {
+            Item::Timestamp(time) => Some(time),
+            _ => None,
+        },
+    })
 }
 
 /// The fields of a list, of which the unset ones at the end are left out.

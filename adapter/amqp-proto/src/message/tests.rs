@@ -41,6 +41,7 @@ fn every_recorded_message_read_and_written_again_tells_the_same() {
         for exchange in case["exchanges"].as_array().unwrap() {
             for message in exchange["downstream"].as_array().into_iter().flatten() {
                 let raw = unhex(message["raw_hex"].as_str().unwrap());
+                assert_eq!(Message::decode(&raw).ok(), by_the_library(&raw));
                 let again = encoded(&Message::decode(&raw).unwrap());
                 assert_eq!(
                     Sections::decode(&again).unwrap().to_json(),
@@ -126,6 +127,26 @@ proptest! {
     #[test]
     fn any_bytes_are_a_message_or_an_error(bytes in vec(any::<u8>(), 0..200)) {
         drop(Message::decode(&bytes));
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_library_reads_it(message in any_message()) {
+        let bytes = encoded(&message);
+        prop_assert_eq!(Message::decode(&bytes).ok(), by_the_library(&bytes));
+    }
+
+    /// What both can read is the same to both: a byte of a message is another one.
+    #[test]
+    fn what_is_damaged_is_read_as_the_library_reads_it(message in any_message(), at in any::<proptest::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = encoded(&message);
+        if !bytes.is_empty() {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let (Ok(ours), Some(theirs)) = (Message::decode(&bytes), by_the_library(&bytes)) {
+            prop_assert_eq!(format!("{ours:?} {:?} {:?} {:?}", ours.properties, ours.annotations.len(), ours.application_properties.len()),
+                format!("{theirs:?} {:?} {:?} {:?}", theirs.properties, theirs.annotations.len(), theirs.application_properties.len()));
+        }
     }
 }
 
@@ -258,4 +279,131 @@ fn unhex(text: &str) -> Vec<u8> {
         .step_by(2)
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
         .collect()
+}
+
+/// A message as the library reads it, which is no code of ours.
+fn by_the_library(bytes: &[u8]) -> Option<Message> {
+    let sections = Sections::decode(bytes).ok()?;
+    let mut message = Message::default();
+    for (name, content) in sections.iter() {
+        match (name, content) {
+            ("header", serde_amqp::Value::List(fields)) => message.header = header(fields),
+            ("message-annotations", serde_amqp::Value::Map(_)) => {
+                message.annotations = entries_of(content);
+            }
+            ("properties", serde_amqp::Value::List(fields)) => {
+                message.properties = properties(fields);
+            }
+            ("application-properties", serde_amqp::Value::Map(_)) => {
+                message.application_properties = entries_of(content);
+            }
+            ("data" | "amqp-sequence" | "amqp-value", _) => {
+                message.body = joined(std::mem::take(&mut message.body), name, content);
+            }
+            _ => {}
+        }
+    }
+    Some(message)
+}
+
+fn joined(before: Body, name: &str, content: &serde_amqp::Value) -> Body {
+    use serde_amqp::Value as Decoded;
+    match (before, name, content) {
+        (Body::None, "data", Decoded::Binary(bytes)) => Body::Data(bytes.to_vec()),
+        (Body::Data(mut before), "data", Decoded::Binary(bytes)) => {
+            before.extend_from_slice(bytes);
+            Body::Data(before)
+        }
+        (Body::None, "amqp-value", Decoded::Binary(bytes)) => Body::ValueBinary(bytes.to_vec()),
+        (Body::None, "amqp-value", Decoded::String(text)) => Body::ValueString(text.clone()),
+        _ => Body::Other,
+    }
+}
+
+fn header(fields: &[serde_amqp::Value]) -> Header {
+    let ttl = match fields.get(2) {
+        Some(serde_amqp::Value::Uint(milliseconds)) => {
+            Some(Duration::from_millis((*milliseconds).into()))
+        }
+        _ => None,
+    };
+    Header {
+        durable: fields.first() == Some(&serde_amqp::Value::Bool(true)),
+        ttl,
+    }
+}
+
+fn properties(fields: &[serde_amqp::Value]) -> Properties {
+    use serde_amqp::Value as Decoded;
+    let text = |place| match fields.get(place) {
+        Some(Decoded::String(text)) => Some(text.clone()),
+        Some(Decoded::Symbol(symbol)) => Some(symbol.0.clone()),
+        _ => None,
+    };
+    let id = |place| match fields.get(place)? {
+        Decoded::String(text) => Some(MessageId::String(text.clone())),
+        Decoded::Ulong(number) => Some(MessageId::Ulong(*number)),
+        Decoded::Uuid(id) => Some(MessageId::Uuid(*id.as_inner())),
+        Decoded::Binary(bytes) => Some(MessageId::Binary(bytes.to_vec())),
+        _ => None,
+    };
+    Properties {
+        message_id: id(0),
+        to: text(2),
+        subject: text(3),
+        reply_to: text(4),
+        correlation_id: id(5),
+        content_type: text(6),
+        content_encoding: text(7),
+        creation_time: match fields.get(9) {
+            Some(Decoded::Timestamp(time)) => Some(time.milliseconds()),
+            _ => None,
+        },
+    }
+}
+
+/// The entries of a map whose keys are words.
+fn entries_of(map: &serde_amqp::Value) -> Vec<(String, Value)> {
+    use serde_amqp::Value as Decoded;
+    let Decoded::Map(map) = map else {
+        return Vec::new();
+    };
+    let entry = |(key, value): (&Decoded, &Decoded)| match key {
+        Decoded::String(text) => Some((text.clone(), value_of(value))),
+        Decoded::Symbol(symbol) => Some((symbol.0.clone(), value_of(value))),
+        _ => None,
+    };
+    map.iter().filter_map(entry).collect()
+}
+
+fn value_of(value: &serde_amqp::Value) -> Value {
+    use serde_amqp::Value as Decoded;
+    match value {
+        Decoded::Null => Value::Null,
+        Decoded::Bool(value) => Value::Bool(*value),
+        Decoded::Ubyte(value) => Value::Ubyte(*value),
+        Decoded::Ushort(value) => Value::Ushort(*value),
+        Decoded::Uint(value) => Value::Uint(*value),
+        Decoded::Ulong(value) => Value::Ulong(*value),
+        Decoded::Byte(value) => Value::Byte(*value),
+        Decoded::Short(value) => Value::Short(*value),
+        Decoded::Int(value) => Value::Int(*value),
+        Decoded::Long(value) => Value::Long(*value),
+        Decoded::Float(value) => Value::Float(value.0),
+        Decoded::Double(value) => Value::Double(value.0),
+        Decoded::Char(value) => Value::Char(*value),
+        Decoded::Timestamp(value) => Value::Timestamp(value.milliseconds()),
+        Decoded::Uuid(value) => Value::Uuid(*value.as_inner()),
+        Decoded::Binary(value) => Value::Binary(value.to_vec()),
+        Decoded::String(value) => Value::String(value.clone()),
+        Decoded::Symbol(value) => Value::Symbol(value.0.clone()),
+        Decoded::List(values) => Value::List(values.iter().map(value_of).collect()),
+        Decoded::Map(entries) => Value::Map(
+            entries
+                .iter()
+                .map(|(key, value)| (value_of(key), value_of(value)))
+                .collect(),
+        ),
+        _ => Value::Other,
+    }
 }
