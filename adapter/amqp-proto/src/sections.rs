@@ -101,11 +101,14 @@ impl Sections {
     }
 }
 
-/// Takes a message apart into its sections: the name of each, its content, and all of its bytes.
+/// A section: its name, its content, and all of its bytes.
+pub type Part<'a> = (&'static str, Value, &'a [u8]);
+
+/// Takes a message apart into its sections.
 ///
 /// # Errors
 /// [`DecodeError`] if it is not a sequence of sections.
-pub fn parts(message: &[u8]) -> Result<Vec<(&'static str, Value, &[u8])>, DecodeError> {
+pub fn parts(message: &[u8]) -> Result<Vec<Part<'_>>, DecodeError> {
     if !is_shallow(message) {
         return Err(DecodeError::TooDeep);
     }
