@@ -13,6 +13,7 @@ mod outcomes;
 mod refusals;
 mod order;
 mod ports;
+mod shards;
 mod probes;
 mod strangers;
 mod certificates;

@@ -8,14 +8,14 @@
 //! ```
 //!
 //! **Invariant.** [`Listener::next`] never waits for a key store or for one peer: look-ups run in tasks of their own, and a peer
-//! that stays silent costs the others nothing.
+//! that stays silent costs the others nothing. Several listeners may share a port ([`Shards`]); each owns its sessions.
 
 mod udp;
 mod send;
 mod listener;
+mod shards;
 mod sole;
 mod lookup;
-mod restart;
 mod store;
 mod certificate;
 mod name;
@@ -28,5 +28,6 @@ pub use dtls_proto::{
 };
 pub use listener::{Confirmation, Event, Gauges, KeyStore, Listener};
 pub use name::DistinguishedName;
+pub use shards::{PassedOn, Shards};
 pub use store::{SessionStore, StoreError};
 pub use udp::{Batch, UdpSocket};

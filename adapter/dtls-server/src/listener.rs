@@ -17,7 +17,8 @@ use dtls_proto::{
 };
 
 use crate::lookup::{Answer, Deadlines, Lookups, Question};
-use crate::sole::Sole;
+use crate::shards::{self, Neighbours, Parcel, PassedOn};
+use crate::sole::{Place, Sole};
 use crate::udp::{Batch, UdpSocket};
 
 /// Who devices are: where their keys are kept, what is thought of their certificates, and what a device is known as once it has
@@ -57,7 +58,7 @@ pub trait KeyStore: Send + Sync + 'static {
         server_name: Option<String>,
     ) -> impl Future<Output = Result<Self::Principal, Self::Refusal>> + Send;
 
-    /// Whether the owner of a session that was loaded ([`Listener::load`]) may still speak: what the registry told while there was no
+    /// Whether the owner of a session that was loaded ([`crate::Shards::load`]) may still speak: what the registry told while there was no
     /// process, nobody has heard. Asked once for each session, with its first record. May take its time as [`KeyStore::key`] may. Unless
     /// this is overridden, nobody's rights change.
     fn confirm(&self, principal: Self::Principal) -> impl Future<Output = Confirmation> + Send {
@@ -140,7 +141,7 @@ pub struct Gauges {
     pub lookups: usize,
     /// Handshakes and sessions with a connection id.
     pub connection_ids: usize,
-    /// Sessions that may be resumed by their ids.
+    /// Sessions that may be resumed by their ids, with any listener of the port; told by the first of them only.
     pub resumable: usize,
     /// Bytes that the sessions take, beside their places in tables.
     pub session_bytes: usize,
@@ -152,10 +153,12 @@ pub struct Listener<K: KeyStore> {
     socket: UdpSocket,
     batch: Batch,
     pub(crate) server: Server,
-    lookups: Lookups<K>,
+    pub(crate) lookups: Lookups<K>,
     pub(crate) principals: HashMap<AssociationId, Holder<K::Principal>>,
     /// Who has which session, if nobody may have two.
     pub(crate) sole: Sole<K::Principal>,
+    /// The other listeners of the port, if there are any.
+    pub(crate) neighbours: Option<Neighbours>,
     /// Records of loaded sessions whose owners are in question.
     held: HashMap<AssociationId, Vec<Held>>,
     /// What is known of handshakes that a key store was asked about.
@@ -169,19 +172,24 @@ pub struct Listener<K: KeyStore> {
 impl<K: KeyStore> Listener<K> {
     /// Serves DTLS on `socket` with the keys of `keys`; `seed` must be random, cookies are made with it.
     pub fn new(socket: UdpSocket, config: Config, seed: [u8; 32], keys: Arc<K>) -> Self {
+        let deadlines = Deadlines::of(&config);
+        Self::with_server(socket, Server::new(config, seed), keys, deadlines)
+    }
+
+    pub(crate) fn with_server(
+        socket: UdpSocket,
+        server: Server,
+        keys: Arc<K>,
+        deadlines: Deadlines,
+    ) -> Self {
         Self {
-            lookups: Lookups::new(
-                keys,
-                Deadlines {
-                    psk: config.psk_deadline,
-                    verdict: config.verdict_deadline,
-                },
-            ),
+            lookups: Lookups::new(keys, deadlines),
             socket,
             batch: Batch::new(),
-            server: Server::new(config, seed),
+            server,
             principals: HashMap::new(),
             sole: Sole::default(),
+            neighbours: None,
             held: HashMap::new(),
             hints: HashMap::new(),
             events: VecDeque::new(),
@@ -195,14 +203,6 @@ impl<K: KeyStore> Listener<K> {
     #[must_use]
     pub fn with_max_lookups(mut self, limit: usize) -> Self {
         self.lookups.limit(limit);
-        self
-    }
-
-    /// Lets each principal have one session at a time: with a new one, the older one on this port is closed. Before this is called, a
-    /// principal may have any number.
-    #[must_use]
-    pub fn with_one_session_each(mut self) -> Self {
-        self.sole = Sole::wanted();
         self
     }
 
@@ -220,12 +220,48 @@ impl<K: KeyStore> Listener<K> {
             tokio::select! {
                 received = self.socket.receive(&mut self.batch) => {
                     received?;
-                    let (now, server) = (Instant::now(), &mut self.server);
-                    self.batch.for_each(|peer, datagram| server.handle_datagram(now, peer, datagram));
+                    self.take_batch();
                 }
+                parcel = shards::next(&mut self.neighbours) => self.take_parcels(parcel),
                 Some((association, answer)) = self.lookups.next() => self.answer(association, answer),
                 () = until(timeout) => self.server.handle_timeout(Instant::now()),
             }
+        }
+    }
+
+    /// Takes what came from the network, and passes on what is another listener's.
+    fn take_batch(&mut self) {
+        let (now, server) = (Instant::now(), &mut self.server);
+        let neighbours = &mut self.neighbours;
+        self.batch.for_each(|peer, datagram| {
+            let passed = neighbours
+                .as_mut()
+                .is_some_and(|neighbours| neighbours.pass_on(peer, datagram));
+            if !passed {
+                server.handle_datagram(now, peer, datagram);
+            }
+        });
+    }
+
+    /// Takes what other listeners passed on, up to a bound, so that the network gets its turn.
+    fn take_parcels(&mut self, first: Parcel) {
+        self.take_parcel(first);
+        for _ in 1..AT_A_TIME {
+            let neighbours = self.neighbours.as_mut();
+            let Some(parcel) = neighbours.and_then(Neighbours::take_waiting) else {
+                return;
+            };
+            self.take_parcel(parcel);
+        }
+    }
+
+    fn take_parcel(&mut self, parcel: Parcel) {
+        match parcel {
+            Parcel::Datagram(peer, mut datagram) => {
+                let now = Instant::now();
+                self.server.handle_datagram(now, peer, &mut datagram);
+            }
+            Parcel::Superseded(association) => self.supersede(association),
         }
     }
 
@@ -249,6 +285,12 @@ impl<K: KeyStore> Listener<K> {
         let unsent = self.socket.send_all(datagrams);
         self.unsent += u64::try_from(unsent).unwrap_or(u64::MAX);
         datagrams.clear();
+    }
+
+    /// Lets no new handshake begin, because the port is about to end; those under way go on. A device that wants to begin one hears
+    /// nothing, and tries again.
+    pub fn close_admission(&mut self) {
+        self.server.close_admission();
     }
 
     /// Says `close_notify` to a session and forgets it.
@@ -305,9 +347,19 @@ impl<K: KeyStore> Listener<K> {
             handshakes: self.server.handshaking(),
             lookups: self.lookups.len(),
             connection_ids: self.server.connection_ids(),
-            resumable: self.server.resumable(),
+            // All listeners of a port have the same, so one of them tells it.
+            resumable: match self.shard() {
+                0 => self.server.resumable(),
+                _ => 0,
+            },
             session_bytes: self.server.established() * Server::association_size(),
         }
+    }
+
+    /// What this listener has passed on to others of its port.
+    pub fn passed_on(&self) -> PassedOn {
+        let neighbours = self.neighbours.as_ref();
+        neighbours.map(Neighbours::passed_on).unwrap_or_default()
     }
 
     /// Datagrams the kernel had no room for.
@@ -421,8 +473,13 @@ impl<K: KeyStore> Listener<K> {
         if let Some(holder) = self.principals.get_mut(&association) {
             holder.standing = Standing::Confirmed;
             let principal = holder.principal.clone();
-            if let Some(older) = self.sole.take(&principal, association) {
-                self.server.supersede(Instant::now(), older);
+            if let Some(older) = self.sole.take(&principal, self.place(association)) {
+                match &self.neighbours {
+                    Some(neighbours) if neighbours.shard() != older.shard => {
+                        neighbours.supersede(older);
+                    }
+                    _ => self.supersede(older.association),
+                }
             }
             self.events.push_back(Event::Established {
                 association,
@@ -431,6 +488,22 @@ impl<K: KeyStore> Listener<K> {
                 suite,
             });
         }
+    }
+
+    /// Ends a session whose owner has another one, unless it is over already.
+    fn supersede(&mut self, association: AssociationId) {
+        if self.principals.contains_key(&association) {
+            self.server.supersede(Instant::now(), association);
+        }
+    }
+
+    fn shard(&self) -> usize {
+        self.neighbours.as_ref().map_or(0, Neighbours::shard)
+    }
+
+    fn place(&self, association: AssociationId) -> Place {
+        let shard = self.shard();
+        Place { shard, association }
     }
 
     fn on_data(&mut self, association: AssociationId, peer: SocketAddr, data: Vec<u8>) {
@@ -514,7 +587,8 @@ impl<K: KeyStore> Listener<K> {
         self.hints.remove(&association);
         let holder = self.principals.remove(&association);
         if let Some(holder) = &holder {
-            self.sole.forget(&holder.principal, association);
+            let place = self.place(association);
+            self.sole.forget(&holder.principal, place);
         }
         if let Some(holder) = holder.filter(|holder| holder.standing != Standing::Handshaking) {
             self.events.push_back(Event::Closed {
@@ -585,6 +659,9 @@ async fn until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// What is taken from other listeners before something else has its turn.
+const AT_A_TIME: usize = 64;
 
 /// Records of one session that wait for the answer about its owner.
 const MAX_HELD: usize = 8;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
 
-use dtls_proto::{AssociationId, Psk};
+use dtls_proto::{AssociationId, Config, Psk};
 use tokio::{
     sync::Semaphore,
     task::{AbortHandle, JoinSet},
@@ -26,6 +26,15 @@ pub(crate) struct Lookups<K: KeyStore> {
 pub(crate) struct Deadlines {
     pub(crate) psk: Duration,
     pub(crate) verdict: Duration,
+}
+
+impl Deadlines {
+    pub(crate) const fn of(config: &Config) -> Self {
+        Self {
+            psk: config.psk_deadline,
+            verdict: config.verdict_deadline,
+        }
+    }
 }
 
 /// What is asked for an association.
@@ -205,4 +214,4 @@ async fn in_turn<T>(
 }
 
 /// How many questions are asked at a time, unless told otherwise.
-const MAX_LOOKUPS: usize = 1024;
+pub(crate) const MAX_LOOKUPS: usize = 1024;

@@ -1,12 +1,23 @@
 //! At most one session for each principal, where that is wanted.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use dtls_proto::AssociationId;
 
-/// Who has which session; nothing where a principal may have several.
-#[derive(Debug)]
-pub(crate) struct Sole<P>(Option<HashMap<P, AssociationId>>);
+/// Who has which session, on whichever shard of the port; nothing where a principal may have several. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Sole<P>(Option<Arc<Mutex<HashMap<P, Place>>>>);
+
+/// A session of one of the shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) shard: usize,
+    pub(crate) association: AssociationId,
+}
 
 impl<P> Default for Sole<P> {
     fn default() -> Self {
@@ -16,25 +27,26 @@ impl<P> Default for Sole<P> {
 
 impl<P: Eq + Hash + Clone> Sole<P> {
     pub(crate) fn wanted() -> Self {
-        Self(Some(HashMap::new()))
+        Self(Some(Arc::default()))
     }
 
     /// A principal has this session now; tells the one it had before, which must end.
-    pub(crate) fn take(
-        &mut self,
-        principal: &P,
-        association: AssociationId,
-    ) -> Option<AssociationId> {
-        let older = self.0.as_mut()?.insert(principal.clone(), association);
-        older.filter(|older| *older != association)
+    pub(crate) fn take(&self, principal: &P, place: Place) -> Option<Place> {
+        let older = self.sessions()?.insert(principal.clone(), place);
+        older.filter(|older| *older != place)
     }
 
     /// A session is over.
-    pub(crate) fn forget(&mut self, principal: &P, association: AssociationId) {
-        if let Some(sessions) = &mut self.0
-            && sessions.get(principal) == Some(&association)
+    pub(crate) fn forget(&self, principal: &P, place: Place) {
+        if let Some(mut sessions) = self.sessions()
+            && sessions.get(principal) == Some(&place)
         {
             sessions.remove(principal);
         }
+    }
+
+    fn sessions(&self) -> Option<MutexGuard<'_, HashMap<P, Place>>> {
+        let sessions = self.0.as_ref()?;
+        Some(sessions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

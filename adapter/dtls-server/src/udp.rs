@@ -26,14 +26,38 @@ impl UdpSocket {
     /// # Errors
     /// What the operating system says, for instance that the port is taken. Needs a tokio runtime.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let domain = socket2::Domain::for_address(address);
-        let socket =
-            socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
-        // Bursts wait in the kernel while the task is busy; the system may grant less, which is fine.
-        if let Err(error) = socket.set_recv_buffer_size(KERNEL_BUFFER) {
-            tracing::debug!(%error, "the kernel's receive buffer keeps its size");
-        }
+        let socket = open(address)?;
         socket.bind(&address.into())?;
+        Self::serve(socket)
+    }
+
+    /// So many sockets with the same address, at least one. The kernel gives all datagrams from one peer address to the same of them, and
+    /// spreads peers evenly (`SO_REUSEPORT`, socket(7)). The first socket is bound as if it were alone, so that a port that somebody else
+    /// has is refused, even if that other one would share it.
+    ///
+    /// # Errors
+    /// As [`UdpSocket::bind`].
+    pub fn bind_shards(address: SocketAddr, count: usize) -> io::Result<Vec<Self>> {
+        let first = open(address)?;
+        first.bind(&address.into())?;
+        let bound = first.local_addr()?;
+        let address = bound.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        if count > 1 {
+            first.set_reuse_port(true)?;
+        }
+        let others = (1..count).map(|_| {
+            let socket = open(address)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&bound)?;
+            Self::serve(socket)
+        });
+        let others: io::Result<Vec<_>> = others.collect();
+        let mut sockets = vec![Self::serve(first)?];
+        sockets.extend(others?);
+        Ok(sockets)
+    }
+
+    fn serve(socket: socket2::Socket) -> io::Result<Self> {
         let socket: std::net::UdpSocket = socket.into();
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let io = tokio::net::UdpSocket::from_std(socket)?;
@@ -108,6 +132,18 @@ impl UdpSocket {
         }
         unsent
     }
+}
+
+/// A socket that is not bound yet.
+fn open(address: SocketAddr) -> io::Result<socket2::Socket> {
+    let (kind, protocol) = (socket2::Type::DGRAM, socket2::Protocol::UDP);
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, kind, Some(protocol))?;
+    // Bursts wait in the kernel while the task is busy; the system may grant less, which is fine.
+    if let Err(error) = socket.set_recv_buffer_size(KERNEL_BUFFER) {
+        tracing::debug!(%error, "the kernel's receive buffer keeps its size");
+    }
+    Ok(socket)
 }
 
 impl fmt::Debug for UdpSocket {
@@ -188,6 +224,57 @@ mod tests {
         }
         let from = peer.local_addr().unwrap();
         assert_eq!(seen, [(from, b"one".to_vec()), (from, b"two two".to_vec())]);
+    }
+
+    #[tokio::test]
+    async fn shards_have_one_address_and_each_peer_is_one_shards() {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let mut shards = UdpSocket::bind_shards(address, 3).unwrap();
+        let address = shards[0].local_address().unwrap();
+        assert!(
+            shards
+                .iter()
+                .all(|it| it.local_address().unwrap() == address)
+        );
+        let peers: Vec<_> = (0..60)
+            .map(|_| std::net::UdpSocket::bind("127.0.0.1:0").unwrap())
+            .collect();
+        for peer in peers.iter().chain(&peers) {
+            peer.send_to(b"here", address).unwrap();
+        }
+        let (mut batch, mut taken, mut served) = (Batch::new(), 0, Vec::new());
+        while taken < 2 * peers.len() {
+            for (shard, socket) in shards.iter_mut().enumerate() {
+                let received = socket.receive(&mut batch);
+                let wait = std::time::Duration::from_millis(10);
+                if tokio::time::timeout(wait, received).await.is_ok() {
+                    batch.for_each(|peer, _| {
+                        taken += 1;
+                        served.push((peer, shard));
+                    });
+                }
+            }
+        }
+        served.sort_unstable();
+        served.dedup();
+        assert_eq!(served.len(), peers.len(), "always the same shard");
+        for shard in 0..3 {
+            assert!(served.iter().any(|it| it.1 == shard), "{shard} has none");
+        }
+    }
+
+    /// Whoever would share the port, or not, does not get it; nor do we get what another one has.
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_refused_to_shards_too() {
+        let address = "127.0.0.1:0".parse().unwrap();
+        for ours in [1, 2] {
+            let shards = UdpSocket::bind_shards(address, ours).unwrap();
+            let taken = shards[0].local_address().unwrap();
+            for theirs in [1, 2] {
+                let refused = UdpSocket::bind_shards(taken, theirs).unwrap_err();
+                assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+            }
+        }
     }
 
     #[tokio::test]

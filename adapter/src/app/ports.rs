@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use coap_proto::Endpoint;
-use dtls_server::{Certificate, HandshakeRate, Identity, IdentityError, Listener, UdpSocket};
+use dtls_server::{Certificate, HandshakeRate, Identity, IdentityError, Shards, UdpSocket};
 use registry_client::Notifications;
 use registry_client::notifications::Caches;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -37,8 +37,8 @@ pub(super) struct Starter<'a> {
     pub(super) stop: &'a Stop,
     pub(super) notifications: &'a Notifications,
     pub(super) liveness: Vec<Arc<dyn Check>>,
-    /// Signs of life of the ports that were started.
-    pub(super) pulses: Vec<(&'static str, Arc<Pulse>)>,
+    /// Signs of life of the tasks of the ports that were started.
+    pub(super) pulses: Vec<(&'static str, Vec<Arc<Pulse>>)>,
     /// Files of the ports that may change.
     pub(super) sources: Vec<Source>,
 }
@@ -49,8 +49,7 @@ impl Starter<'_> {
         address: SocketAddr,
         registry: &Caches,
     ) -> Result<SocketAddr, StartError> {
-        let socket = bind(address)?;
-        let address = local(&socket, address)?;
+        let (sockets, address) = self.bind(address)?;
         let split = self.config.coap.id_split_regex.clone();
         let limits = &self.config.coap.dtls;
         let store = DeviceStore::new(
@@ -60,7 +59,7 @@ impl Starter<'_> {
             Arc::clone(&self.pipeline.budgets),
             Revocation::new(limits.ocsp_timeout, limits.ocsp_cache_timeout),
         );
-        let (renew, renewals) = mpsc::channel(RENEWALS);
+        let (renew, renewals) = renewals(sockets.len());
         if let Some(files) = self.config.coap.identity.clone() {
             let metrics = self.pipeline.observer.metrics().clone();
             self.sources
@@ -73,36 +72,31 @@ impl Starter<'_> {
         let expires = dtls.identity.as_deref().and_then(expiry);
         let metrics = self.pipeline.observer.metrics();
         metrics.observe_certificate(expires);
-        let mut listener = Listener::new(socket, dtls, random_seed()?, Arc::new(store));
+        let mut shards = Shards::new(sockets, &dtls, random_seed()?, &Arc::new(store));
         if limits.one_session_each {
-            listener = listener.with_one_session_each();
+            shards = shards.with_one_session_each();
         }
-        let mut endpoint = self.endpoint()?;
+        let mut endpoints = self.endpoints(renewals.len())?;
         let kept = self.config.sessions.store.as_ref();
         let kept = kept.map(sessions::store).transpose()?;
         if let Some(kept) = &kept {
-            sessions::load(kept, &mut listener, &mut endpoint)?;
+            sessions::load(kept, &mut shards, &mut endpoints)?;
         }
-        self.run(
-            "coaps",
-            renewals,
-            listener,
-            endpoint,
-            move |listener, endpoint| {
-                if let Some(kept) = kept {
-                    sessions::save(&kept, listener, &endpoint);
-                }
-            },
-        );
+        let transports = shards.into_listeners();
+        self.run("coaps", renewals, transports, endpoints, move |shards| {
+            if let Some(kept) = kept {
+                sessions::save(&kept, shards);
+            }
+        });
         Ok(address)
     }
 
     pub(super) fn plain(&mut self, address: SocketAddr) -> Result<SocketAddr, StartError> {
-        let socket = bind(address)?;
-        let address = local(&socket, address)?;
-        let endpoint = self.endpoint()?;
-        let renewals = mpsc::channel(RENEWALS).1;
-        self.run("coap", renewals, Plain::new(socket), endpoint, |_, _| {});
+        let (sockets, address) = self.bind(address)?;
+        let endpoints = self.endpoints(sockets.len())?;
+        let renewals = renewals(sockets.len()).1;
+        let transports = sockets.into_iter().map(Plain::new).collect();
+        self.run("coap", renewals, transports, endpoints, drop);
         Ok(address)
     }
 
@@ -114,22 +108,78 @@ impl Starter<'_> {
         }
     }
 
-    fn endpoint<P: Clone + Eq + Hash + Debug>(&self) -> Result<Endpoint<P>, StartError> {
-        let [a, b, c, d, e, f, g, h, ..] = random_seed()?;
-        let seed = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-        Ok(Endpoint::new(coap_config(self.config), seed))
+    /// A socket for each shard of a port, and where they all are.
+    fn bind(&self, address: SocketAddr) -> Result<(Vec<UdpSocket>, SocketAddr), StartError> {
+        let sockets = UdpSocket::bind_shards(address, self.config.coap.shards);
+        let bound = sockets.and_then(|sockets| {
+            let address = sockets.first().map(UdpSocket::local_address).transpose()?;
+            Ok((sockets, address))
+        });
+        let (sockets, bound) = bound.map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => StartError::PortBusy { address },
+            _ => StartError::Bind { address, source },
+        })?;
+        Ok((sockets, bound.unwrap_or(address)))
     }
 
-    /// Serves until the adapter ends; what is left then goes to `keep`, which may take its time.
+    /// One for each shard; they share what a port may hold.
+    fn endpoints<P: Clone + Eq + Hash + Debug>(
+        &self,
+        shards: usize,
+    ) -> Result<Vec<Endpoint<P>>, StartError> {
+        let endpoint = |_| {
+            let [a, b, c, d, e, f, g, h, ..] = random_seed()?;
+            let seed = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+            Ok(Endpoint::new(coap_config(self.config, shards), seed))
+        };
+        (0..shards).map(endpoint).collect()
+    }
+
+    /// Serves a port by a task for each of its shards until the adapter ends; what is left then goes to `keep`, which may take its time.
     fn run<T: Transport>(
         &mut self,
         name: &'static str,
-        renewals: mpsc::Receiver<Renewal>,
-        transport: T,
-        endpoint: Endpoint<T::Peer>,
-        keep: impl FnOnce(T, Endpoint<T::Peer>) + Send + 'static,
+        renewals: Vec<mpsc::Receiver<Renewal>>,
+        transports: Vec<T>,
+        endpoints: Vec<Endpoint<T::Peer>>,
+        keep: impl FnOnce(Vec<(T, Endpoint<T::Peer>)>) + Send + 'static,
     ) {
-        let serving = Serving {
+        let shards = transports.into_iter().zip(endpoints).zip(renewals);
+        let (mut pulses, mut tasks) = (Vec::new(), Vec::new());
+        for (shard, ((transport, endpoint), renewals)) in shards.enumerate() {
+            let port = Port::new(transport, endpoint, self.serving(shard, renewals));
+            let pulse = port.pulse();
+            pulses.push(Arc::clone(&pulse));
+            tasks.push(self.ports.spawn(async move {
+                let ended = port.run().await;
+                if let Err(error) = &ended {
+                    tracing::error!(%error, shard, "{name} is not served any more: its socket failed");
+                    pulse.end();
+                }
+                ended.ok()
+            }));
+        }
+        self.pulses.push((name, pulses.clone()));
+        self.liveness.push(Arc::new(PulseCheck {
+            name,
+            pulses: pulses.clone(),
+            tolerance: self.config.coap.blocked_check_timeout,
+        }));
+        self.ports.spawn(async move {
+            let mut ended = Vec::with_capacity(tasks.len());
+            for task in tasks {
+                // One that panicked leaves nothing, as one whose socket failed.
+                ended.extend(task.await.ok().flatten());
+            }
+            if let Err(error) = spawn_blocking(move || keep(ended)).await {
+                tracing::error!(%error, "sessions of {name} are not kept");
+            }
+            pulses.iter().for_each(|pulse| pulse.end());
+        });
+    }
+
+    fn serving(&self, shard: usize, renewals: mpsc::Receiver<Renewal>) -> Serving {
+        Serving {
             pipeline: Arc::clone(&self.pipeline),
             requests: self.requests.clone(),
             stop: self.stop.clone(),
@@ -139,44 +189,29 @@ impl Starter<'_> {
                 Some(_) => HANDSHAKES,
                 None => Duration::ZERO,
             },
-        };
-        let port = Port::new(transport, endpoint, serving);
-        let tolerance = self.config.coap.blocked_check_timeout;
-        let pulse = port.pulse();
-        self.pulses.push((name, Arc::clone(&pulse)));
-        self.liveness.push(Arc::new(PulseCheck {
-            name,
-            pulse: Arc::clone(&pulse),
-            tolerance,
-        }));
-        self.ports.spawn(async move {
-            match port.run().await {
-                Ok((transport, endpoint)) => {
-                    let keep = spawn_blocking(move || keep(transport, endpoint));
-                    if let Err(error) = keep.await {
-                        tracing::error!(%error, "sessions of {name} are not kept");
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "{name} is not served any more: its socket failed");
-                }
-            }
-            pulse.end();
-        });
+            shard,
+        }
     }
 }
 
-fn bind(address: SocketAddr) -> Result<UdpSocket, StartError> {
-    UdpSocket::bind(address).map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => StartError::PortBusy { address },
-        _ => StartError::Bind { address, source },
-    })
+/// The way of what is new to each shard of a port.
+#[derive(Debug, Clone)]
+struct Renewals(Vec<mpsc::Sender<Renewal>>);
+
+fn renewals(shards: usize) -> (Renewals, Vec<mpsc::Receiver<Renewal>>) {
+    let (senders, receivers) = (0..shards).map(|_| mpsc::channel(RENEWALS)).unzip();
+    (Renewals(senders), receivers)
 }
 
-fn local(socket: &UdpSocket, address: SocketAddr) -> Result<SocketAddr, StartError> {
-    socket
-        .local_address()
-        .map_err(|source| StartError::Bind { address, source })
+impl Renewals {
+    fn send(&self, renewal: &Renewal) -> Result<(), Unusable> {
+        let mut taken = true;
+        for shard in &self.0 {
+            taken &= shard.try_send(renewal.clone()).is_ok();
+        }
+        let refusal = || Unusable::from("the port takes nothing new");
+        taken.then_some(()).ok_or_else(refusal)
+    }
 }
 
 fn dtls_config(config: &Config) -> Result<dtls_server::Config, StartError> {
@@ -230,17 +265,12 @@ fn identity(files: &KeyAndCertificate) -> Result<Option<Identity>, StartError> {
 }
 
 /// Hands a new certificate and key to the port.
-fn identity_source(
-    files: KeyAndCertificate,
-    renew: mpsc::Sender<Renewal>,
-    metrics: Metrics,
-) -> Source {
+fn identity_source(files: KeyAndCertificate, renew: Renewals, metrics: Metrics) -> Source {
     let paths = vec![files.certificate.clone(), files.key.clone()];
     Source::new(Reloaded::ServerIdentity, paths, move || {
         let identity = identity(&files)?.ok_or(IdentityError::RsaKey)?;
         let expiry = expiry(&identity);
-        let sent = renew.try_send(Renewal::Identity(Arc::new(identity)));
-        sent.map_err(|_| Unusable::from("the port takes nothing new"))?;
+        renew.send(&Renewal::Identity(Arc::new(identity)))?;
         metrics.observe_certificate(expiry);
         Ok(())
     })
@@ -253,24 +283,25 @@ fn expiry(identity: &Identity) -> Option<SystemTime> {
 }
 
 /// Hands new keys of tickets to the port.
-fn ticket_source(path: PathBuf, renew: mpsc::Sender<Renewal>) -> Source {
+fn ticket_source(path: PathBuf, renew: Renewals) -> Source {
     Source::new(Reloaded::TicketKeys, vec![path.clone()], move || {
         let keys = sessions::ticket_keys(&path)?;
-        let sent = renew.try_send(Renewal::TicketKeys(keys));
-        sent.map_err(|_| Unusable::from("the port takes nothing new"))
+        renew.send(&Renewal::TicketKeys(keys))
     })
 }
 
-/// The ports share what the memory contract gives to the message layer.
-fn coap_config(config: &Config) -> coap_proto::Config {
+/// What each of so many shards of a port goes by. The ports share what the memory contract gives to the message layer, and so do the
+/// shards of each.
+fn coap_config(config: &Config, shards: usize) -> coap_proto::Config {
     let Config { coap, memory, .. } = config;
     let ports = [coap.secure, coap.insecure].iter().flatten().count().max(1);
+    let share = |table| memory.bound(table) / ports / shards.max(1);
     coap_proto::Config {
         exchange_lifetime: coap.exchange_lifetime,
         max_body: coap.max_payload_size,
-        max_exchanges: memory.bound(Table::Exchanges) / ports,
-        max_block_transfers: memory.bound(Table::Transfers) / ports,
-        max_block_bytes: memory.bound(Table::TransferBytes) / ports,
+        max_exchanges: share(Table::Exchanges),
+        max_block_transfers: share(Table::Transfers),
+        max_block_bytes: share(Table::TransferBytes),
         ..coap_proto::Config::default()
     }
 }
@@ -286,5 +317,5 @@ fn random_seed() -> Result<[u8; 32], StartError> {
 /// How long handshakes under way may take to end before sessions are kept.
 const HANDSHAKES: Duration = Duration::from_secs(1);
 
-/// What a port has not taken in use yet.
+/// What a shard has not taken in use yet.
 const RENEWALS: usize = 4;

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use coap_proto::Endpoint;
 use dtls_server::{
-    AssociationId, ConnectionIds, Listener, LoadError, Resumption, SaveKey, SessionStore,
+    AssociationId, ConnectionIds, Listener, LoadError, Resumption, SaveKey, SessionStore, Shards,
     StoreError, TicketKeys,
 };
 use zeroize::Zeroizing;
@@ -26,7 +26,7 @@ pub(super) fn configure(
     // The settings allow possible lengths only.
     dtls.connection_ids = config
         .connection_id_length
-        .and_then(|length| ConnectionIds::new(length, config.connection_id_node, SHARD).ok());
+        .and_then(|length| ConnectionIds::new(length, config.connection_id_node, FIRST).ok());
     let mut resumption = Resumption::default();
     resumption.cached_sessions = config.resumption_cache_size;
     resumption.cache_lifetime = config.resumption_lifetime;
@@ -59,8 +59,8 @@ pub(super) fn store(config: &StoreConfig) -> Result<SessionStore, StartError> {
 /// that is somebody else's is a mistake in the settings.
 pub(super) fn load(
     store: &SessionStore,
-    listener: &mut Listener<DeviceStore>,
-    endpoint: &mut Endpoint<AssociationId>,
+    shards: &mut Shards<DeviceStore>,
+    endpoints: &mut [Endpoint<AssociationId>],
 ) -> Result<(), StartError> {
     let saved = match store.take() {
         Ok(None) => return Ok(()),
@@ -79,8 +79,9 @@ pub(super) fn load(
         Err(error) => return Err(error.into()),
     };
     let (now, wall) = (Instant::now(), SystemTime::now());
-    let loaded = listener.load(&saved, |association, owner| {
+    let loaded = shards.load(&saved, |shard, association, owner| {
         let kept = Kept::decode(owner, wall)?;
+        let endpoint = endpoints.get_mut(shard)?;
         for answered in kept.answered {
             endpoint.remember(now, &association, answered);
         }
@@ -92,16 +93,18 @@ pub(super) fn load(
     Ok(())
 }
 
-/// Ends a port and keeps its sessions.
+/// Ends the shards of a port and keeps their sessions.
 pub(super) fn save(
     store: &SessionStore,
-    listener: Listener<DeviceStore>,
-    endpoint: &Endpoint<AssociationId>,
+    shards: Vec<(Listener<DeviceStore>, Endpoint<AssociationId>)>,
 ) {
-    let sessions = listener.established();
+    let (listeners, endpoints): (Vec<_>, Vec<_>) = shards.into_iter().unzip();
+    let sessions: usize = listeners.iter().map(Listener::established).sum();
     let (now, wall) = (Instant::now(), SystemTime::now());
-    let saved = listener.save(|association, principal| {
-        Kept::encode(principal, endpoint.answered(now, &association), wall)
+    let saved = Shards::save(listeners, |shard, association, principal| {
+        let endpoint = endpoints.get(shard);
+        let answered = endpoint.map(|endpoint| endpoint.answered(now, &association));
+        Kept::encode(principal, answered.into_iter().flatten(), wall)
     });
     match store.put(saved) {
         Ok(()) => tracing::info!(sessions, "DTLS sessions are kept"),
@@ -168,8 +171,8 @@ pub enum KeyError {
 
 const KEY_LENGTH: usize = 32;
 
-/// There is one socket so far.
-const SHARD: u8 = 0;
+/// The listeners of a port count from here.
+const FIRST: u8 = 0;
 
 #[cfg(test)]
 mod tests {

@@ -26,6 +26,8 @@ pub struct CoapConfig {
     pub identity: Option<KeyAndCertificate>,
     /// Where a PSK identity is split into auth-id and tenant.
     pub id_split_regex: Regex,
+    /// How many tasks serve each port, every one with a socket of its own.
+    pub shards: usize,
     /// The largest body of a request, in bytes.
     pub max_payload_size: usize,
     /// DTLS sessions at a time; in a whole [`Config`](super::Config) never 0.
@@ -114,6 +116,10 @@ impl CoapConfig {
                 .zip(settings.cert_path)
                 .map(|(key, certificate)| KeyAndCertificate { key, certificate }),
             id_split_regex: settings.id_split_regex,
+            shards: match settings.shards {
+                0 => cpus(),
+                wanted => wanted,
+            },
             max_payload_size: settings.max_payload_size,
             max_connections: settings.max_connections,
             timeout_to_ack: settings.timeout_to_ack,
@@ -137,6 +143,14 @@ impl CoapConfig {
 pub(super) fn gc_heap_percentage(chosen: &Chosen) -> u32 {
     CoapSettings::take(chosen, PREFIX).gc_heap_percentage
 }
+
+/// As many as may run at a time here.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(MOST_SHARDS))
+}
+
+/// Each shard has a socket, buffers and mailboxes; a connection id would have room for 256.
+const MOST_SHARDS: usize = 64;
 
 impl CoapSettings {
     fn wanted(&self) -> Wanted {
@@ -197,6 +211,8 @@ settings! {
         key_store_path: Option<PathBuf> = Kind::Path, "keyStorePath", None;
         /// Where a PSK identity is split into auth-id and tenant.
         id_split_regex: Regex = Kind::Regex, "idSplitRegex", Some("@");
+        /// Tasks that serve each port, every one with a socket of its own among which the kernel spreads devices (`SO_REUSEPORT`); 0: as many as CPUs may be used.
+        shards: usize = Kind::Number { min: 0, max: MOST_SHARDS as i64, unit: "" }, "shards", Some("0");
         /// Largest body of a request.
         max_payload_size: usize = Kind::Number { min: 129, max: 1 << 30, unit: "bytes" }, "maxPayloadSize", Some("2048");
         /// DTLS sessions at a time; 0 derives the number from `hono.app.maxMemory`, or from the memory of the machine or container.

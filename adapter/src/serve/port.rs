@@ -23,7 +23,7 @@ use super::places::Place;
 use super::transport::{Arrival, Renewal, Transport};
 use crate::authn::{Principal, Revoked};
 use crate::monitoring::checks::Pulse;
-use crate::monitoring::metrics::{Gauge, Transport as Kind, count_of};
+use crate::monitoring::metrics::{Gauge, Metrics, Transport as Kind, count_of};
 use crate::monitoring::observer::Ended;
 use crate::monitoring::spans;
 use crate::pipeline::Pipeline;
@@ -54,9 +54,11 @@ pub struct Serving {
     pub renewals: mpsc::Receiver<Renewal>,
     /// How long handshakes under way may take to end when the port does.
     pub grace: Duration,
+    /// Which of the shards of its port it is, for metrics.
+    pub shard: usize,
 }
 
-/// A port with all its peers and exchanges.
+/// A port, or one of the shards of a port, with all its peers and exchanges.
 #[derive(Debug)]
 pub struct Port<T: Transport> {
     transport: T,
@@ -73,6 +75,8 @@ pub struct Port<T: Transport> {
     watched: HashMap<ExchangeId, CancellationToken>,
     pulse: Arc<Pulse>,
     grace: Duration,
+    /// What is told as this shard's.
+    metrics: Metrics,
 }
 
 impl<T: Transport> Port<T> {
@@ -86,7 +90,9 @@ impl<T: Transport> Port<T> {
             changes,
             renewals,
             grace,
+            shard,
         } = serving;
+        let metrics = pipeline.observer.metrics().of_shard(shard);
         let (answer, answers) = mpsc::channel(ANSWERS);
         Self {
             transport,
@@ -101,6 +107,7 @@ impl<T: Transport> Port<T> {
             watched: HashMap::new(),
             pulse: Arc::default(),
             grace,
+            metrics,
         }
     }
 
@@ -174,7 +181,7 @@ impl<T: Transport> Port<T> {
 
     fn beat(&self) {
         self.pulse.beat();
-        let metrics = self.pipeline.observer.metrics();
+        let metrics = &self.metrics;
         self.transport.observe(metrics);
         metrics.observe_coap(T::KIND, self.endpoint.statistics());
         let [exchanges, peers, transfers, replies] = match T::KIND {

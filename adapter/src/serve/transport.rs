@@ -96,7 +96,7 @@ pub enum Arrival<P> {
 }
 
 /// What a port takes in use while it runs; sessions that live go on as they are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Renewal {
     /// The server's certificate and key.
     Identity(Arc<Identity>),
@@ -129,7 +129,7 @@ impl Transport for Listener<DeviceStore> {
 
     fn observe(&self, metrics: &Metrics) {
         let gauges = self.gauges();
-        metrics.observe_dtls(self.statistics(), gauges);
+        metrics.observe_dtls(self.statistics(), gauges, self.passed_on());
         let bytes = Some(gauges.session_bytes);
         metrics.observe_table("dtls_sessions", gauges.sessions, bytes);
         metrics.observe_table("dtls_handshakes", gauges.handshakes, None);

@@ -62,7 +62,18 @@ impl Place {
         adapter
     }
 
+    /// Starts it with so many shards and waits until it is ready.
+    pub(crate) async fn start_with_shards(&self, shards: usize) -> Adapter {
+        let adapter = self.spawn_with(&[("HONO_COAP_SHARDS", &shards.to_string())]);
+        adapter.is_ready().await;
+        adapter
+    }
+
     pub(crate) fn spawn(&self) -> Adapter {
+        self.spawn_with(&[])
+    }
+
+    fn spawn_with(&self, settings: &[(&str, &str)]) -> Adapter {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coap-adapter"));
         command
             .arg("run")
@@ -74,7 +85,8 @@ impl Place {
             .env("HONO_COAP_TICKETKEYPATH", self.folder.join("tickets"))
             .env("QUARKUS_HTTP_HOST", "127.0.0.1")
             .env("QUARKUS_HTTP_PORT", self.health.port().to_string())
-            .env("QUARKUS_LOG_LEVEL", "WARN");
+            .env("QUARKUS_LOG_LEVEL", "WARN")
+            .envs(settings.iter().copied());
         for service in [
             "MESSAGING",
             "COMMAND",

@@ -63,6 +63,62 @@ async fn sessions_go_on_after_sigterm_and_a_duplicate_stays_one() {
     scene.stop().await;
 }
 
+/// Each process has another number of shards; nobody has to shake hands again, wherever the kernel takes its records.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_go_on_with_another_number_of_shards() {
+    let scene = Scene::start("shards", 12).await;
+    let mut application = scene.application().await;
+    let mut adapter = scene.place.start_with_shards(3).await;
+    let mut devices = Vec::new();
+    for number in 0..12 {
+        let ids = [Ids::None, Ids::Wanted][number % 2];
+        devices.push((ids, Device::connect(&scene.place, number, ids).await));
+    }
+    for shards in [3, 2, 4, 1] {
+        adapter.end(Signal::Terminate).await;
+        adapter = scene.place.start_with_shards(shards).await;
+        for (number, (ids, device)) in devices.iter_mut().enumerate() {
+            if *ids == Ids::Wanted {
+                device.move_elsewhere().await;
+            }
+            let payload = format!("{number} to one of {shards}");
+            let event = device.event(payload.as_bytes());
+            assert_eq!(device.ask(&event, SOON).await, Answer::Changed);
+            let received = application.receive(SOON).await.unwrap();
+            assert_eq!(received.payload, payload.into_bytes());
+        }
+        assert_eq!(adapter.metric("handshakes_started_total").await, 0);
+        assert_eq!(adapter.metric("sessions").await, 12);
+        assert_eq!(adapter.metric("datagrams_not_passed_on_total").await, 0);
+    }
+    adapter.end(Signal::Terminate).await;
+    scene.stop().await;
+}
+
+/// It goes to and fro until the kernel has taken it to the other shard now and then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_with_an_id_that_moves_to_the_socket_of_another_shard_is_served() {
+    let scene = Scene::start("moving", 1).await;
+    let mut application = scene.application().await;
+    let adapter = scene.place.start_with_shards(2).await;
+    let mut device = Device::connect(&scene.place, 0, Ids::Wanted).await;
+    for _ in 0..20 {
+        for _ in 0..20 {
+            device.move_elsewhere().await;
+            let event = device.event(b"from elsewhere");
+            assert_eq!(device.ask(&event, SOON).await, Answer::Changed);
+            application.receive(SOON).await.unwrap();
+        }
+        if adapter.metric("datagrams_passed_on_total").await > 0 {
+            break;
+        }
+    }
+    assert!(adapter.metric("datagrams_passed_on_total").await > 0);
+    assert_eq!(adapter.metric("handshakes_started_total").await, 1);
+    adapter.end(Signal::Kill).await;
+    scene.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_kill_old_sessions_are_silent_and_devices_begin_anew() {
     let scene = Scene::start("killed", 1).await;

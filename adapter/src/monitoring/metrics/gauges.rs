@@ -71,8 +71,8 @@ gauges! {
 pub(super) struct Gauges(BTreeMap<(Gauge, &'static str), Source>);
 
 pub(super) enum Source {
-    /// Told last.
-    Value(f64),
+    /// Told last, by each shard; their sum counts.
+    Values(BTreeMap<usize, f64>),
     /// Asked for.
     Read(Box<dyn Fn() -> Option<f64> + Send + Sync>),
 }
@@ -82,6 +82,17 @@ impl Gauges {
         self.0.insert((gauge, label), source);
     }
 
+    /// Takes the last word of a shard.
+    pub(super) fn tell(&mut self, gauge: Gauge, label: &'static str, shard: usize, value: f64) {
+        let place = self.0.entry((gauge, label));
+        match place.or_insert_with(|| Source::Values(BTreeMap::new())) {
+            Source::Values(values) => {
+                values.insert(shard, value);
+            }
+            Source::Read(_) => {}
+        }
+    }
+
     pub(super) fn remove(&mut self, gauge: Gauge, label: &'static str) {
         self.0.remove(&(gauge, label));
     }
@@ -89,7 +100,7 @@ impl Gauges {
     pub(super) fn write(&self, page: &mut Page) {
         for ((gauge, value), source) in &self.0 {
             let number = match source {
-                Source::Value(number) => Some(*number),
+                Source::Values(values) => Some(values.values().sum()),
                 Source::Read(read) => read(),
             };
             let labels: Vec<_> = gauge.label().iter().map(|name| (*name, *value)).collect();

@@ -41,7 +41,7 @@ pub use self::labels::{
     UploadKind,
 };
 use self::{
-    cores::Cores,
+    cores::{Cores, Dtls},
     gauges::{Gauges, Source},
     operation::Operation,
     page::Page,
@@ -55,6 +55,8 @@ use super::reason::{Reason, Stage};
 pub struct Metrics {
     meters: Arc<Meters>,
     registry: Registry,
+    /// Who tells, where there are several of the same kind.
+    shard: usize,
 }
 
 /// A telemetry message or event that has been answered.
@@ -108,7 +110,20 @@ impl Metrics {
         if let Err(error) = registry.register(Box::new(Shared(Arc::clone(&meters)))) {
             tracing::error!(%error, "there will be no metrics");
         }
-        Self { meters, registry }
+        Self {
+            meters,
+            registry,
+            shard: 0,
+        }
+    }
+
+    /// The same meters, told by one of several shards of a port: what cores have counted and what tables hold is added up.
+    #[must_use]
+    pub fn of_shard(&self, shard: usize) -> Self {
+        Self {
+            shard,
+            ..self.clone()
+        }
     }
 
     /// Counts a telemetry message or event.
@@ -162,13 +177,25 @@ impl Metrics {
     }
 
     /// Takes what the DTLS server counted since its start, and what it holds now; the last word counts.
-    pub fn observe_dtls(&self, statistics: &dtls_server::Statistics, gauges: dtls_server::Gauges) {
-        self.meters.cores().dtls = Some((*statistics, gauges));
+    pub fn observe_dtls(
+        &self,
+        statistics: &dtls_server::Statistics,
+        gauges: dtls_server::Gauges,
+        passed_on: dtls_server::PassedOn,
+    ) {
+        let told = Dtls {
+            statistics: *statistics,
+            gauges,
+            passed_on,
+        };
+        self.meters.cores().dtls.insert(self.shard, told);
     }
 
     /// Takes what the message layer of a port counted since its start; the last word counts.
     pub fn observe_coap(&self, transport: Transport, statistics: &coap_proto::Statistics) {
-        self.meters.cores().coap.insert(transport, *statistics);
+        let mut cores = self.meters.cores();
+        let shards = cores.coap.entry(transport).or_default();
+        shards.insert(self.shard, *statistics);
     }
 
     /// Counts what was refused as a budget was used up.
@@ -183,7 +210,7 @@ impl Metrics {
 
     /// Takes the last word on a quantity. `label` is the value of the gauge's own label; empty if it has none.
     pub fn set(&self, gauge: Gauge, label: &'static str, value: f64) {
-        self.meters.gauges().put(gauge, label, Source::Value(value));
+        self.meters.gauges().tell(gauge, label, self.shard, value);
     }
 
     /// Asks `read` for a quantity whenever the page is written; it must answer at once, and may have nothing to say.

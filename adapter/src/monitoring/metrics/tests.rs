@@ -293,7 +293,7 @@ fn the_cores_counters_are_all_there_by_their_own_names() {
     metrics.observe_coap(Transport::Udp, &coap);
     coap.requests = 3;
     metrics.observe_coap(Transport::Dtls, &coap);
-    metrics.observe_dtls(&dtls, gauges);
+    metrics.observe_dtls(&dtls, gauges, dtls_server::PassedOn::default());
     let page = metrics.render();
     for (name, _) in dtls.iter() {
         assert!(
@@ -322,6 +322,48 @@ fn the_cores_counters_are_all_there_by_their_own_names() {
 }
 
 #[test]
+fn what_the_shards_of_a_port_tell_is_added_up() {
+    let metrics = Metrics::new("h");
+    let mut dtls = dtls_server::Statistics::default();
+    let mut coap = coap_proto::Statistics::default();
+    for (shard, count) in [(0, 100), (1, 20), (0, 3)] {
+        let metrics = metrics.of_shard(shard);
+        dtls.bad_records = count;
+        dtls.handshakes_established = count;
+        coap.requests = count;
+        let mut gauges = dtls_server::Gauges::default();
+        gauges.sessions = usize::try_from(count).unwrap();
+        let passed_on = dtls_server::PassedOn {
+            datagrams: count,
+            lost: 1,
+        };
+        metrics.observe_dtls(&dtls, gauges, passed_on);
+        metrics.observe_coap(Transport::Dtls, &coap);
+        metrics.observe_table("dtls_sessions", gauges.sessions, Some(1000));
+        metrics.set(Gauge::QueueDepth, "replies_dtls", 2.0);
+    }
+    let page = metrics.render();
+    for (name, label, value) in [
+        ("coap_adapter_dtls_bad_records_total", "", "23"),
+        ("coap_adapter_dtls_datagrams_passed_on_total", "", "23"),
+        ("coap_adapter_dtls_datagrams_not_passed_on_total", "", "2"),
+        ("coap_adapter_dtls_sessions", "", "23"),
+        ("coap_adapter_coap_requests_total", "dtls", "23"),
+        ("coap_adapter_table_entries", "dtls_sessions", "23"),
+        ("coap_adapter_table_bytes", "dtls_sessions", "2000"),
+        ("coap_adapter_queue_depth", "replies_dtls", "4"),
+        ("coap_adapter_handshakes_total", "established", "23"),
+    ] {
+        let found: Vec<_> = samples(&page)
+            .filter(|sample| sample.name == name)
+            .filter(|sample| label.is_empty() || sample.labels.iter().any(|it| it.1 == label))
+            .map(|sample| sample.value)
+            .collect();
+        assert_eq!(found, [value], "{name} {label}");
+    }
+}
+
+#[test]
 fn the_host_is_named_by_the_environment_if_at_all() {
     assert_eq!(host_name(Some("pod-1".to_owned())), "pod-1");
     let own = host_name(None);
@@ -338,7 +380,11 @@ fn every_metric_is_described_and_every_description_is_exposed() {
     let metrics = all_values();
     let coap = coap_proto::Statistics::default();
     metrics.observe_coap(Transport::Dtls, &coap);
-    metrics.observe_dtls(&dtls_server::Statistics::default(), Default::default());
+    metrics.observe_dtls(
+        &dtls_server::Statistics::default(),
+        Default::default(),
+        Default::default(),
+    );
     metrics.observe_table("t", 1, Some(1));
     for gauge in Gauge::ALL {
         metrics.set(*gauge, "", 1.0);
@@ -494,7 +540,7 @@ fn values_of(page: &str, name: &str, label: &str) -> Vec<String> {
 fn rules_and_dashboard_name_metrics_that_are_exposed() {
     let metrics = all_values();
     let (counted, held) = Default::default();
-    metrics.observe_dtls(&counted, held);
+    metrics.observe_dtls(&counted, held, dtls_server::PassedOn::default());
     metrics.observe_coap(Transport::Dtls, &coap_proto::Statistics::default());
     let page = metrics.render();
     let exposed: std::collections::BTreeSet<&str> =

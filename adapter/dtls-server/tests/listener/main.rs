@@ -5,6 +5,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod shards;
+
 use std::{
     net::SocketAddr,
     sync::Arc,
@@ -17,7 +19,7 @@ use dtls_client::{
 };
 use dtls_server::{
     Certificate, CloseReason, Config, Confirmation, Event, HandshakeFailure, Identity, KeyStore,
-    Listener, Psk, UdpSocket,
+    Listener, Psk, Shards, UdpSocket,
 };
 use rcgen::{CertificateParams, DnType, KeyPair};
 use tokio::{net::UdpSocket as TokioSocket, sync::Semaphore, time::timeout};
@@ -457,16 +459,8 @@ async fn handshakes_of_the_revoked_end_and_look_ups_under_way_are_made_once_more
 
 /// Ends a port and begins another with its sessions.
 async fn restart(listener: Listener<Store>, store: &Arc<Store>) -> Listener<Store> {
-    let address = listener.local_address().unwrap();
-    let saved = listener.save(|_, principal| principal.as_bytes().to_vec());
-    let socket = UdpSocket::bind(address).unwrap();
-    let mut listener = Listener::new(socket, Config::default(), [8; 32], Arc::clone(store));
-    let loaded = listener.load(&saved, |_, bytes| {
-        let principal = String::from_utf8(bytes.to_vec()).unwrap();
-        (principal != "unreadable").then_some(principal)
-    });
-    assert_eq!(loaded, Ok(1));
-    listener
+    let mut listeners = shards::restart(vec![listener], 1, store, 1).await;
+    listeners.pop().unwrap()
 }
 
 #[tokio::test]
@@ -566,10 +560,13 @@ async fn a_port_about_to_end_lets_nobody_new_in() {
 async fn where_each_may_have_one_session_a_new_one_closes_the_older() {
     let store = Store::new();
     for one_each in [false, true] {
-        let (mut listener, address) = listener(&store, Config::default());
+        let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut port = Shards::new(vec![socket], &Config::default(), [7; 32], &store);
         if one_each {
-            listener = listener.with_one_session_each();
+            port = port.with_one_session_each();
         }
+        let mut listener = port.into_listeners().pop().unwrap();
+        let address = listener.local_address().unwrap();
         let mut devices = Vec::new();
         for identity in ["sensor1@T", "other@T", "sensor1@T"] {
             let mut device = Device::new(identity, address).await;
