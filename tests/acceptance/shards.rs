@@ -1,6 +1,6 @@
 //! Several tasks serve each port, every one with a socket of its own: devices and operators notice nothing of it.
 
-use acceptance::stand::{self, Stand, anywhere};
+use acceptance::stand::{self, Stand};
 use adapter::app::{App, StartError};
 use sandbox::{
     device::{CoapRequest, Device},
@@ -129,7 +129,7 @@ async fn a_second_adapter_does_not_get_the_port() {
             ("HONO_COAP_PORT", &port),
             ("HONO_COAP_BINDADDRESS", "127.0.0.1"),
         ];
-        let config = stand::config(anywhere(), &settings).unwrap();
+        let config = stand::config(stand.amqp(), &settings).unwrap();
         let refused = App::start(config).await.unwrap_err();
         assert!(
             matches!(refused, StartError::PortBusy { address } if address == taken),
