@@ -1,7 +1,6 @@
 //! What an entry of a table takes of the heap is no more than the memory contract says (`adapter/src/config/memory/tables.rs`).
 //!
 //! The allocator counts what is asked for and given back; the contract adds its slack for what it cannot use.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::alloc::System;
 use std::sync::{Arc, Mutex, PoisonError};
