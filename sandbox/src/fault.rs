@@ -2,13 +2,7 @@
 
 use std::time::Duration;
 
-use amqp_proto::Outcome;
-use fe2o3_amqp_types::{
-    messaging::{ApplicationProperties, Data, MessageId, Properties},
-    primitives::{Binary, SimpleValue, Symbol},
-};
-
-use crate::amqp::frame::encode;
+use amqp_proto::{Message, Outcome, Value, message::Body};
 
 /// What a service does instead of what it should.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,53 +76,49 @@ impl Garbage {
     ];
 }
 
-/// An answer before it is bytes.
-pub(crate) struct Answer {
-    pub(crate) properties: Properties,
-    pub(crate) application: ApplicationProperties,
-    pub(crate) body: Vec<u8>,
-}
+/// An answer before it is bytes. It has a data section, for without any body it would be no AMQP message (part 3 §3.2).
+pub(crate) struct Answer(pub(crate) Message);
 
 impl Answer {
     /// The message as it should be.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut message = encode(&self.properties);
-        message.extend(encode(&self.application));
-        // Without any body section it would be no AMQP message (part 3 §3.2).
-        message.extend(encode(&Data(Binary::from(self.body.clone()))));
+        let mut message = Vec::with_capacity(self.0.size_hint());
+        self.0.encode(&mut message);
         message
     }
 
     /// The bytes that are sent instead.
     pub(crate) fn spoilt(mut self, garbage: Garbage) -> Vec<u8> {
+        let Message {
+            properties, body, ..
+        } = &mut self.0;
         match garbage {
             Garbage::NoMessage => return vec![0xff; 40],
             Garbage::Empty => return Vec::new(),
-            Garbage::NoCorrelation => self.properties.correlation_id = None,
+            Garbage::NoCorrelation => properties.correlation_id = None,
             Garbage::OtherCorrelation => {
-                let other = MessageId::String("nobody asked this".to_owned());
-                self.properties.correlation_id = Some(other);
+                properties.correlation_id = Some("nobody asked this".into());
             }
-            Garbage::NoStatus => {
-                self.application.0.swap_remove(STATUS);
-            }
-            Garbage::TextStatus => self.set_status(SimpleValue::String("200".to_owned())),
-            Garbage::LongStatus => self.set_status(SimpleValue::Long(200)),
-            Garbage::NegativeStatus => self.set_status(SimpleValue::Int(i32::MIN)),
-            Garbage::HugeStatus => self.set_status(SimpleValue::Int(i32::MAX)),
-            Garbage::NoJson => self.body = b"{\"tenant-id\":".to_vec(),
-            Garbage::OtherJson => self.body = b"[null]".to_vec(),
-            Garbage::NoMembers => self.body = b"{}".to_vec(),
+            Garbage::NoStatus => self.set_status(None),
+            Garbage::TextStatus => self.set_status(Some("200".into())),
+            Garbage::LongStatus => self.set_status(Some(Value::Long(200))),
+            Garbage::NegativeStatus => self.set_status(Some(Value::Int(i32::MIN))),
+            Garbage::HugeStatus => self.set_status(Some(Value::Int(i32::MAX))),
+            Garbage::NoJson => *body = Body::Data(b"{\"tenant-id\":".to_vec()),
+            Garbage::OtherJson => *body = Body::Data(b"[null]".to_vec()),
+            Garbage::NoMembers => *body = Body::Data(b"{}".to_vec()),
             Garbage::OtherContentType => {
-                self.properties.content_type = Some(Symbol::from("text/html"));
+                properties.content_type = Some("text/html".to_owned());
             }
-            Garbage::Large => self.body = vec![b'['; LARGE],
+            Garbage::Large => *body = Body::Data(vec![b'['; LARGE]),
         }
         self.encode()
     }
 
-    fn set_status(&mut self, status: SimpleValue) {
-        self.application.0.insert(STATUS.to_owned(), status);
+    fn set_status(&mut self, status: Option<Value>) {
+        let properties = &mut self.0.application_properties;
+        properties.retain(|(name, _)| name != STATUS);
+        properties.extend(status.map(|status| (STATUS.to_owned(), status)));
     }
 }
 
@@ -143,19 +133,12 @@ mod tests {
 
     #[test]
     fn every_kind_of_rubbish_is_other_bytes_than_the_answer() {
-        let answer = || Answer {
-            properties: Properties {
-                correlation_id: Some(MessageId::String("1".to_owned())),
-                content_type: Some(Symbol::from("application/json")),
-                ..Properties::default()
-            },
-            application: {
-                let mut application = ApplicationProperties::default();
-                let status = SimpleValue::Int(200);
-                application.0.insert(STATUS.to_owned(), status);
-                application
-            },
-            body: b"{\"tenant-id\":\"T\"}".to_vec(),
+        let answer = || {
+            let mut answer = Message::data(*b"{\"tenant-id\":\"T\"}");
+            answer.properties.correlation_id = Some("1".into());
+            answer.properties.content_type = Some("application/json".to_owned());
+            answer.application_properties = vec![(STATUS.to_owned(), 200.into())];
+            Answer(answer)
         };
         let mut seen = vec![answer().encode()];
         for garbage in Garbage::ALL {

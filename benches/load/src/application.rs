@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use sandbox::northbound::{Application, Behaviour, Body, Outcome, Received, Sender, command};
+use sandbox::northbound::{
+    Application, ApplicationConfig, Behaviour, Body, Detail, Outcome, Received, Sender, command,
+};
 use tokio::{runtime::Builder, sync::oneshot, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -72,8 +74,10 @@ async fn consume(
     let commander = Commander::default();
     let responses = responses();
     loop {
-        let further = [responses.as_str()];
-        let application = Application::attach(peer, TENANT, &further, Behaviour::Accept).await;
+        let mut config = ApplicationConfig::of_tenant(peer, TENANT, Behaviour::Accept);
+        config.addresses.push(responses.clone());
+        config.detail = Detail::Payload;
+        let application = Application::start(config).await;
         let told = application.as_ref().map(drop).map_err(ToString::to_string);
         let failed = told.is_err();
         if let Some(attached) = attached.take()

@@ -227,7 +227,7 @@ impl Router {
             session.outgoing.remove(&number);
             session.abort_transfer(number);
             let released = DeliveryState::Released(Released {});
-            self.send(
+            self.send_disposition(
                 connection,
                 channel,
                 &disposition_of(Role::Sender, number, released),

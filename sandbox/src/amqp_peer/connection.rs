@@ -12,8 +12,8 @@ use fe2o3_amqp_types::{
     sasl::{SaslCode, SaslInit, SaslMechanisms, SaslOutcome},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
     sync::{Notify, Semaphore},
     time::{sleep, sleep_until, timeout},
 };
@@ -160,26 +160,28 @@ async fn serve(
     let outbox = Arc::new(Outbox::default());
     let connection = lock(router).connect(Arc::clone(&outbox));
     let connection = Connected { router, connection };
-    let mut reader = BufReader::new(reader);
+    let mut frames = frame::Frames::new(reader);
     let mut writing = std::pin::pin!(outbox.drain_into(&mut writer));
     loop {
         let frame = tokio::select! {
             written = &mut writing => return written,
-            frame = timeout(IDLE_TIMEOUT * 2, frame::read(&mut reader)) => frame,
+            frame = timeout(IDLE_TIMEOUT * 2, frames.next()) => frame,
             () = stop.cancelled() => {
                 lock(router).close(connection.connection, "amqp:connection:forced", "the sandbox is stopping");
                 break;
             }
         };
         match frame {
-            Ok(Ok(Some(frame))) => lock(router).handle(connection.connection, frame),
+            Ok(Ok(Some(frame))) => {
+                let handled = handle_all(&connection, frame, &mut frames);
+                if let Err(error) = handled {
+                    connection.fail(&error);
+                    break;
+                }
+            }
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => {
-                lock(router).close(
-                    connection.connection,
-                    "amqp:decode-error",
-                    &error.to_string(),
-                );
+                connection.fail(&error);
                 break;
             }
             Ok(Err(error)) => return Err(error),
@@ -194,6 +196,20 @@ async fn serve(
         }
     }
     timeout(CLOSE_TIMEOUT, writing).await?
+}
+
+/// Handles a frame and all that came with it, so that what they set off goes out together.
+fn handle_all(
+    connection: &Connected<'_>,
+    first: frame::Frame,
+    frames: &mut frame::Frames<OwnedReadHalf>,
+) -> Result<(), Error> {
+    let mut router = lock(connection.router);
+    router.handle(connection.connection, first);
+    while let Some(frame) = frames.take_waiting()? {
+        router.handle(connection.connection, frame);
+    }
+    Ok(())
 }
 
 /// The headers, and the SASL layer if the client wants one: any ANONYMOUS or PLAIN is welcome.
@@ -240,6 +256,13 @@ async fn negotiate(stream: &mut TcpStream) -> Result<(), Error> {
 struct Connected<'a> {
     router: &'a Mutex<Router>,
     connection: u64,
+}
+
+impl Connected<'_> {
+    /// Ends it because of bytes that are no frame.
+    fn fail(&self, error: &Error) {
+        lock(self.router).close(self.connection, "amqp:decode-error", &error.to_string());
+    }
 }
 
 impl Drop for Connected<'_> {

@@ -354,7 +354,7 @@ impl Router {
                 .and_then(|session| session.outgoing.remove(number));
             if !disposition.settled {
                 let answer = disposition_of(Role::Sender, *number, state.clone());
-                self.send(connection, channel, &answer);
+                self.send_disposition(connection, channel, &answer);
             }
             if let Some(delivery) = delivery {
                 self.finish(delivery, state.clone());
@@ -489,7 +489,7 @@ impl Router {
     }
 
     pub(super) fn settle(&self, connection: u64, channel: u16, number: u32, state: DeliveryState) {
-        self.send(
+        self.send_disposition(
             connection,
             channel,
             &disposition_of(Role::Receiver, number, state),

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use fe2o3_amqp_types::{
-    messaging::{Accepted, ApplicationProperties, DeliveryState, MessageId, Properties, Rejected},
-    primitives::{SimpleValue, Symbol},
+use amqp_proto::{
+    Message, Value,
+    message::{self, MessageId},
 };
-use serde_amqp::Value;
+use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Rejected};
 use time::OffsetDateTime;
 
 use super::{
@@ -14,10 +14,7 @@ use super::{
     router::Router,
 };
 use crate::{
-    amqp::{
-        error,
-        sections::{CORRELATION_ID, MESSAGE_ID, REPLY_TO, SUBJECT, Sections},
-    },
+    amqp::{error, sections::Sections},
     fault::{Answer, STATUS},
     registry::{self, Body, Request, Response},
     services::{Asked, Fault, Operation},
@@ -90,17 +87,19 @@ impl Router {
         service: &Service,
         message: &[u8],
     ) -> DeliveryState {
-        let Ok(sections) = Sections::decode(message) else {
+        let Ok(request) = Message::decode(message) else {
             return rejected();
         };
-        let correlation = sections
-            .property(CORRELATION_ID)
-            .or_else(|| sections.property(MESSAGE_ID))
-            .and_then(message_id);
-        let subject = text(sections.property(SUBJECT));
-        let (Some(correlation), Some(subject), Some(reply_to)) =
-            (correlation, subject, text(sections.property(REPLY_TO)))
-        else {
+        let properties = &request.properties;
+        let correlation = properties
+            .correlation_id
+            .as_ref()
+            .or(properties.message_id.as_ref());
+        let (Some(correlation), Some(subject), Some(reply_to)) = (
+            correlation,
+            properties.subject.as_deref(),
+            properties.reply_to.as_deref(),
+        ) else {
             return rejected();
         };
         let operation = service.operation(subject);
@@ -109,8 +108,8 @@ impl Router {
             return outcome.into_state();
         }
         let response = match fault {
-            Some(Fault::Status(status)) => refusal(status, service, &sections),
-            _ => self.serve(service, subject, &sections, message),
+            Some(Fault::Status(status)) => refusal(status, service, &request),
+            _ => self.serve(service, subject, &request),
         };
         tracing::debug!(?service, subject, status = response.status, "request");
         if let Some(operation) = operation {
@@ -118,17 +117,19 @@ impl Router {
             self.services.tell(|| Asked {
                 operation,
                 address: service.address(),
-                sections: sections.to_json(),
-                body: sections.body(),
+                sections: Sections::decode(message)
+                    .map(|sections| sections.to_json())
+                    .unwrap_or_default(),
+                body: body(&request).to_vec(),
                 status: if silent { 0 } else { response.status },
             });
         }
-        let answer = answer(&response, correlation, self.next_id());
+        let answer = answer(&response, correlation.clone(), self.next_id());
         match fault {
             None => {
-                let body = sections.body();
                 if let Some(link) = self.reply_link_of(connection, reply_to)
-                    && let Some(message) = self.holds.keep(service, &body, link, answer.encode())
+                    && let Some(message) =
+                        (self.holds).keep(service, body(&request), link, answer.encode())
                 {
                     self.push_own(link, message);
                 }
@@ -158,22 +159,15 @@ impl Router {
         DeliveryState::Accepted(Accepted {})
     }
 
-    fn serve(
-        &mut self,
-        service: &Service,
-        subject: &str,
-        sections: &Sections,
-        message: &[u8],
-    ) -> Response {
+    fn serve(&mut self, service: &Service, subject: &str, request: &Message) -> Response {
         match service {
             Service::Registry(service) => {
-                let body = sections.body();
                 let request = Request {
                     subject,
-                    tenant_id: sections.application_string("tenant_id"),
-                    device_id: sections.application_string("device_id"),
-                    gateway_id: sections.application_string("gateway_id"),
-                    body: &body,
+                    tenant_id: text(request, "tenant_id"),
+                    device_id: text(request, "device_id"),
+                    gateway_id: text(request, "gateway_id"),
+                    body: body(request),
                 };
                 let now = OffsetDateTime::now_utc();
                 self.world
@@ -182,7 +176,7 @@ impl Router {
             Service::CommandRouter { tenant } => {
                 let commands = &mut self.commands;
                 let (response, presence) = self.world.look(|world| {
-                    commands.respond(world, tenant, subject, message, Instant::now())
+                    commands.respond(world, tenant, subject, request, Instant::now())
                 });
                 if let Some(presence) = presence {
                     self.tell_presence(&presence);
@@ -263,12 +257,12 @@ pub(super) struct LateAnswer {
     message: Vec<u8>,
 }
 
-fn refusal(status: i32, service: &Service, sections: &Sections) -> Response {
+fn refusal(status: i32, service: &Service, request: &Message) -> Response {
     Response {
         status,
         cache_control: None,
         tenant_id: None,
-        device_id: sections.application_string("device_id").map(str::to_owned),
+        device_id: text(request, "device_id").map(str::to_owned),
         to: service.address(),
         body: Body::Text("the sandbox was told to refuse this"),
     }
@@ -280,29 +274,22 @@ fn answer(response: &Response, correlation: MessageId, number: u64) -> Answer {
         Body::Json(json) => (Some("application/json"), Some(json.to_string())),
         Body::Text(text) => (Some("text/plain"), Some((*text).to_owned())),
     };
-    let properties = Properties {
-        message_id: Some(MessageId::String(format!("sandbox-{number}"))),
-        to: Some(response.to.clone()),
-        correlation_id: Some(correlation),
-        content_type: content_type.map(Symbol::from),
-        ..Properties::default()
-    };
-    let mut application = ApplicationProperties::default();
-    let mut set = |name: &str, value: Option<SimpleValue>| {
-        if let Some(value) = value {
-            application.0.insert(name.to_owned(), value);
-        }
-    };
-    let text = |text: &str| SimpleValue::String(text.to_owned());
-    set(STATUS, Some(SimpleValue::Int(response.status)));
-    set("cache_control", response.cache_control.map(text));
-    set("tenant_id", response.tenant_id.as_deref().map(text));
-    set("device_id", response.device_id.as_deref().map(text));
-    Answer {
-        properties,
-        application,
-        body: body.unwrap_or_default().into_bytes(),
-    }
+    let mut answer = Message::data(body.unwrap_or_default());
+    answer.properties.message_id = Some(format!("sandbox-{number}").into());
+    answer.properties.to = Some(response.to.clone());
+    answer.properties.correlation_id = Some(correlation);
+    answer.properties.content_type = content_type.map(str::to_owned);
+    let texts = [
+        ("cache_control", response.cache_control),
+        ("tenant_id", response.tenant_id.as_deref()),
+        ("device_id", response.device_id.as_deref()),
+    ];
+    let texts = texts
+        .into_iter()
+        .filter_map(|(name, text)| Some((name.to_owned(), text?.into())));
+    answer.application_properties = vec![(STATUS.to_owned(), response.status.into())];
+    answer.application_properties.extend(texts);
+    Answer(answer)
 }
 
 fn rejected() -> DeliveryState {
@@ -310,20 +297,19 @@ fn rejected() -> DeliveryState {
     DeliveryState::Rejected(Rejected { error: Some(error) })
 }
 
-fn message_id(value: &Value) -> Option<MessageId> {
-    match value {
-        Value::String(text) => Some(MessageId::String(text.clone())),
-        Value::Ulong(number) => Some(MessageId::Ulong(*number)),
-        Value::Uuid(uuid) => Some(MessageId::Uuid(uuid.clone())),
-        Value::Binary(bytes) => Some(MessageId::Binary(bytes.clone())),
+/// An application property that is a text.
+fn text<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    match message.application_property(name) {
+        Some(Value::String(text)) => Some(text),
         _ => None,
     }
 }
 
-fn text(value: Option<&Value>) -> Option<&str> {
-    match value {
-        Some(Value::String(text)) => Some(text),
-        _ => None,
+fn body(message: &Message) -> &[u8] {
+    match &message.body {
+        message::Body::Data(bytes) | message::Body::ValueBinary(bytes) => bytes,
+        message::Body::ValueString(text) => text.as_bytes(),
+        message::Body::None | message::Body::Other => &[],
     }
 }
 

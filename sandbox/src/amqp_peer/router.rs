@@ -10,7 +10,7 @@ use std::{
 
 use fe2o3_amqp_types::{
     definitions::Handle,
-    performatives::{Begin, Close, End, Flow, Open, Performative, Transfer},
+    performatives::{Begin, Close, Disposition, End, Flow, Open, Performative, Transfer},
 };
 use serde::Serialize;
 
@@ -278,7 +278,11 @@ impl Router {
             echo: false,
             properties: None,
         };
-        self.send(connection, channel, &flow);
+        if let Some(known) = self.connections.get(&connection) {
+            known
+                .outbox
+                .push(|bytes| frame::write_flow(bytes, channel, &flow));
+        }
     }
 
     /// Sends transfers as far as the session's window allows; the rest follows when it opens.
@@ -319,6 +323,19 @@ impl Router {
             session
                 .backlog
                 .retain(|(transfer, _)| transfer.handle.0 != handle);
+        }
+    }
+
+    pub(super) fn send_disposition(
+        &self,
+        connection: u64,
+        channel: u16,
+        disposition: &Disposition,
+    ) {
+        if let Some(known) = self.connections.get(&connection) {
+            known
+                .outbox
+                .push(|bytes| frame::write_disposition(bytes, channel, disposition));
         }
     }
 

@@ -1,12 +1,9 @@
 //! A command message in sections, so that the router changes what it has to and passes on the rest byte for byte.
 
-use fe2o3_amqp_types::primitives::{OrderedMap, Symbol};
-use serde::Deserialize;
-use serde_amqp::{
-    Value, de::Deserializer, described::Described, descriptor::Descriptor, read::IoReader,
-};
+use fe2o3_amqp_types::primitives::OrderedMap;
+use serde_amqp::{Value, described::Described, descriptor::Descriptor};
 
-use crate::amqp::{frame::encode, sections::Sections};
+use crate::amqp::{frame::encode, sections};
 
 /// A message taken apart.
 pub(super) struct Message<'a>(Vec<Part<'a>>);
@@ -41,25 +38,13 @@ pub(super) enum BodyKind {
 impl<'a> Message<'a> {
     /// Takes a message apart; none if it is not one.
     pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
-        // Also sees to it that values do not lie too deep in each other.
-        Sections::decode(bytes).ok()?;
-        let mut rest = bytes;
-        let mut parts = Vec::new();
-        while !rest.is_empty() {
-            let from_here = rest;
-            let value =
-                Value::deserialize(&mut Deserializer::new(IoReader::new(&mut rest))).ok()?;
-            let raw = from_here.get(..from_here.len() - rest.len())?;
-            let Value::Described(described) = value else {
-                return None;
-            };
-            parts.push(Part {
-                section: Section::of(&described.descriptor),
-                value: described.value,
-                raw,
-            });
-        }
-        Some(Self(parts))
+        let parts = sections::parts(bytes).ok()?;
+        let part = |(name, value, raw)| Part {
+            section: Section::of(name),
+            value,
+            raw,
+        };
+        Some(Self(parts.into_iter().map(part).collect()))
     }
 
     /// A field of the properties by its place (§3.2.4); absent and null are the same.
@@ -68,25 +53,6 @@ impl<'a> Message<'a> {
             return None;
         };
         fields.get(place).filter(|value| **value != Value::Null)
-    }
-
-    /// An application property.
-    pub(super) fn application_property(&self, name: &str) -> Option<&Value> {
-        let Value::Map(map) = self.value(Section::ApplicationProperties)? else {
-            return None;
-        };
-        map.get(&Value::String(name.to_owned()))
-    }
-
-    /// The bytes of the data sections.
-    pub(super) fn data(&self) -> Vec<u8> {
-        let mut data = Vec::new();
-        for part in &self.0 {
-            if let (Section::Data, Value::Binary(bytes)) = (part.section, &part.value) {
-                data.extend_from_slice(bytes);
-            }
-        }
-        data
     }
 
     pub(super) fn body_kind(&self) -> BodyKind {
@@ -145,12 +111,16 @@ impl<'a> Message<'a> {
 }
 
 impl Section {
-    fn of(descriptor: &Descriptor) -> Self {
-        let known = match descriptor {
-            Descriptor::Code(code) => SECTIONS.iter().find(|(_, known, _)| known == code),
-            Descriptor::Name(Symbol(name)) => SECTIONS.iter().find(|(_, _, known)| known == name),
-        };
-        known.map_or(Self::Other, |(section, ..)| *section)
+    fn of(name: &str) -> Self {
+        match name {
+            "header" => Self::Header,
+            "properties" => Self::Properties,
+            "application-properties" => Self::ApplicationProperties,
+            "data" => Self::Data,
+            "amqp-sequence" => Self::Sequence,
+            "amqp-value" => Self::Value,
+            _ => Self::Other,
+        }
     }
 
     const fn is_body(self) -> bool {
@@ -184,16 +154,3 @@ fn section(code: u64, value: Value) -> Vec<u8> {
         value,
     })
 }
-
-const SECTIONS: [(Section, u64, &str); 6] = [
-    (Section::Header, 0x70, "amqp:header:list"),
-    (Section::Properties, 0x73, "amqp:properties:list"),
-    (
-        Section::ApplicationProperties,
-        0x74,
-        "amqp:application-properties:map",
-    ),
-    (Section::Data, 0x75, "amqp:data:binary"),
-    (Section::Sequence, 0x76, "amqp:amqp-sequence:list"),
-    (Section::Value, 0x77, "amqp:amqp-value:*"),
-];

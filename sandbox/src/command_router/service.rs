@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_amqp::Value;
+use amqp_proto::{Message, Value, message};
 
-use super::{CommandRouter, consumers::Full, message::Message};
+use super::{CommandRouter, consumers::Full};
 use crate::{
     registry::{Body, Response},
     world::World,
@@ -25,33 +25,22 @@ pub(crate) struct Presence {
 }
 
 impl CommandRouter {
-    /// Answers one request; `message` has `subject`. If the adapter wants applications to be told, it is said of what.
+    /// Answers one request; `request` has `subject`. If the adapter wants applications to be told, it is said of what.
     pub(crate) fn respond(
         &mut self,
         world: &World,
         tenant: &str,
         subject: &str,
-        message: &[u8],
+        request: &Message,
         now: Instant,
     ) -> (Response, Option<Presence>) {
-        let message = Message::decode(message);
-        let tells = message.as_ref().is_some_and(|message| {
-            message.application_property("send_event") == Some(&Value::Bool(true))
-        });
-        let device = message
-            .as_ref()
-            .and_then(|message| string(message, "device_id"))
-            .map(str::to_owned);
-        let outcome = match (subject, message) {
-            (_, None) => Err((400, "malformed request")),
-            ("register-command-consumer", Some(request)) => {
-                self.register(world, tenant, &request, now)
-            }
-            ("unregister-command-consumer", Some(request)) => {
-                self.unregister(tenant, &request, now)
-            }
-            ("set-last-known-gw", Some(request)) => self.set_last_gateway(tenant, &request, now),
-            ("enable-command-routing", Some(request)) => enable(&request),
+        let tells = request.application_property("send_event") == Some(&Value::Bool(true));
+        let device = string(request, "device_id").map(str::to_owned);
+        let outcome = match subject {
+            "register-command-consumer" => self.register(world, tenant, request, now),
+            "unregister-command-consumer" => self.unregister(tenant, request, now),
+            "set-last-known-gw" => self.set_last_gateway(tenant, request, now),
+            "enable-command-routing" => enable(request),
             _ => Err((400, "unsupported operation")),
         };
         let (status, body) = match outcome {
@@ -90,7 +79,7 @@ impl CommandRouter {
         &mut self,
         world: &World,
         tenant: &str,
-        request: &Message<'_>,
+        request: &Message,
         now: Instant,
     ) -> Outcome {
         let (device, instance) = consumer(request)?;
@@ -110,7 +99,7 @@ impl CommandRouter {
         registered.map_err(full)
     }
 
-    fn unregister(&mut self, tenant: &str, request: &Message<'_>, now: Instant) -> Outcome {
+    fn unregister(&mut self, tenant: &str, request: &Message, now: Instant) -> Outcome {
         let (device, instance) = consumer(request)?;
         self.consumers
             .unregister(tenant, device, instance, now)
@@ -118,13 +107,13 @@ impl CommandRouter {
     }
 
     /// One gateway stands in the application properties, several stand in the body.
-    fn set_last_gateway(&mut self, tenant: &str, request: &Message<'_>, now: Instant) -> Outcome {
+    fn set_last_gateway(&mut self, tenant: &str, request: &Message, now: Instant) -> Outcome {
         let named = (string(request, "device_id"), string(request, "gateway_id"));
         let all = match named {
             (Some(device), Some(gateway)) => {
                 BTreeMap::from([(device.to_owned(), gateway.to_owned())])
             }
-            (None, None) => serde_json::from_slice(&request.data())
+            (None, None) => serde_json::from_slice(data(request))
                 .map_err(|_| (400, "neither device and gateway nor an object of them"))?,
             _ => return Err((400, "device_id or gateway_id is missing")),
         };
@@ -138,23 +127,30 @@ impl CommandRouter {
 }
 
 /// Commands of every tenant are taken from its first moment on, so nothing has to be enabled.
-fn enable(request: &Message<'_>) -> Outcome {
-    let tenants: Result<Vec<String>, _> = serde_json::from_slice(&request.data());
+fn enable(request: &Message) -> Outcome {
+    let tenants: Result<Vec<String>, _> = serde_json::from_slice(data(request));
     tenants
         .map(drop)
         .map_err(|_| (400, "request body is not an array of tenant ids"))
 }
 
-fn consumer<'a>(request: &'a Message<'_>) -> Result<(&'a str, &'a str), (i32, &'static str)> {
+fn consumer(request: &Message) -> Result<(&str, &str), (i32, &'static str)> {
     string(request, "device_id")
         .zip(string(request, "adapter_instance_id"))
         .ok_or((400, "device_id or adapter_instance_id is missing"))
 }
 
-fn string<'a>(message: &'a Message<'_>, name: &str) -> Option<&'a str> {
+fn string<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     match message.application_property(name) {
         Some(Value::String(text)) if !text.is_empty() => Some(text),
         _ => None,
+    }
+}
+
+fn data(request: &Message) -> &[u8] {
+    match &request.body {
+        message::Body::Data(data) => data,
+        _ => &[],
     }
 }
 

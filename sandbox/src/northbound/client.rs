@@ -16,7 +16,7 @@ use fe2o3_amqp_types::{
 };
 use serde_amqp::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, tcp::OwnedReadHalf},
     sync::mpsc,
     time::sleep,
@@ -24,12 +24,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    ApplicationConfig, Behaviour, Received,
+    ApplicationConfig, Behaviour, Body, Detail, Message, Received,
     sending::{Order, Senders},
 };
 use crate::{
     amqp::{
-        frame::{self, Frame},
+        frame::{self, Frame, Frames},
         outbox::Outbox,
         sections::Sections,
     },
@@ -48,7 +48,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-pub(super) type Reader = BufReader<OwnedReadHalf>;
+pub(super) type Reader = Frames<OwnedReadHalf>;
 
 /// The AMQP connection of an application: one session, a link for each address.
 pub(super) struct Client {
@@ -56,6 +56,7 @@ pub(super) struct Client {
     /// Keeps the writer alive as long as the client.
     writer: AbortOnDropHandle<()>,
     behaviour: Behaviour,
+    detail: Detail,
     links: Vec<Link>,
     senders: Senders,
     begun: bool,
@@ -104,15 +105,17 @@ pub(super) async fn connect(config: ApplicationConfig) -> Result<(Client, Reader
         outbox,
         writer,
         behaviour: config.behaviour,
+        detail: config.detail,
         links,
         senders,
         begun: false,
         next_incoming_id: 0,
     };
     client.say_hello(config.priority);
-    let mut reader = BufReader::new(reader);
+    let mut reader = Frames::new(reader);
     while !client.begun || !client.links.iter().all(|link| link.attached) {
-        let frame = frame::read(&mut reader)
+        let frame = reader
+            .next()
             .await?
             .ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof))?;
         client.on_frame_while_attaching(frame)?;
@@ -221,26 +224,23 @@ impl Client {
     /// Receives, settles and sends until told to leave or until the peer does.
     pub(super) async fn run(
         mut self,
-        reader: Reader,
+        mut reader: Reader,
         received: mpsc::Sender<Received>,
         mut orders: mpsc::Receiver<Order>,
         leave: CancellationToken,
     ) {
-        // One read goes on while other things happen: a frame that was half read must not be lost.
-        let mut reading = Box::pin(next_frame(reader));
         loop {
-            let (reader, frame) = tokio::select! {
+            let frame = tokio::select! {
                 () = leave.cancelled() => break,
                 Some(order) = orders.recv() => {
                     self.senders.send(order);
                     continue;
                 }
-                read = &mut reading => read,
+                frame = reader.next() => frame,
             };
             let Ok(Some(frame)) = frame else {
                 return;
             };
-            reading.set(next_frame(reader));
             match frame.performative {
                 Some(Performative::Transfer(transfer)) => {
                     if let Some(message) = self.on_transfer(transfer, frame.payload) {
@@ -263,9 +263,7 @@ impl Client {
         self.outbox
             .push(|bytes| frame::write(bytes, 0, &Close { error: None }));
         self.outbox.finish();
-        while let (reader, Ok(Some(_))) = (&mut reading).await {
-            reading.set(next_frame(reader));
-        }
+        while let Ok(Some(_)) = reader.next().await {}
         drop(self.writer);
     }
 
@@ -299,14 +297,22 @@ impl Client {
         if !settled && let Some(number) = first.delivery_id {
             self.settle(number);
         }
-        let sections = Sections::decode(&message);
+        let sections = match self.detail {
+            Detail::Sections => Sections::decode(&message)
+                .map(|sections| sections.to_json())
+                .unwrap_or_default(),
+            Detail::Payload => serde_json::Value::Null,
+        };
+        let body = Message::decode(&message).map(|message| message.body);
         Some(Received {
             link: address,
             settled,
-            payload: sections.as_ref().map(Sections::body).unwrap_or_default(),
-            sections: sections
-                .map(|sections| sections.to_json())
-                .unwrap_or_default(),
+            sections,
+            payload: match body {
+                Ok(Body::Data(bytes) | Body::ValueBinary(bytes)) => bytes,
+                Ok(Body::ValueString(text)) => text.into_bytes(),
+                Ok(Body::None | Body::Other) | Err(_) => Vec::new(),
+            },
         })
     }
 
@@ -324,13 +330,13 @@ impl Client {
         };
         let Behaviour::Delay(delay) = self.behaviour else {
             self.outbox
-                .push(|bytes| frame::write(bytes, 0, &disposition));
+                .push(|bytes| frame::write_disposition(bytes, 0, &disposition));
             return;
         };
         let outbox = Arc::clone(&self.outbox);
         tokio::spawn(async move {
             sleep(delay).await;
-            outbox.push(|bytes| frame::write(bytes, 0, &disposition));
+            outbox.push(|bytes| frame::write_disposition(bytes, 0, &disposition));
         });
     }
 
@@ -352,13 +358,8 @@ impl Client {
             echo: false,
             properties: None,
         };
-        self.outbox.push(|bytes| frame::write(bytes, 0, &flow));
+        self.outbox.push(|bytes| frame::write_flow(bytes, 0, &flow));
     }
-}
-
-async fn next_frame(mut reader: Reader) -> (Reader, io::Result<Option<Frame>>) {
-    let frame = frame::read(&mut reader).await;
-    (reader, frame)
 }
 
 const CREDIT: u32 = 500;

@@ -3,7 +3,8 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use super::{
-    Application, ApplicationConfig, Behaviour, Body, Message, Outcome, Received, Sender, command,
+    Application, ApplicationConfig, Behaviour, Body, Detail, Message, Outcome, Received, Sender,
+    command,
 };
 use crate::Error;
 
@@ -189,6 +190,7 @@ pub async fn send_command_line(
         addresses,
         behaviour: Behaviour::Accept,
         priority: 0,
+        detail: Detail::Sections,
     })
     .await?;
     let outcome = send(&application.sender(), &line, &reply_id).await?;

@@ -38,7 +38,8 @@ pub struct Received {
     pub link: String,
     /// Whether the sender had settled it already and waits for no outcome.
     pub settled: bool,
-    /// The sections in the form of the recorded exchanges: typed leaves, and `order`. Null if it is no AMQP message.
+    /// The sections in the form of the recorded exchanges: typed leaves, and `order`. Null if it is no AMQP message, or if nobody
+    /// looks at them ([`Detail`]).
     pub sections: serde_json::Value,
     /// The body's bytes.
     pub payload: Vec<u8>,
@@ -81,6 +82,18 @@ pub struct ApplicationConfig {
     pub behaviour: Behaviour,
     /// It gets nothing while somebody of a higher priority receives from the same address; others have 0.
     pub priority: i32,
+    /// What it looks at of each message.
+    pub detail: Detail,
+}
+
+/// How much of its messages an application looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Detail {
+    /// All sections.
+    #[default]
+    Sections,
+    /// The body only, which costs much less where there are thousands a second.
+    Payload,
 }
 
 impl ApplicationConfig {
@@ -95,6 +108,7 @@ impl ApplicationConfig {
             addresses,
             behaviour,
             priority: 0,
+            detail: Detail::default(),
         }
     }
 }

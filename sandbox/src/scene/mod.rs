@@ -27,7 +27,7 @@ use self::{
 use crate::{
     Error,
     device::{CoapRequest, CoapResponse, Device},
-    northbound::{Application, ApplicationConfig, Behaviour},
+    northbound::{Application, ApplicationConfig, Behaviour, Detail},
     shown::shown,
     world::World,
 };
@@ -219,6 +219,7 @@ async fn watch(config: &SceneConfig) -> Result<Application, Error> {
         addresses,
         behaviour: Behaviour::Accept,
         priority: -1,
+        detail: Detail::Sections,
     })
     .await
 }
