@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,16 +23,31 @@ use super::{
 };
 use crate::{ServiceError, response::Response};
 
-/// Two links that are open, a task that sends the requests, and a task that takes the responses.
+/// Two links that are open, a task that sends the requests for which there is no credit at once, and a task that takes the
+/// responses.
 pub(super) struct Pair {
     endpoint: &'static str,
     requests: Sender,
     to: String,
     reply_to: String,
+    /// By what this pair's requests differ from all others.
+    identity: u128,
+    asked: AtomicU64,
     queue: mpsc::Sender<Queued>,
+    traffic: Arc<Traffic>,
     pending: Arc<Pending>,
     sending: JoinHandle<()>,
     replies: JoinHandle<()>,
+}
+
+/// What is under way on the request link.
+#[derive(Default)]
+struct Traffic {
+    /// Requests that wait for credit.
+    queued: AtomicUsize,
+    /// Requests that the service has got and not answered.
+    unanswered: AtomicUsize,
+    last_sent: Mutex<Option<Instant>>,
 }
 
 /// A request that is to be sent, and who wants to know how that went.
@@ -44,7 +59,7 @@ struct Queued {
 /// A request that the service has got.
 struct Sent {
     delivery: Delivery,
-    under_way: UnderWay,
+    unanswered: Unanswered,
 }
 
 impl Pair {
@@ -65,13 +80,23 @@ impl Pair {
             .await
             .map_err(|error| no_link(&error))?;
         let pending = Arc::new(Pending::default());
+        let traffic = Arc::new(Traffic::default());
         let (queue, queued) = mpsc::channel(MOST);
+        let sending = send_in_turn(
+            requests.clone(),
+            queued,
+            Arc::clone(&traffic),
+            config.flow_latency,
+        );
         Ok(Self {
             endpoint,
             to,
             reply_to,
+            identity: Uuid::new_v4().as_u128(),
+            asked: AtomicU64::new(0),
             queue,
-            sending: tokio::spawn(send_in_turn(requests.clone(), queued, config.flow_latency)),
+            traffic,
+            sending: tokio::spawn(sending),
             replies: tokio::spawn(take_responses(replies, pending.clone())),
             requests,
             pending,
@@ -83,6 +108,34 @@ impl Pair {
         self.requests.is_attached() && !self.pending.is_closed()
     }
 
+    fn next_id(&self) -> String {
+        let number = self.asked.fetch_add(1, Ordering::Relaxed);
+        let bytes = (self.identity ^ u128::from(number)).to_be_bytes();
+        let id = uuid::Builder::from_random_bytes(bytes).into_uuid();
+        format!("{}-client-{id}", self.endpoint)
+    }
+
+    /// Sends a message at once, or after those that wait for credit. The outer error is ours, the inner one is the link's.
+    async fn send(&self, message: Message) -> Result<Result<Sent, SendError>, ServiceError> {
+        let traffic = &self.traffic;
+        if traffic.queued.load(Ordering::Relaxed) == 0 {
+            match self.requests.send(&message).await {
+                Err(SendError::NoCredit) => {}
+                other => return Ok(other.map(|delivery| Sent::count(delivery, traffic))),
+            }
+        }
+        let (sent, told) = oneshot::channel();
+        traffic.queued.fetch_add(1, Ordering::Relaxed);
+        if self.queue.try_send(Queued { message, sent }).is_err() {
+            traffic.queued.fetch_sub(1, Ordering::Relaxed);
+            let text = "too many requests wait to be sent";
+            return Err(ServiceError::unavailable(text));
+        }
+        Ok(told
+            .await
+            .unwrap_or_else(|_gone| Err(LinkError::NotConnected.into())))
+    }
+
     /// Sends a request and waits for its response, whatever else is under way. `tell` hears what became of the message.
     pub(super) async fn ask(
         &self,
@@ -90,26 +143,18 @@ impl Pair {
         within: Duration,
         tell: impl Fn(Result<&Outcome, &SendError>),
     ) -> Result<Response, ServiceError> {
-        let id = format!("{}-client-{}", self.endpoint, Uuid::new_v4());
+        let id = self.next_id();
         let mut place = self.pending.enter(&id)?;
-        let (sent, outcome) = oneshot::channel();
         let message = request.into_message(&self.to, &self.reply_to, &id);
-        self.queue
-            .try_send(Queued { message, sent })
-            .map_err(|_| ServiceError::unavailable("too many requests wait to be sent"))?;
         let answered = async {
             let failed = |error: SendError| {
                 tell(Err(&error));
                 not_sent(error)
             };
-            let sent = outcome.await.unwrap_or_else(|_gone| {
-                let lost = LinkError::NotConnected;
-                Err(lost.into())
-            });
             let Sent {
                 delivery,
-                under_way: _under_way,
-            } = sent.map_err(failed)?;
+                unanswered: _unanswered,
+            } = self.send(message).await?.map_err(failed)?;
             // The response may overtake the disposition.
             tokio::select! {
                 biased;
@@ -138,50 +183,62 @@ impl Pair {
     }
 }
 
-/// Sends requests in the order in which they were asked. One task does it for all: if each request waited for its own turn, a
-/// busy adapter would pass the turn on once in a round of all its tasks, and thousands that ask at once would come to a crawl.
-async fn send_in_turn(requests: Sender, mut queue: mpsc::Receiver<Queued>, flow_latency: Duration) {
-    let under_way = Arc::new(AtomicUsize::new(0));
-    let mut last_sent = None;
+/// Sends the requests for which there was no credit, in the order in which they were asked. One task does it for all: if each
+/// request waited for its own turn, a busy adapter would pass the turn on once in a round of all its tasks, and thousands that ask
+/// at once would come to a crawl.
+async fn send_in_turn(
+    requests: Sender,
+    mut queue: mpsc::Receiver<Queued>,
+    traffic: Arc<Traffic>,
+    flow_latency: Duration,
+) {
     while let Some(Queued { message, sent }) = queue.recv().await {
-        // Without credit it fails at once, unless that is only because the service is busy with others: with each response it
-        // grants credit anew, and that takes a moment to come.
-        let is_busy = |last_sent: Option<Instant>| {
-            under_way.load(Ordering::Relaxed) > 0
-                || last_sent.is_some_and(|at| at.elapsed() < flow_latency)
-        };
         while !sent.is_closed() {
             let result = requests.send(&message).await;
-            if matches!(result, Err(SendError::NoCredit)) && is_busy(last_sent) {
+            // Without credit it fails at once, unless that is only because the service is busy with others: with each response it
+            // grants credit anew, and that takes a moment to come.
+            if matches!(result, Err(SendError::NoCredit)) && traffic.is_busy(flow_latency) {
                 sleep(CREDIT_PAUSE).await;
                 continue;
             }
-            if result.is_ok() {
-                last_sent = Some(Instant::now());
-            }
             // Who has given up meanwhile wants no outcome.
-            drop(sent.send(result.map(|delivery| Sent {
-                delivery,
-                under_way: UnderWay::count(&under_way),
-            })));
+            drop(sent.send(result.map(|delivery| Sent::count(delivery, &traffic))));
             break;
+        }
+        traffic.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Traffic {
+    fn is_busy(&self, flow_latency: Duration) -> bool {
+        self.unanswered.load(Ordering::Relaxed) > 0
+            || (self.last_sent()).is_some_and(|at| at.elapsed() < flow_latency)
+    }
+
+    fn last_sent(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.last_sent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sent {
+    fn count(delivery: Delivery, traffic: &Arc<Traffic>) -> Self {
+        *traffic.last_sent() = Some(Instant::now());
+        traffic.unanswered.fetch_add(1, Ordering::Relaxed);
+        Self {
+            delivery,
+            unanswered: Unanswered(Arc::clone(traffic)),
         }
     }
 }
 
 /// One of the requests that the service has got and not answered.
-struct UnderWay(Arc<AtomicUsize>);
+struct Unanswered(Arc<Traffic>);
 
-impl UnderWay {
-    fn count(counter: &Arc<AtomicUsize>) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(counter))
-    }
-}
-
-impl Drop for UnderWay {
+impl Drop for Unanswered {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.unanswered.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
