@@ -4,21 +4,21 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use coap_proto::Request;
+use coap_proto::{Reliability, Request};
 use registry_client::{Assertion, RegistrationClient, Tenant, TenantClient};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::authn::Origin;
-use crate::command::consumer::{Commands, Wait};
+use crate::command::consumer::{Commands, Wait, Waited};
 use crate::command::inbox::Received;
 use crate::command::location::{self, Naming};
 use crate::command::response::{CommandResponse, Responder};
 use crate::monitoring::account::{self, Account};
 use crate::monitoring::observer::Observer;
 use crate::monitoring::spans::{self, trace_span};
-use crate::respond::{Instruction, OVER_LIMIT, Outcome, Rejection};
+use crate::respond::{Instruction, OVER_LIMIT, Outcome, Rejection, TimeRequest};
 use crate::route::{self, Addressing, Endpoint, Operation};
-use crate::serve::{Exchange, Places};
+use crate::serve::{self, AckDue, Exchange, Places};
 use crate::tenant::budget::Budgets;
 use crate::tenant::usage::{MessageLimits, Verdict};
 use crate::tenant::{self, AckTimeout};
@@ -42,49 +42,87 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Serves one request.
+    /// Serves one request. What is done before a request waits for a command, and after, are futures of their own, boxed and dropped
+    /// when they are done: thousands wait at a time.
     ///
     /// # Errors
     /// The step that refused it.
-    pub async fn handle(&self, exchange: &Exchange) -> Result<Outcome, Rejection> {
-        match route::operation(exchange.request())? {
-            Operation::Discovery => Ok(Outcome::Links),
+    pub async fn handle(
+        &self,
+        exchange: &Exchange,
+        request: Box<Request>,
+    ) -> Result<Outcome, Rejection> {
+        let mut parked = match Box::pin(self.take(exchange, request)).await? {
+            Taken::Done(outcome) => return Ok(outcome),
+            Taken::Parked(parked) => parked,
+        };
+        let received = parked.command(exchange).await;
+        Box::pin(self.told(*parked, exchange, received)).await
+    }
+
+    /// Does all that a request wants at once.
+    async fn take(
+        &self,
+        exchange: &Exchange,
+        request: Box<Request>,
+    ) -> Result<Taken<'_>, Rejection> {
+        match route::operation(&request)? {
+            Operation::Discovery => Ok(Taken::Done(Outcome::Links)),
             Operation::Upload(endpoint, addressing) => {
-                self.upload(exchange, endpoint, &addressing).await
+                self.upload(exchange, &request, endpoint, &addressing).await
             }
-            Operation::CommandResponse(addressing, request_id) => {
-                Box::pin(self.command_response(exchange, &addressing, request_id.as_deref())).await
-            }
+            Operation::CommandResponse(addressing, request_id) => self
+                .command_response(exchange, &request, &addressing, request_id.as_deref())
+                .await
+                .map(Taken::Done),
         }
     }
 
     async fn upload(
         &self,
         exchange: &Exchange,
+        request: &Request,
         endpoint: Endpoint,
         addressing: &Addressing,
-    ) -> Result<Outcome, Rejection> {
-        let request = exchange.request();
+    ) -> Result<Taken<'_>, Rejection> {
         let query = Query::of(request);
-        let origin = Origin::of(exchange.principal(), addressing)?;
-        exchange.is_from(&origin);
-        spans::about(exchange.trace(), &origin);
-        self.budget(&origin, request.payload())?;
+        let origin = exchange.is_from(Origin::of(exchange.principal(), addressing)?);
+        spans::about(exchange.trace(), origin);
+        self.budget(origin, request.payload())?;
         let upload = Upload::of(endpoint, request, &query)?;
         let mut account = Account::open(self.observer.metrics(), request.payload());
+        let span = trace_span!(match endpoint {
+            Endpoint::Telemetry => "upload telemetry",
+            Endpoint::Event => "upload event",
+        });
         let result = self
-            .forward(exchange, &upload, &query, &origin, &mut account)
-            .instrument(trace_span!(match endpoint {
-                Endpoint::Telemetry => "upload telemetry",
-                Endpoint::Event => "upload event",
-            }))
+            .forward(exchange, &upload, &query, origin, &mut account)
+            .instrument(span.clone())
             .await;
+        let time = query.time;
+        let result = match result {
+            Ok(Some(forwarded)) => {
+                return Ok(Taken::Parked(Box::new(Parked {
+                    forwarded,
+                    naming: Naming::of(request.uri_path()),
+                    time,
+                    endpoint,
+                    reliability: upload.reliability,
+                    account,
+                    span,
+                })));
+            }
+            Ok(None) => Ok(Outcome::Changed {
+                time,
+                command: None,
+            }),
+            Err(rejection) => Err(rejection),
+        };
         account.close_upload(endpoint, upload.reliability, &origin.tenant, &result);
-        result
+        result.map(Taken::Done)
     }
 
-    /// Futures of what is over soon are boxed, and no future is handed on by value, so that a request that waits for a command
-    /// carries nothing else along.
+    /// Gives a message to the application. What is left to wait for is returned, if the device waits.
     async fn forward(
         &self,
         exchange: &Exchange,
@@ -92,62 +130,87 @@ impl Pipeline {
         query: &Query,
         origin: &Origin,
         account: &mut Account<'_>,
-    ) -> Result<Outcome, Rejection> {
-        let request = exchange.request();
-        let (tenant, assertion) =
-            Box::pin(self.admit(exchange, origin, request.payload(), account)).await?;
+    ) -> Result<Option<Forwarded>, Rejection> {
+        let (tenant, assertion) = self
+            .admit(exchange, origin, upload.payload, account)
+            .await?;
         let ttd = tenant::effective_ttd(&tenant, query.ttd);
         // Where too many wait, the message is served as if the device did not wait, and the application is told so.
-        let parked = ttd.and_then(|_| self.places.park());
-        let ttd = ttd.filter(|_| parked.is_some());
+        let place = ttd.and_then(|_| self.places.park());
+        let ttd = ttd.filter(|_| place.is_some());
         exchange.trace().record("ttd", ttd);
-        let mut wait = Box::pin(self.wait(origin, ttd)).await?;
-        let timeout = AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy);
-        let received = {
-            let done = pin!(async {
-                Box::pin(self.uplink.send(upload, &tenant, &assertion, origin, ttd)).await?;
-                match &mut wait {
-                    Some(wait) => {
-                        let waiting = trace_span!("create consumer and wait for command");
-                        let command = pin!(wait.command().instrument(waiting));
-                        Ok(exchange.unless_gone(command).await.flatten())
-                    }
-                    None => Ok(None),
-                }
-            });
-            exchange.acknowledging(timeout, done).await
+        let wait = self.wait(origin, ttd).await?;
+        let mut due = AckDue::after(AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy));
+        let sent = {
+            let sending = pin!(self.uplink.send(upload, &tenant, &assertion, origin, ttd));
+            exchange.acknowledging(&mut due, sending).await
         };
-        if let Some(wait) = wait {
-            account.waited(received.as_ref().ok().and_then(Option::as_deref));
-            Box::pin(wait.close()).await;
+        match (sent, wait) {
+            (Ok(()), Some(wait)) => Ok(Some(Forwarded {
+                tenant,
+                wait,
+                due,
+                place,
+            })),
+            (sent, None) => sent.map(|()| None),
+            (Err(rejection), Some(wait)) => {
+                account.waited(None);
+                wait.close().await;
+                Err(rejection)
+            }
         }
-        let command = received?
+    }
+
+    /// Ends a wait.
+    async fn told(
+        &self,
+        parked: Parked<'_>,
+        exchange: &Exchange,
+        received: Option<Box<Received>>,
+    ) -> Result<Outcome, Rejection> {
+        let Parked {
+            forwarded:
+                Forwarded {
+                    tenant,
+                    wait,
+                    place: _place,
+                    ..
+                },
+            naming,
+            time,
+            endpoint,
+            reliability,
+            mut account,
+            span,
+        } = parked;
+        account.waited(received.as_deref());
+        wait.close().instrument(span).await;
+        let command = received
             .map(|received| account::watch_command(self.observer.metrics(), received, &tenant))
             .and_then(|received| self.within_limit(received, &tenant))
-            .map(|received| instruction(*received, request, origin));
-        Ok(Outcome::Changed {
-            time: query.time,
-            command,
-        })
+            .zip(exchange.origin())
+            .map(|(received, origin)| instruction(*received, naming, origin));
+        let result = Ok(Outcome::Changed { time, command });
+        account.close_upload(endpoint, reliability, &tenant.id, &result);
+        result
     }
 
     async fn command_response(
         &self,
         exchange: &Exchange,
+        request: &Request,
         addressing: &Addressing,
         request_id: Option<&str>,
     ) -> Result<Outcome, Rejection> {
-        let request = exchange.request();
         let query = Query::of(request);
-        let origin = Origin::of(exchange.principal(), addressing)?;
-        exchange.is_from(&origin);
-        spans::about(exchange.trace(), &origin);
-        self.budget(&origin, request.payload())?;
+        let origin = exchange.is_from(Origin::of(exchange.principal(), addressing)?);
+        spans::about(exchange.trace(), origin);
+        self.budget(origin, request.payload())?;
         CommandResponse::check_reliability(request)?;
         let mut account = Account::open(self.observer.metrics(), request.payload());
         let result = match CommandResponse::of(request, request_id, &query, &origin.device) {
             Ok(response) => {
-                self.answer(exchange, &response, &origin, &mut account)
+                self.answer(exchange, &response, origin, &mut account)
                     .instrument(trace_span!("upload Command response"))
                     .await
             }
@@ -168,8 +231,9 @@ impl Pipeline {
         origin: &Origin,
         account: &mut Account<'_>,
     ) -> Result<(), Rejection> {
-        let (tenant, assertion) =
-            Box::pin(self.admit(exchange, origin, response.payload(), account)).await?;
+        let (tenant, assertion) = self
+            .admit(exchange, origin, response.payload(), account)
+            .await?;
         self.responder
             .send(response, &tenant, &assertion, origin)
             .await
@@ -230,7 +294,55 @@ impl Pipeline {
     }
 }
 
-fn instruction(received: Received, request: &Request, origin: &Origin) -> Box<Instruction> {
+/// What the first half of a request came to.
+enum Taken<'a> {
+    /// It is done.
+    Done(Outcome),
+    /// The device waits for a command.
+    Parked(Box<Parked<'a>>),
+}
+
+/// A message that the application has, of a device that waits.
+struct Forwarded {
+    tenant: Arc<Tenant>,
+    wait: Wait,
+    due: AckDue,
+    /// Its place among those that wait; given back when dropped.
+    place: Option<serve::Parked>,
+}
+
+/// A request that waits for a command: all that is kept of it, as thousands do.
+struct Parked<'a> {
+    forwarded: Forwarded,
+    naming: Naming,
+    time: TimeRequest,
+    endpoint: Endpoint,
+    reliability: Reliability,
+    account: Account<'a>,
+    span: Span,
+}
+
+impl Parked<'_> {
+    /// Waits for a command, and acknowledges the request meanwhile when that is due.
+    async fn command(&mut self, exchange: &Exchange) -> Option<Box<Received>> {
+        let Forwarded { wait, due, .. } = &mut self.forwarded;
+        let waiting = (self.span).in_scope(|| trace_span!("create consumer and wait for command"));
+        async {
+            let mut gone = exchange.gone().await;
+            loop {
+                match wait.command(&mut gone, due.at()).await {
+                    Waited::For(received) => return Some(received),
+                    Waited::Over => return None,
+                    Waited::NotYet => exchange.acknowledge(due).await,
+                }
+            }
+        }
+        .instrument(waiting)
+        .await
+    }
+}
+
+fn instruction(received: Received, naming: Naming, origin: &Origin) -> Box<Instruction> {
     let Received {
         command,
         device,
@@ -238,7 +350,6 @@ fn instruction(received: Received, request: &Request, origin: &Origin) -> Box<In
         delivery,
         ..
     } = received;
-    let naming = Naming::of(request.uri_path());
     let location = location::path(naming, origin, &device, via.as_deref(), &command);
     Box::new(Instruction {
         command,

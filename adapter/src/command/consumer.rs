@@ -1,12 +1,14 @@
 //! The way of commands to this adapter instance: registered at the command router for the time that a device waits, received over
 //! one link, handed to the request that waits (spec: command-routing, amqp-messages §6).
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use downstream::{Connection, Incoming, Message, Receiver};
 use registry_client::{Assertion, CommandRouterClient};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -184,24 +186,30 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// The command; `None` when the time is over, another request of the device waits now, or the adapter is stopping.
-    pub async fn command(&mut self) -> Option<Box<Received>> {
-        let commands = Arc::clone(&self.commands);
-        let inbox = self.inbox.as_mut()?;
+    /// Waits for the command, at most until `at_most` if that is given. Called again, it goes on waiting.
+    pub async fn command(
+        &mut self,
+        gone: &mut oneshot::Receiver<Infallible>,
+        at_most: Option<Instant>,
+    ) -> Waited {
+        let until = at_most.map_or(self.until, |at_most| at_most.min(self.until));
+        let is_over = until == self.until;
+        let Some(inbox) = &mut self.inbox else {
+            return Waited::Over;
+        };
+        let command = async {
+            match inbox.command().await {
+                Some(received) => received,
+                // A later request of the device waits; this one ends when its own time is over (spec: coap-adapter §10 K).
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            received = timeout_at(self.until, inbox.command()) => match received {
-                Ok(Some(received)) => Some(received),
-                // A later request of the device waits; this one ends when its own time is over (spec: coap-adapter §10 K).
-                Ok(None) => {
-                    tokio::select! {
-                        () = tokio::time::sleep_until(self.until) => None,
-                        () = commands.drain.cancelled() => None,
-                    }
-                }
-                Err(_) => None,
-            },
-            () = commands.drain.cancelled() => None,
+            received = command => Waited::For(received),
+            _ = gone => Waited::Over,
+            () = self.commands.drain.cancelled() => Waited::Over,
+            () = sleep_until(until) => if is_over { Waited::Over } else { Waited::NotYet },
         }
     }
 
@@ -234,6 +242,17 @@ impl Drop for Wait {
             });
         }
     }
+}
+
+/// What waiting for a command came to.
+#[derive(Debug)]
+pub enum Waited {
+    /// It is there.
+    For(Box<Received>),
+    /// There will be none: the time is over, the device's session is, or the adapter is stopping.
+    Over,
+    /// There may be one later.
+    NotYet,
 }
 
 /// Whether commands can come, for health checks.

@@ -1,23 +1,23 @@
 //! One request in the works: what the pipeline sees of it, and how its answer gets back to the port it came from.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::OnceLock;
 
-use coap_proto::{Code, ExchangeId, Request, Response};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use coap_proto::{Code, ExchangeId, Response};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
 use crate::authn::{Origin, Principal};
 use crate::respond::Answer;
 use crate::tenant::AckTimeout;
 
-/// A request and the way back to its peer. Dropped unanswered, it is answered 5.00.
+/// A request in the works without what it says, and the way back to its peer. Dropped unanswered, it is answered 5.00.
 #[derive(Debug)]
 pub struct Exchange {
     id: ExchangeId,
-    request: Request,
     principal: Option<Principal>,
     /// Whom it is from, once that is known.
     origin: OnceLock<Origin>,
@@ -31,35 +31,48 @@ pub struct Exchange {
 pub(super) enum Reply {
     /// Tell the peer that its request arrived.
     Acknowledge(ExchangeId),
-    /// Cancel this when the peer's session is over.
-    Watch(ExchangeId, CancellationToken),
+    /// Drop this when the peer's session is over.
+    Watch(ExchangeId, oneshot::Sender<Infallible>),
     /// Answer it.
     Respond(ExchangeId, Answer),
+}
+
+/// When the request is to be acknowledged ahead of its answer, if it still is.
+#[derive(Debug, Clone, Copy)]
+pub struct AckDue(Option<Instant>);
+
+impl AckDue {
+    /// Counts the time from now on.
+    #[must_use]
+    pub fn after(timeout: AckTimeout) -> Self {
+        Self(match timeout {
+            AckTimeout::Never => None,
+            AckTimeout::After(timeout) => Instant::now().checked_add(timeout),
+        })
+    }
+
+    /// The moment.
+    #[must_use]
+    pub const fn at(self) -> Option<Instant> {
+        self.0
+    }
 }
 
 impl Exchange {
     pub(super) const fn new(
         id: ExchangeId,
-        request: Request,
         principal: Option<Principal>,
         replies: mpsc::Sender<Reply>,
         trace: Span,
     ) -> Self {
         Self {
             id,
-            request,
             principal,
             origin: OnceLock::new(),
             replies,
             trace,
             answered: false,
         }
-    }
-
-    /// What is asked.
-    #[must_use]
-    pub const fn request(&self) -> &Request {
-        &self.request
     }
 
     /// Who asks; `None` outside a DTLS session.
@@ -69,8 +82,8 @@ impl Exchange {
     }
 
     /// Lets others know whom the request is from; said again it changes nothing.
-    pub fn is_from(&self, origin: &Origin) {
-        self.origin.get_or_init(|| origin.clone());
+    pub fn is_from(&self, origin: Origin) -> &Origin {
+        self.origin.get_or_init(|| origin)
     }
 
     /// Whom it is from, if that is known.
@@ -85,33 +98,34 @@ impl Exchange {
         &self.trace
     }
 
-    /// Waits for `work`, and acknowledges the request when that takes longer than `timeout` (RFC 7252 §5.2.2).
+    /// Waits for `work`, and acknowledges the request when that is `due` before (RFC 7252 §5.2.2).
     pub async fn acknowledging<F: Future>(
         &self,
-        timeout: AckTimeout,
+        due: &mut AckDue,
         mut work: Pin<&mut F>,
     ) -> F::Output {
-        let AckTimeout::After(timeout) = timeout else {
-            return work.await;
-        };
-        if !timeout.is_zero()
-            && let Ok(done) = tokio::time::timeout(timeout, work.as_mut()).await
-        {
-            return done;
+        if let Some(at) = due.0 {
+            if at > Instant::now()
+                && let Ok(done) = timeout_at(at, work.as_mut()).await
+            {
+                return done;
+            }
+            self.acknowledge(due).await;
         }
-        self.acknowledge().await;
         work.await
     }
 
-    /// Waits for `work`, but only as long as the peer's session lives; `None` if that was not long enough.
-    pub async fn unless_gone<F: Future>(&self, work: Pin<&mut F>) -> Option<F::Output> {
-        let gone = CancellationToken::new();
-        self.reply(Reply::Watch(self.id, gone.clone())).await;
-        gone.run_until_cancelled_owned(work).await
+    /// Tells the peer that its request arrived; from then on that is not due any more.
+    pub async fn acknowledge(&self, due: &mut AckDue) {
+        due.0 = None;
+        self.reply(Reply::Acknowledge(self.id)).await;
     }
 
-    async fn acknowledge(&self) {
-        self.reply(Reply::Acknowledge(self.id)).await;
+    /// What is ready, with an error, as soon as the peer's session is over.
+    pub async fn gone(&self) -> oneshot::Receiver<Infallible> {
+        let (while_there, gone) = oneshot::channel();
+        self.reply(Reply::Watch(self.id, while_there)).await;
+        gone
     }
 
     pub(super) async fn respond(&mut self, answer: Answer) {
@@ -155,17 +169,11 @@ mod tests {
         let mut endpoint = Endpoint::new(Config::default(), 0);
         let post = [0x40, 2, 0, 1, 0xb1, b't'];
         endpoint.handle_datagram(std::time::Instant::now(), &(), &post);
-        let Some(Event::Request {
-            exchange, request, ..
-        }) = endpoint.poll_event()
-        else {
+        let Some(Event::Request { exchange, .. }) = endpoint.poll_event() else {
             panic!("that is a request");
         };
         let (replies, taken) = mpsc::channel(4);
-        (
-            Exchange::new(exchange, request, None, replies, Span::none()),
-            taken,
-        )
+        (Exchange::new(exchange, None, replies, Span::none()), taken)
     }
 
     /// Whatever keeps a request from being answered, its device gets an answer.

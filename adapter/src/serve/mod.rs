@@ -13,7 +13,7 @@ mod places;
 mod port;
 mod transport;
 
-pub use exchange::Exchange;
+pub use exchange::{AckDue, Exchange};
 pub(crate) use kept::Kept;
 pub use places::{Parked, Place, Places};
 pub use port::{Port, Serving, Stop};

@@ -1,6 +1,7 @@
 //! One port: the loop between a transport, the CoAP endpoint and the tasks of its requests.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use coap_proto::{Endpoint, Event, ExchangeId, Request};
 use downstream::after_the_ready;
 use dtls_server::CloseReason;
 use registry_client::notifications::Events;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -71,8 +72,8 @@ pub struct Port<T: Transport> {
     renewals: mpsc::Receiver<Renewal>,
     answer: mpsc::Sender<Reply>,
     answers: mpsc::Receiver<Reply>,
-    /// Exchanges that end early when their peer is gone.
-    watched: HashMap<ExchangeId, CancellationToken>,
+    /// Exchanges that end early when their peer is gone: they see that this is dropped.
+    watched: HashMap<ExchangeId, oneshot::Sender<Infallible>>,
     pulse: Arc<Pulse>,
     grace: Duration,
     /// What is told as this shard's.
@@ -200,10 +201,11 @@ impl<T: Transport> Port<T> {
         let now = Instant::now();
         match reply {
             Reply::Acknowledge(exchange) => self.endpoint.acknowledge(now, exchange),
-            Reply::Watch(exchange, gone) if self.endpoint.is_open(exchange) => {
-                self.watched.insert(exchange, gone);
+            Reply::Watch(exchange, while_there) => {
+                if self.endpoint.is_open(exchange) {
+                    self.watched.insert(exchange, while_there);
+                }
             }
-            Reply::Watch(_, gone) => gone.cancel(),
             Reply::Respond(exchange, answer) => {
                 self.watched.remove(&exchange);
                 let response = if self.endpoint.is_open(exchange) {
@@ -265,9 +267,7 @@ impl<T: Transport> Port<T> {
                 let observer = &self.pipeline.observer;
                 observer.session_closed(&principal, ending(reason));
                 for exchange in self.endpoint.forget_peer(&peer) {
-                    if let Some(gone) = self.watched.remove(&exchange) {
-                        gone.cancel();
-                    }
+                    self.watched.remove(&exchange);
                 }
             }
         }
@@ -324,9 +324,10 @@ impl<T: Transport> Port<T> {
             reason = tracing::field::Empty,
         );
         let trace = spans::of_request(&request);
-        let exchange = Exchange::new(id, request, principal, self.answer.clone(), trace.clone());
+        let exchange = Exchange::new(id, principal, self.answer.clone(), trace.clone());
         let pipeline = Arc::clone(&self.pipeline);
-        let serving = serve(pipeline, exchange, address, place).instrument(span);
+        let request = Box::new(request);
+        let serving = serve(pipeline, exchange, request, address, place).instrument(span);
         self.requests.spawn(serving.instrument(trace));
     }
 
@@ -368,13 +369,15 @@ impl<T: Transport> Port<T> {
 fn serve(
     pipeline: Arc<Pipeline>,
     mut exchange: Exchange,
+    request: Box<Request>,
     peer: SocketAddr,
     place: Place,
 ) -> impl Future<Output = ()> + Send {
     async move {
         let _place = place;
         let started = Instant::now();
-        let result = pipeline.handle(&exchange).await;
+        let (operation, bytes) = (route::name(&request), request.payload().len());
+        let result = pipeline.handle(&exchange, request).await;
         if result.is_ok() {
             tracing::debug!("served");
         }
@@ -382,8 +385,8 @@ fn serve(
             peer,
             principal: exchange.principal(),
             origin: exchange.origin(),
-            operation: route::name(exchange.request()),
-            bytes: exchange.request().payload().len(),
+            operation,
+            bytes,
             duration: started.elapsed(),
             result: &result,
         });
@@ -448,7 +451,7 @@ const ANSWERS: usize = 1024;
 mod tests {
     use super::*;
 
-    fn size_of_future<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+    fn size_of_future<A, B, C, D, E, F>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
         size_of::<F>()
     }
 

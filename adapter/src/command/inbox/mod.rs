@@ -262,10 +262,14 @@ impl Inbox {
         (&self.key.0, &self.key.1)
     }
 
-    /// The command, once there is one; `None` if there will be none, as another request of the device waits now.
+    /// The command, once there is one; `None` as soon as there will be none, as another request of the device waits now, or after
+    /// it was taken.
     ///
-    /// Cancel safe. Not to be called again after it is ready.
+    /// Cancel safe.
     pub async fn command(&mut self) -> Option<Box<Received>> {
+        if self.received.is_terminated() {
+            return None;
+        }
         (&mut self.received).await.ok()
     }
 
