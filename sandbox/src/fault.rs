@@ -76,7 +76,7 @@ impl Garbage {
     ];
 }
 
-/// An answer before it is bytes. It has a data section, for without any body it would be no AMQP message (part 3 §3.2).
+/// An answer before it is bytes.
 pub(crate) struct Answer(pub(crate) Message);
 
 impl Answer {
