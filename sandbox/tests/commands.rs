@@ -14,7 +14,7 @@ use fe2o3_amqp::{
 use fe2o3_amqp_types::{
     definitions::ErrorCondition,
     messaging::{
-        ApplicationProperties, Body as AnyBody, Data, Message as AmqpMessage, Modified, Properties,
+        ApplicationProperties, Body as AnyBody, Message as AmqpMessage, Modified, Properties,
     },
     primitives::{Binary, SimpleValue, Value},
 };
@@ -107,7 +107,7 @@ impl Adapter {
             .await
             .unwrap()
             .unwrap();
-        let reply = timeout(SOON, self.replies.recv::<Data>())
+        let reply = timeout(SOON, self.replies.recv::<AnyBody<Value>>())
             .await
             .unwrap()
             .unwrap();
@@ -656,7 +656,7 @@ async fn what_is_to_go_wrong_goes_wrong_until_it_is_mended() {
     // Answered twice: the second answer is there without a second request.
     services.fail(Operation::RegisterConsumer, Fault::Twice);
     adapter.waits_for("4711").await;
-    let again = adapter.replies.recv::<Data>();
+    let again = adapter.replies.recv::<AnyBody<Value>>();
     timeout(SOON, again).await.unwrap().unwrap();
 
     // Answered late, but done at once, and never before its time.
@@ -672,7 +672,7 @@ async fn what_is_to_go_wrong_goes_wrong_until_it_is_mended() {
     services.recover(Operation::RegisterConsumer);
     adapter.waits_for("4711").await;
     assert!(
-        timeout(A_WHILE, adapter.replies.recv::<Data>())
+        timeout(A_WHILE, adapter.replies.recv::<AnyBody<Value>>())
             .await
             .is_err()
     );
