@@ -78,7 +78,8 @@ impl Exchange {
                 observer(tenant.unwrap_or_default(), result, started.elapsed());
             }
         };
-        pair.ask(request, timeout, tell).await
+        // A request is rare beside what is found in caches, whose futures are not to hold its state.
+        Box::pin(pair.ask(request, timeout, tell)).await
     }
 
     /// Tells this one what becomes of the messages that requests are; the first one is told.
