@@ -24,7 +24,7 @@ use crate::{
     stage::Stage,
     tally::Tally,
     tell,
-    watch::{Steadiness, Watch},
+    watch::{GAUGES_LAG, Steadiness, Watch},
     worker::{self, Order},
 };
 
@@ -232,7 +232,11 @@ impl Play {
             tell(&progress.line());
         }
         let before = self.usage();
-        let first_look = watch.as_mut().map(|watch| watch.look());
+        let first_look = watch.as_mut().map(|watch| {
+            // All sessions are to be in it.
+            thread::sleep(GAUGES_LAG);
+            watch.look()
+        });
         progress.play();
         ready.wait();
         let (mut peak, mut restarts, begun) = (0, 0, Instant::now());

@@ -169,7 +169,7 @@ fn slope(samples: &[Sample]) -> f64 {
 
 /// Whether a gauge counts something that has to be given back when the work is done.
 fn is_held(name: &str) -> bool {
-    HELD.iter().any(|held| name.starts_with(held))
+    HELD.iter().any(|held| name.starts_with(held)) && !KEPT.iter().any(|kept| name.contains(kept))
 }
 
 /// The gauges of a page in Prometheus' text format, without the labels that all have.
@@ -206,6 +206,8 @@ fn own_labels(series: &str) -> String {
 }
 
 const EVERY: Duration = Duration::from_secs(5);
+/// How old a gauge may be when it is read: the adapter's ports tell theirs every second.
+pub(crate) const GAUGES_LAG: Duration = Duration::from_secs(2);
 const COMMON: [&str; 3] = ["host=", "component_type=", "component_name="];
 /// What is under way, remembered or waited for.
 const HELD: [&str; 9] = [
@@ -219,6 +221,8 @@ const HELD: [&str; 9] = [
     "coap_adapter_table_bytes",
     "coap_adapter_table_entries",
 ];
+/// Caches are full or not, up to their bounds, whatever is under way.
+const KEPT: [&str; 3] = ["kept_", "recent_devices", "dtls_resumable"];
 
 #[cfg(test)]
 mod tests {
@@ -252,6 +256,14 @@ mod tests {
             due: now,
             samples: (0..).zip(samples).map(sample).collect(),
         }
+    }
+
+    #[test]
+    fn what_is_kept_to_spare_work_need_not_be_given_back() {
+        let entries = |table| format!("coap_adapter_table_entries{{table=\"{table}\"}}");
+        assert!(super::is_held(&entries("dtls_sessions")));
+        assert!(!super::is_held(&entries("kept_registrations")));
+        assert!(!super::is_held("coap_adapter_amqp_credit"));
     }
 
     #[test]
