@@ -223,7 +223,10 @@ impl<K: KeyStore> Listener<K> {
                     self.take_batch();
                 }
                 parcel = shards::next(&mut self.neighbours) => self.take_parcels(parcel),
-                Some((association, answer)) = self.lookups.next() => self.answer(association, answer),
+                Some((association, answer)) = self.lookups.next() => {
+                    self.answer(association, answer);
+                    self.take_answers();
+                }
                 () = until(timeout) => self.server.handle_timeout(Instant::now()),
             }
         }
@@ -252,6 +255,16 @@ impl<K: KeyStore> Listener<K> {
                 return;
             };
             self.take_parcel(parcel);
+        }
+    }
+
+    /// Takes what else the key store has answered, up to a bound, so that one system call sends what follows from all of it.
+    fn take_answers(&mut self) {
+        for _ in 1..AT_A_TIME {
+            let Some((association, answer)) = self.lookups.take_ready() else {
+                return;
+            };
+            self.answer(association, answer);
         }
     }
 
@@ -660,7 +673,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// What is taken from other listeners before something else has its turn.
+/// What is taken from other listeners, or from the key store, before something else has its turn.
 const AT_A_TIME: usize = 64;
 
 /// Records of one session that wait for the answer about its owner.

@@ -124,26 +124,37 @@ impl<K: KeyStore> Lookups<K> {
     /// The next answer; `None` if nothing was asked. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<(AssociationId, Given<K>)> {
         loop {
-            // One that panicked has no answer; its handshake ends at its own deadline.
-            let Ok((association, answer)) = self.tasks.join_next().await? else {
-                continue;
-            };
-            match self.running.remove(&association) {
-                // The association ended just before.
-                None => {}
-                Some(Running {
-                    question,
-                    trust: Trust::Doubtful,
-                    ..
-                }) => self.ask(association, question),
-                // Without one in time, the handshake's own deadline is over, too.
-                Some(_) => {
-                    if let Some(answer) = answer {
-                        return Some((association, answer));
-                    }
-                }
+            let ended = self.tasks.join_next().await?;
+            if let Some(answer) = self.settle(ended.ok()) {
+                return Some(answer);
             }
         }
+    }
+
+    /// An answer that is there already.
+    pub(crate) fn take_ready(&mut self) -> Option<(AssociationId, Given<K>)> {
+        loop {
+            let ended = self.tasks.try_join_next()?;
+            if let Some(answer) = self.settle(ended.ok()) {
+                return Some(answer);
+            }
+        }
+    }
+
+    /// What the end of a task means. One that panicked has no answer; its handshake ends at its own deadline.
+    fn settle(
+        &mut self,
+        ended: Option<(AssociationId, Option<Given<K>>)>,
+    ) -> Option<(AssociationId, Given<K>)> {
+        let (association, answer) = ended?;
+        // Without one, the association ended just before.
+        let running = self.running.remove(&association)?;
+        if running.trust == Trust::Doubtful {
+            self.ask(association, running.question);
+            return None;
+        }
+        // Without one in time, the handshake's own deadline is over, too.
+        Some((association, answer?))
     }
 
     /// Wants no answer any more.
@@ -169,22 +180,23 @@ impl<K: KeyStore> Lookups<K> {
         async move {
             match question {
                 Question::Key(identity) => {
-                    let key = in_turn(turns, psk, keys.key(identity));
+                    let key = in_turn(turns, psk, || keys.key(identity));
                     key.await.map(Answer::Key)
                 }
                 Question::Verdict { chain, server_name } => {
-                    let principal = in_turn(turns, verdict, keys.verdict(chain, server_name));
+                    let principal = in_turn(turns, verdict, || keys.verdict(chain, server_name));
                     principal.await.map(Answer::Verdict)
                 }
                 Question::RawKey {
                     public_key,
                     server_name,
                 } => {
-                    let principal = in_turn(turns, verdict, keys.raw_key(public_key, server_name));
+                    let principal =
+                        in_turn(turns, verdict, || keys.raw_key(public_key, server_name));
                     principal.await.map(Answer::Verdict)
                 }
                 Question::Confirmation(principal) => {
-                    let confirmed = in_turn(turns, psk, keys.confirm(principal)).await;
+                    let confirmed = in_turn(turns, psk, || keys.confirm(principal)).await;
                     let confirmed = confirmed.unwrap_or(Confirmation::Unknown);
                     Some(Answer::Confirmation(confirmed))
                 }
@@ -200,15 +212,16 @@ impl<P, R> fmt::Debug for Answer<P, R> {
 }
 
 /// Asks when it is its turn, unless the deadline passes first.
-async fn in_turn<T>(
+async fn in_turn<F: Future>(
     turns: Arc<Semaphore>,
     deadline: Duration,
-    ask: impl Future<Output = T>,
-) -> Option<T> {
+    ask: impl FnOnce() -> F,
+) -> Option<F::Output> {
     let answer = async {
         // Never closed, so there is always a turn to wait for.
         let _turn = turns.acquire().await.ok()?;
-        Some(ask.await)
+        // In a storm thousands wait for their turn; the room that asking takes is for those that have it.
+        Some(Box::pin(ask()).await)
     };
     tokio::time::timeout(deadline, answer).await.ok().flatten()
 }
