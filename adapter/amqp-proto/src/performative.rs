@@ -1,5 +1,5 @@
-//! The performatives that come and go all the time (AMQP 1.0 part 2 §2.7.4 to §2.7.7), read and written without the library, which
-//! takes many times as long. What is unusual in them is left to the library.
+//! The performatives that come and go all the time (AMQP 1.0 part 2 §2.7.4 to §2.7.7), read and written straight, without the values in
+//! between that the library makes. What is unusual in them is left to the library.
 
 use fe2o3_amqp_types::{
     definitions::{DeliveryTag, Handle, Role},
