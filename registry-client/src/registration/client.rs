@@ -93,7 +93,8 @@ impl RegistrationClient {
                 Err(error) => Answer::not_kept(error),
             }
         };
-        self.answers.find(asked.into(), ask).await
+        // Seldom needed, so that the futures of those who find an answer are not to hold its state.
+        Box::pin(self.answers.find(asked.into(), ask)).await
     }
 
     /// How many answers are kept, more or less.
