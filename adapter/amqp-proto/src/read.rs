@@ -2,6 +2,8 @@
 //!
 //! Messages and the performatives that come all the time are read by this; what comes seldom is read by `serde_amqp`.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use crate::{DecodeError, value::Value};
 
 /// One value.
@@ -240,18 +242,28 @@ impl<'a> Items<'a> {
         })
     }
 
-    /// The entries of a map whose keys are words; others are passed over.
+    /// The entries of a map whose keys are words; others are passed over. Of a key that comes twice the last value counts.
     pub(crate) fn entries(mut self) -> Result<Vec<(String, Value)>, DecodeError> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<(String, Value)> = Vec::new();
+        let mut places = HashMap::new();
         while let Some(key) = self.next()? {
-            if let Item::Described(_) = key {
-                self.value(key, MAX_DEPTH)?;
-            }
+            self.pass(key)?;
             let value = self.next()?;
             let value = value.ok_or_else(|| malformed("a key without value"))?;
             let value = self.value(value, MAX_DEPTH)?;
-            if let Item::String(key) | Item::Symbol(key) = key {
-                entries.push((key.to_owned(), value));
+            let (Item::String(key) | Item::Symbol(key)) = key else {
+                continue;
+            };
+            match places.entry(key) {
+                Entry::Vacant(place) => {
+                    place.insert(entries.len());
+                    entries.push((key.to_owned(), value));
+                }
+                Entry::Occupied(place) => {
+                    if let Some((_, former)) = entries.get_mut(*place.get()) {
+                        *former = value;
+                    }
+                }
             }
         }
         Ok(entries)
@@ -262,11 +274,10 @@ impl<'a> Items<'a> {
         let mut fields = [Item::Null; N];
         let mut place = 0_usize;
         while let Some(item) = self.next()? {
-            let field = if let Item::Described(_) = item {
-                self.value(item, MAX_DEPTH)?;
-                Item::Other
-            } else {
-                item
+            self.pass(item)?;
+            let field = match item {
+                Item::Described(_) => Item::Other,
+                plain => plain,
             };
             if let Some(at) = fields.get_mut(place) {
                 *at = field;

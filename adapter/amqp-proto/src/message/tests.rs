@@ -30,6 +30,15 @@ fn a_telemetry_message_is_on_the_wire_as_the_standard_says() {
     assert_eq!(encoded(&message), expected);
 }
 
+#[test]
+fn of_a_key_that_comes_twice_the_last_value_counts() {
+    let twice = b"\x00\x53\x74\xc1\x10\x06\xa1\x01a\x54\x01\xa1\x01b\x54\x02\xa1\x01a\x54\x03";
+    let message = Message::decode(twice).unwrap();
+    assert_eq!(message.application_property("a"), Some(&Value::Int(3)));
+    assert_eq!(message.application_properties.len(), 2);
+    assert_eq!(Some(message), by_the_library(twice));
+}
+
 /// The recordings came from the reference, whose encoder is another one. What we read of them and write again is the same.
 #[test]
 fn every_recorded_message_read_and_written_again_tells_the_same() {
