@@ -8,7 +8,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::mpsc,
@@ -334,15 +334,10 @@ fn the_sandbox_ends_by_sigterm_without_a_scene_too() {
     assert_eq!(sandbox.end("-TERM"), 0);
 }
 
-/// What the adapter is a client of.
-const CLIENTS: [&str; 6] = [
-    "MESSAGING",
-    "COMMAND",
-    "TENANT",
-    "REGISTRATION",
-    "CREDENTIALS",
-    "COMMANDROUTER",
-];
+/// Where no service listens.
+const fn nobody() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1)
+}
 
 /// The adapter starts and is alive though nothing that it needs is there, and is not ready.
 #[test]
@@ -357,11 +352,7 @@ fn run_serves_probes_while_its_services_are_away_and_ends_by_sigterm() {
         .env("HONO_COAP_PORT", "0")
         .env("QUARKUS_HTTP_HOST", "127.0.0.1")
         .env("QUARKUS_HTTP_PORT", port.to_string());
-    for client in CLIENTS {
-        command
-            .env(format!("HONO_{client}_HOST"), "127.0.0.1")
-            .env(format!("HONO_{client}_PORT"), "1");
-    }
+    command.envs(sandbox::variables(nobody(), &[]));
     let adapter = Running::start(command.stderr(Stdio::null()));
     assert!(probe(port, "/liveness").starts_with("HTTP/1.1 200 "));
     assert!(probe(port, "/readiness").starts_with("HTTP/1.1 503 "));
@@ -383,9 +374,7 @@ fn an_rsa_key_is_warned_of_and_keys_are_served_all_the_same() {
         .env("HONO_COAP_CERTPATH", file("rsa.crt"))
         .env("HONO_COAP_PORT", "0")
         .env("QUARKUS_HTTP_PORT", "0");
-    for client in CLIENTS {
-        command.env(format!("HONO_{client}_HOST"), "127.0.0.1");
-    }
+    command.envs(sandbox::variables(nobody(), &[]));
     let mut adapter = Running::start(command.stderr(Stdio::piped()));
     let seen = adapter.lines_until("the adapter is up");
     assert!(

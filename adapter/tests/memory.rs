@@ -220,21 +220,12 @@ impl Adapter {
             .env("QUARKUS_HTTP_HOST", "127.0.0.1")
             .env("QUARKUS_HTTP_PORT", health.port().to_string())
             .env("QUARKUS_LOG_LEVEL", "ERROR");
-        for service in [
-            "MESSAGING",
-            "COMMAND",
-            "TENANT",
-            "REGISTRATION",
-            "CREDENTIALS",
-            "COMMANDROUTER",
-        ] {
-            command
-                .env(format!("HONO_{service}_HOST"), amqp.ip().to_string())
-                .env(format!("HONO_{service}_PORT"), amqp.port().to_string())
-                .env(format!("HONO_{service}_FLOWLATENCY"), "5000")
-                .env(format!("HONO_{service}_REQUESTTIMEOUT"), "10000")
-                .env(format!("HONO_{service}_SENDMESSAGETIMEOUT"), "10000");
-        }
+        let patience = [
+            ("FLOWLATENCY", "5000"),
+            ("REQUESTTIMEOUT", "10000"),
+            ("SENDMESSAGETIMEOUT", "10000"),
+        ];
+        command.envs(sandbox::variables(amqp, &patience));
         let process = command.stdin(Stdio::null()).spawn().unwrap();
         let adapter = Self {
             process,

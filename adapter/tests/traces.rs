@@ -205,21 +205,9 @@ impl Adapter {
             .env_clear()
             .stdin(Stdio::null())
             .stderr(Stdio::piped());
-        for service in [
-            "MESSAGING",
-            "COMMAND",
-            "TENANT",
-            "REGISTRATION",
-            "CREDENTIALS",
-            "COMMANDROUTER",
-        ] {
-            command
-                .env(format!("HONO_{service}_HOST"), amqp.ip().to_string())
-                .env(format!("HONO_{service}_PORT"), amqp.port().to_string())
-                .env(format!("HONO_{service}_REQUESTTIMEOUT"), "5000")
-                .env(format!("HONO_{service}_FLOWLATENCY"), "5000");
-        }
+        let patience = [("REQUESTTIMEOUT", "5000"), ("FLOWLATENCY", "5000")];
         command
+            .envs(sandbox::variables(amqp, &patience))
             .env("HONO_COAP_PORT", "0")
             .env("QUARKUS_HTTP_PORT", "0")
             .env("QUARKUS_LOG_LEVEL", "DEBUG")

@@ -35,6 +35,7 @@ pub mod device;
 pub mod scene;
 mod shown;
 mod error;
+mod variables;
 
 use std::{
     io::{self, ErrorKind},
@@ -50,7 +51,7 @@ use self::{
     store::Store,
     world::{SharedWorld, World},
 };
-pub use self::{error::Error, store::StoreError};
+pub use self::{error::Error, store::StoreError, variables::variables};
 
 /// What a sandbox starts with.
 #[derive(Debug, Clone)]
@@ -65,6 +66,9 @@ pub struct SandboxConfig {
     /// The `SQLite` file that keeps tenants, devices and credentials, if they shall outlive the sandbox. Once there is one, it counts
     /// and `world` does not.
     pub data: Option<PathBuf>,
+    /// How many messages a sender of telemetry, events, responses or commands may have on their way, each link of its own. At the start it is
+    /// 250, as Qpid Dispatch Router has it (`linkCapacity`).
+    pub link_credit: u32,
 }
 
 impl SandboxConfig {
@@ -76,6 +80,7 @@ impl SandboxConfig {
             world,
             management: None,
             data: None,
+            link_credit: 250,
         }
     }
 }
@@ -112,9 +117,14 @@ impl Sandbox {
             }
         };
         let services = Services::default();
-        let peer = Peer::start(config.amqp, world.clone(), services.clone())
-            .await
-            .map_err(|source| cannot_listen(config.amqp, source))?;
+        let peer = Peer::start(
+            config.amqp,
+            world.clone(),
+            services.clone(),
+            config.link_credit,
+        )
+        .await
+        .map_err(|source| cannot_listen(config.amqp, source))?;
         let management = match config.management {
             None => None,
             Some(config) => {

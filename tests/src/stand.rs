@@ -169,23 +169,9 @@ pub fn config(amqp: SocketAddr, settings: &[(&str, &str)]) -> Result<Config, Err
         ("QUARKUS_HTTP_HOST", "127.0.0.1"),
         ("QUARKUS_HTTP_PORT", "0"),
     ];
-    let (host, port) = (amqp.ip().to_string(), amqp.port().to_string());
-    let services = [
-        "MESSAGING",
-        "COMMAND",
-        "TENANT",
-        "REGISTRATION",
-        "CREDENTIALS",
-        "COMMANDROUTER",
-    ];
     // A busy machine is late; what is never there is found out a little later, too.
-    let places = services.iter().flat_map(|service| {
-        let host = (format!("HONO_{service}_HOST"), host.clone());
-        let port = (format!("HONO_{service}_PORT"), port.clone());
-        let patience = ["FLOWLATENCY", "REQUESTTIMEOUT"]
-            .map(|suffix| (format!("HONO_{service}_{suffix}"), "2000".to_owned()));
-        [host, port].into_iter().chain(patience)
-    });
+    let patience = [("FLOWLATENCY", "2000"), ("REQUESTTIMEOUT", "2000")];
+    let places = sandbox::variables(amqp, &patience);
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let mut variables: BTreeMap<String, String> = usual.iter().map(owned).chain(places).collect();
     variables.extend(settings.iter().map(owned));

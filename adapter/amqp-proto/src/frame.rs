@@ -96,17 +96,21 @@ fn split(frame: &[u8]) -> Result<(u8, u16, &[u8]), DecodeError> {
 
 /// Appends a frame that carries nothing but a performative.
 pub fn write(into: &mut Vec<u8>, channel: u16, performative: &impl Serialize) {
-    write_raw(into, TYPE_AMQP, channel, &encode(performative), &[]);
+    write_with(into, TYPE_AMQP, channel, |into| {
+        into.extend_from_slice(&encode(performative));
+    });
 }
 
 /// Appends a SASL frame.
 pub fn write_sasl(into: &mut Vec<u8>, body: &impl Serialize) {
-    write_raw(into, TYPE_SASL, 0, &encode(body), &[]);
+    write_with(into, TYPE_SASL, 0, |into| {
+        into.extend_from_slice(&encode(body));
+    });
 }
 
 /// Appends the empty frame that tells the other side that we still live.
 pub fn write_heartbeat(into: &mut Vec<u8>) {
-    write_raw(into, TYPE_AMQP, 0, &[], &[]);
+    write_with(into, TYPE_AMQP, 0, |_| ());
 }
 
 /// Cuts a message into transfer frames that each fit into `max_frame_size`.
@@ -133,7 +137,7 @@ pub fn cut(
 
 /// Appends a transfer frame with its part of the message.
 pub fn write_transfer(into: &mut Vec<u8>, channel: u16, transfer: &Transfer, part: &[u8]) {
-    write_with(into, channel, |into| {
+    write_with(into, TYPE_AMQP, channel, |into| {
         performative::put_transfer(into, transfer);
         into.extend_from_slice(part);
     });
@@ -141,14 +145,16 @@ pub fn write_transfer(into: &mut Vec<u8>, channel: u16, transfer: &Transfer, par
 
 /// Appends a disposition frame.
 pub fn write_disposition(into: &mut Vec<u8>, channel: u16, disposition: &Disposition) {
-    write_with(into, channel, |into| {
+    write_with(into, TYPE_AMQP, channel, |into| {
         performative::put_disposition(into, disposition);
     });
 }
 
 /// Appends a flow frame.
 pub fn write_flow(into: &mut Vec<u8>, channel: u16, flow: &Flow) {
-    write_with(into, channel, |into| performative::put_flow(into, flow));
+    write_with(into, TYPE_AMQP, channel, |into| {
+        performative::put_flow(into, flow);
+    });
 }
 
 /// The encoding of a value of our own making.
@@ -165,25 +171,15 @@ pub fn encode(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// Appends a frame whose body `write` appends.
-fn write_with(into: &mut Vec<u8>, channel: u16, write: impl FnOnce(&mut Vec<u8>)) {
+fn write_with(into: &mut Vec<u8>, kind: u8, channel: u16, write: impl FnOnce(&mut Vec<u8>)) {
     let start = into.len();
-    into.extend_from_slice(&[0, 0, 0, 0, 2, TYPE_AMQP]);
+    into.extend_from_slice(&[0, 0, 0, 0, 2, kind]);
     into.extend_from_slice(&channel.to_be_bytes());
     write(into);
     let size = u32::try_from(into.len().saturating_sub(start)).unwrap_or(u32::MAX);
     if let Some(place) = into.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
         *place = size.to_be_bytes();
     }
-}
-
-fn write_raw(into: &mut Vec<u8>, kind: u8, channel: u16, body: &[u8], part: &[u8]) {
-    let size =
-        u32::try_from(body.len().saturating_add(part.len()).saturating_add(8)).unwrap_or(u32::MAX);
-    into.extend_from_slice(&size.to_be_bytes());
-    into.extend_from_slice(&[2, kind]);
-    into.extend_from_slice(&channel.to_be_bytes());
-    into.extend_from_slice(body);
-    into.extend_from_slice(part);
 }
 
 /// The largest frame we take; said to the other side in our open.

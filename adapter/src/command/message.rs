@@ -99,17 +99,14 @@ impl Command {
                 ))
             }
         };
-        let payload = match &message.body {
-            Body::None => Vec::new(),
-            Body::Data(bytes) | Body::ValueBinary(bytes) => bytes.clone(),
-            Body::ValueString(text) => text.clone().into_bytes(),
-            Body::Other => return Err(Malformed),
-        };
+        if message.body == Body::Other {
+            return Err(Malformed);
+        }
         Ok(Self {
             name,
             request_id,
             content_type: properties.content_type.clone(),
-            payload: Payload(payload),
+            payload: Payload(message.body.bytes().to_vec()),
         })
     }
 }

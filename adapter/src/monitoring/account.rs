@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use coap_proto::Reliability;
-use downstream::{Body, Message, Outcome as Disposition};
+use downstream::{Message, Outcome as Disposition};
 use registry_client::Tenant;
 
 use super::metrics::{self, Direction, Metrics, Qos, Status, Ttd, UploadKind};
@@ -91,18 +91,13 @@ impl<'a> Account<'a> {
 
 /// Counts a command that comes to no waiting request; it may be malformed, so only its message is there.
 pub fn count_command(metrics: &Metrics, message: &Message, status: Status) {
-    let bytes = match &message.body {
-        Body::Data(bytes) | Body::ValueBinary(bytes) => bytes.len(),
-        Body::ValueString(text) => text.len(),
-        Body::None | Body::Other => 0,
-    };
     metrics.command(&metrics::Command {
         direction: direction(message.properties.reply_to.is_some()),
         tenant: &Target::of(message)
             .map(|target| target.tenant)
             .unwrap_or_default(),
         status,
-        payload: payload_size(bytes, 0),
+        payload: payload_size(message.body.bytes().len(), 0),
         duration: Duration::ZERO,
     });
 }

@@ -86,21 +86,8 @@ impl Place {
             .env("QUARKUS_HTTP_HOST", "127.0.0.1")
             .env("QUARKUS_HTTP_PORT", self.health.port().to_string())
             .env("QUARKUS_LOG_LEVEL", "WARN")
-            .envs(settings.iter().copied());
-        for service in [
-            "MESSAGING",
-            "COMMAND",
-            "TENANT",
-            "REGISTRATION",
-            "CREDENTIALS",
-            "COMMANDROUTER",
-        ] {
-            command
-                .env(format!("HONO_{service}_HOST"), self.amqp.ip().to_string())
-                .env(format!("HONO_{service}_PORT"), self.amqp.port().to_string())
-                .env(format!("HONO_{service}_FLOWLATENCY"), "5000")
-                .env(format!("HONO_{service}_REQUESTTIMEOUT"), "5000");
-        }
+            .envs(settings.iter().copied())
+            .envs(sandbox::variables(self.amqp, &PATIENCE));
         command.stdin(Stdio::null()).kill_on_drop(true);
         Adapter {
             process: command.spawn().unwrap(),
@@ -181,3 +168,5 @@ impl Adapter {
 fn is_ok(answer: &str) -> bool {
     answer.split(' ').nth(1) == Some("200")
 }
+
+const PATIENCE: [(&str, &str); 2] = [("FLOWLATENCY", "5000"), ("REQUESTTIMEOUT", "5000")];

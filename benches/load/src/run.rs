@@ -21,6 +21,7 @@ use crate::{
     progress::Progress,
     report::{Cost, North, Report},
     scenario::Scenario,
+    show,
     stage::Stage,
     tally::Tally,
     tell,
@@ -229,7 +230,7 @@ impl Play {
         let threads = self.start(workers, &ready, &progress);
         while !progress.are_prepared(workers) {
             thread::sleep(TICK);
-            tell(&progress.line());
+            show(&progress.line());
         }
         let before = self.usage();
         let first_look = watch.as_mut().map(|watch| {
@@ -253,7 +254,7 @@ impl Play {
                 restarts += 1;
                 stage.restart_network(AWAY)?;
             }
-            tell(&progress.line());
+            show(&progress.line());
         }
         let last_look = watch.as_mut().map(|watch| watch.look());
         let rested = Instant::now();
@@ -261,7 +262,7 @@ impl Play {
             && let Some(watch) = &mut watch
         {
             watch.look_when_due();
-            tell(&format!(
+            show(&format!(
                 "\rresting, {:.0} s left                                     ",
                 left.as_secs_f64()
             ));
@@ -271,7 +272,7 @@ impl Play {
             watch.look();
             watch.steadiness(first_look?, last_look?)
         });
-        tell("\n");
+        show("\n");
         let cost = start.zip(before).zip(self.usage());
         let cost = cost.map(|((start, before), after)| Cost {
             start,

@@ -133,14 +133,15 @@ fn network(world: &[String], amqp: SocketAddr, folder: &Path) -> Result<Running,
 fn adapter(program: &Path, scenario: &Scenario, addresses: &Addresses) -> Command {
     let mut command = Command::new(program);
     command.arg("run");
-    for service in SERVICES {
-        let name = |setting| format!("HONO_{service}_{setting}");
-        command.env(name("HOST"), addresses.amqp.ip().to_string());
-        command.env(name("PORT"), addresses.amqp.port().to_string());
+    // The answers for all devices are kept, as an operator who knows how many there are would have it.
+    let kept = scenario.devices.clamp(1000, MOST_KEPT).to_string();
+    let settings = [
         // Everything shares this machine: what is slow here is not the network.
-        command.env(name("REQUESTTIMEOUT"), "5000");
-        command.env(name("FLOWLATENCY"), "500");
-    }
+        ("REQUESTTIMEOUT", "5000"),
+        ("FLOWLATENCY", "500"),
+        ("RESPONSECACHEMAXSIZE", kept.as_str()),
+    ];
+    command.envs(sandbox::variables(addresses.amqp, &settings));
     let port = |address: SocketAddr| address.port().to_string();
     command
         .env("HONO_COAP_PORT", port(addresses.coaps))
@@ -254,13 +255,6 @@ fn folder(program: &Path) -> Result<PathBuf, String> {
     }
 }
 
+const MOST_KEPT: u32 = 10_000;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-const SERVICES: [&str; 6] = [
-    "MESSAGING",
-    "COMMAND",
-    "TENANT",
-    "REGISTRATION",
-    "CREDENTIALS",
-    "COMMANDROUTER",
-];

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use downstream::{Body, Connection, Message, Outcome};
+use downstream::{Connection, Message, Outcome};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     task::JoinSet,
@@ -112,12 +112,7 @@ async fn receive(
 }
 
 fn read(message: &Message) -> Option<Notification> {
-    let json = match &message.body {
-        Body::Data(bytes) | Body::ValueBinary(bytes) => bytes.as_slice(),
-        Body::ValueString(text) => text.as_bytes(),
-        Body::None | Body::Other => return None,
-    };
-    Notification::from_json(json).ok()
+    Notification::from_json(message.body.bytes()).ok()
 }
 
 /// Where registries send notifications (spec: registry-apis B).

@@ -39,11 +39,16 @@ impl Peer {
         address: SocketAddr,
         world: SharedWorld,
         services: Services,
+        link_credit: u32,
     ) -> Result<Self, Error> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let router = Arc::new(Mutex::new(Router::new(world.clone(), services)));
+        let router = Arc::new(Mutex::new(Router::new(
+            world.clone(),
+            services,
+            link_credit,
+        )));
         let listening = Arc::downgrade(&router);
         world.listen(move |change| {
             if let Some(router) = listening.upgrade() {

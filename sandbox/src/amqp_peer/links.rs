@@ -405,7 +405,7 @@ impl Router {
         else {
             return;
         };
-        let due = MESSAGE_CREDIT.saturating_sub(*unsettled);
+        let due = self.link_credit.saturating_sub(*unsettled);
         let heard = match target {
             Goal::Address(address) => self
                 .addresses
@@ -523,6 +523,5 @@ const ENDPOINTS: [&str; 5] = [
     "command_internal",
     "notification",
 ];
-const MESSAGE_CREDIT: u32 = 250;
 /// As the reference's registry (spec: registry-apis A.1).
 pub(super) const REQUEST_CREDIT: u32 = 100;

@@ -2,10 +2,7 @@
 
 use std::time::Instant;
 
-use amqp_proto::{
-    Message, Value,
-    message::{self, MessageId},
-};
+use amqp_proto::{Message, Value, message::MessageId};
 use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Rejected};
 use time::OffsetDateTime;
 
@@ -120,7 +117,7 @@ impl Router {
                 sections: Sections::decode(message)
                     .map(|sections| sections.to_json())
                     .unwrap_or_default(),
-                body: body(&request).to_vec(),
+                body: request.body.bytes().to_vec(),
                 status: if silent { 0 } else { response.status },
             });
         }
@@ -129,7 +126,7 @@ impl Router {
             None => {
                 if let Some(link) = self.reply_link_of(connection, reply_to)
                     && let Some(message) =
-                        (self.holds).keep(service, body(&request), link, answer.encode())
+                        (self.holds).keep(service, request.body.bytes(), link, answer.encode())
                 {
                     self.push_own(link, message);
                 }
@@ -167,7 +164,7 @@ impl Router {
                     tenant_id: text(request, "tenant_id"),
                     device_id: text(request, "device_id"),
                     gateway_id: text(request, "gateway_id"),
-                    body: body(request),
+                    body: request.body.bytes(),
                 };
                 let now = OffsetDateTime::now_utc();
                 self.world
@@ -306,14 +303,6 @@ fn text<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     }
 }
 
-fn body(message: &Message) -> &[u8] {
-    match &message.body {
-        message::Body::Data(bytes) | message::Body::ValueBinary(bytes) => bytes,
-        message::Body::ValueString(text) => text.as_bytes(),
-        message::Body::None | message::Body::Other => &[],
-    }
-}
-
 const MAX_WAITING: usize = 1000;
 
 #[cfg(test)]
@@ -333,7 +322,7 @@ mod tests {
         };
         let bytes = answer(&registered, "1".into(), 1).encode();
         let decoded = Message::decode(&bytes).unwrap();
-        assert_eq!(decoded.body, message::Body::None);
+        assert_eq!(decoded.body, amqp_proto::message::Body::None);
     }
 
     #[test]

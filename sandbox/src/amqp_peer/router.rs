@@ -47,6 +47,8 @@ pub(super) struct Router {
     /// Answers of the registry that are kept back.
     pub(super) holds: Holds,
     pub(super) services: Services,
+    /// What a sender of messages may have on their way.
+    pub(super) link_credit: u32,
     /// Answers that are sent when their time has come.
     pub(super) late: BTreeMap<(Instant, u64), LateAnswer>,
     last_id: u64,
@@ -79,7 +81,7 @@ pub(super) struct Session {
 }
 
 impl Router {
-    pub(super) fn new(world: SharedWorld, services: Services) -> Self {
+    pub(super) fn new(world: SharedWorld, services: Services, link_credit: u32) -> Self {
         Self {
             world,
             connections: HashMap::new(),
@@ -91,6 +93,7 @@ impl Router {
             deadlines: Deadlines::default(),
             holds: Holds::default(),
             services,
+            link_credit,
             late: BTreeMap::new(),
             last_id: 0,
         }
@@ -278,11 +281,9 @@ impl Router {
             echo: false,
             properties: None,
         };
-        if let Some(known) = self.connections.get(&connection) {
-            known
-                .outbox
-                .push(|bytes| frame::write_flow(bytes, channel, &flow));
-        }
+        self.push_frame(connection, |bytes| {
+            frame::write_flow(bytes, channel, &flow);
+        });
     }
 
     /// Sends transfers as far as the session's window allows; the rest follows when it opens.
@@ -332,18 +333,20 @@ impl Router {
         channel: u16,
         disposition: &Disposition,
     ) {
-        if let Some(known) = self.connections.get(&connection) {
-            known
-                .outbox
-                .push(|bytes| frame::write_disposition(bytes, channel, disposition));
-        }
+        self.push_frame(connection, |bytes| {
+            frame::write_disposition(bytes, channel, disposition);
+        });
     }
 
     pub(super) fn send(&self, connection: u64, channel: u16, performative: &impl Serialize) {
+        self.push_frame(connection, |bytes| {
+            frame::write(bytes, channel, performative);
+        });
+    }
+
+    fn push_frame(&self, connection: u64, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(known) = self.connections.get(&connection) {
-            known
-                .outbox
-                .push(|bytes| frame::write(bytes, channel, performative));
+            known.outbox.push(write);
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use amqp_proto::{Message, Value, message};
+use amqp_proto::{Message, Value};
 
 use super::{CommandRouter, consumers::Full};
 use crate::{
@@ -113,7 +113,7 @@ impl CommandRouter {
             (Some(device), Some(gateway)) => {
                 BTreeMap::from([(device.to_owned(), gateway.to_owned())])
             }
-            (None, None) => serde_json::from_slice(data(request))
+            (None, None) => serde_json::from_slice(request.body.bytes())
                 .map_err(|_| (400, "neither device and gateway nor an object of them"))?,
             _ => return Err((400, "device_id or gateway_id is missing")),
         };
@@ -128,7 +128,7 @@ impl CommandRouter {
 
 /// Commands of every tenant are taken from its first moment on, so nothing has to be enabled.
 fn enable(request: &Message) -> Outcome {
-    let tenants: Result<Vec<String>, _> = serde_json::from_slice(data(request));
+    let tenants: Result<Vec<String>, _> = serde_json::from_slice(request.body.bytes());
     tenants
         .map(drop)
         .map_err(|_| (400, "request body is not an array of tenant ids"))
@@ -144,13 +144,6 @@ fn string<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     match message.application_property(name) {
         Some(Value::String(text)) if !text.is_empty() => Some(text),
         _ => None,
-    }
-}
-
-fn data(request: &Message) -> &[u8] {
-    match &request.body {
-        message::Body::Data(data) => data,
-        _ => &[],
     }
 }
 

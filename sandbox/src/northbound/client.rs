@@ -24,7 +24,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    ApplicationConfig, Behaviour, Body, Detail, Message, Received,
+    ApplicationConfig, Behaviour, Detail, Message, Received,
     sending::{Order, Senders},
 };
 use crate::{
@@ -308,11 +308,7 @@ impl Client {
             link: address,
             settled,
             sections,
-            payload: match body {
-                Ok(Body::Data(bytes) | Body::ValueBinary(bytes)) => bytes,
-                Ok(Body::ValueString(text)) => text.into_bytes(),
-                Ok(Body::None | Body::Other) | Err(_) => Vec::new(),
-            },
+            payload: body.map_or_else(|_| Vec::new(), |body| body.bytes().to_vec()),
         })
     }
 

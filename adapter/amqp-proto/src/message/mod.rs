@@ -238,6 +238,16 @@ impl MessageId {
 }
 
 impl Body {
+    /// The bytes in it; none if there is no body, or one of another kind.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Data(bytes) | Self::ValueBinary(bytes) => bytes,
+            Self::ValueString(text) => text.as_bytes(),
+            Self::None | Self::Other => &[],
+        }
+    }
+
     fn encode(&self, into: &mut Vec<u8>) {
         match self {
             Self::None => {}
