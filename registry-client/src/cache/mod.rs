@@ -91,19 +91,20 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, T: Send + Sync + 'static> Ans
         }
     }
 
-    /// The answer that is kept, found without a key of its own being made.
-    pub(crate) async fn kept(
+    /// The answer that is kept, or else the one that `ask` gets. No key is made for a look-up that finds one.
+    pub(crate) async fn find<F: Future<Output = Answer<T>>>(
         &self,
-        key: &(impl Hash + Equivalent<K> + Sync),
-    ) -> Option<Outcome<T>> {
-        self.kept.get(key).await.map(|kept| kept.outcome)
-    }
-
-    /// The answer that is kept, or else the one that `ask` gets.
-    pub(crate) async fn find(&self, key: K, ask: impl Future<Output = Answer<T>>) -> Outcome<T> {
-        if let Some(kept) = self.kept.get(&key).await {
+        asked: impl Hash + Equivalent<K> + Into<K> + Sync,
+        ask: impl FnOnce() -> F,
+    ) -> Outcome<T> {
+        if let Some(kept) = self.kept.get(&asked).await {
             return kept.outcome;
         }
+        // Seldom needed, so that the futures of those who find an answer are not to hold its state.
+        Box::pin(self.fetch(asked.into(), ask())).await
+    }
+
+    async fn fetch(&self, key: K, ask: impl Future<Output = Answer<T>>) -> Outcome<T> {
         let forgotten = self.forgotten.load(Ordering::SeqCst);
         let found = self.kept.try_get_with(key.clone(), keep(ask)).await;
         if self.forgotten.load(Ordering::SeqCst) != forgotten {

@@ -53,10 +53,10 @@ async fn a_second_question_costs_a_request_only_if_the_answer_was_not_kept() {
             2,
         ),
     ] {
-        let (answers, service) = (Answers::new(&config), Service::default());
-        let first = answers.find("key", service.answer(&config, status, directive));
+        let (answers, service) = (Answers::<&str, _>::new(&config), Service::default());
+        let first = answers.find("key", || service.answer(&config, status, directive));
         let first = first.await;
-        let second = answers.find("key", service.answer(&config, status, directive));
+        let second = answers.find("key", || service.answer(&config, status, directive));
         let second = second.await;
         assert_eq!(service.0.into_inner(), requests, "{line}");
         assert_eq!(first == second, requests == 1, "{line}");
@@ -93,9 +93,13 @@ fn no_setting_keeps_an_answer_longer_than_a_day() {
 async fn who_asks_at_the_same_time_shares_a_request_even_if_its_answer_is_not_kept() {
     let config = CacheConfig::default();
     for directive in ["max-age = 180", "no-cache"] {
-        let (answers, service, go) = (Answers::new(&config), Service::default(), Notify::new());
+        let (answers, service, go) = (
+            Answers::<&str, _>::new(&config),
+            Service::default(),
+            Notify::new(),
+        );
         let ask = || async {
-            let answered = answers.find("key", async {
+            let answered = answers.find("key", || async {
                 go.notified().await;
                 service.answer(&config, 200, directive).await
             });
@@ -116,11 +120,11 @@ async fn an_asker_who_gives_up_leaves_the_others_their_answer() {
     let answers: Arc<Answers<&str, usize>> = Arc::new(Answers::new(&config));
     let asker = tokio::spawn({
         let answers = answers.clone();
-        async move { answers.find("key", std::future::pending()).await }
+        async move { answers.find("key", std::future::pending).await }
     });
     tokio::task::yield_now().await;
     let service = Service::default();
-    let second = answers.find("key", service.answer(&config, 200, ""));
+    let second = answers.find("key", || service.answer(&config, 200, ""));
     let give_up = async {
         tokio::task::yield_now().await;
         asker.abort();
@@ -132,17 +136,17 @@ async fn an_asker_who_gives_up_leaves_the_others_their_answer() {
 #[tokio::test]
 async fn only_the_answers_that_meet_the_condition_are_forgotten() {
     let (config, service) = (CacheConfig::default(), Service::default());
-    let answers = Answers::new(&config);
+    let answers = Answers::<&str, _>::new(&config);
     for key in ["a", "b", "c"] {
         answers
-            .find(key, service.answer(&config, 200, ""))
+            .find(key, || service.answer(&config, 200, ""))
             .await
             .unwrap();
     }
     let condition = |key: &&str, count: Option<&usize>| *key == "a" || count == Some(&2);
     answers.forget(condition).await;
     for (key, count) in [("a", 4), ("b", 5), ("c", 3)] {
-        let answer = answers.find(key, service.answer(&config, 200, "")).await;
+        let answer = answers.find(key, || service.answer(&config, 200, "")).await;
         assert_eq!(answer, Ok(Arc::new(count)), "{key}");
     }
 }
@@ -151,13 +155,15 @@ async fn only_the_answers_that_meet_the_condition_are_forgotten() {
 #[tokio::test]
 async fn an_answer_under_way_while_something_is_forgotten_is_not_kept() {
     let (config, service) = (CacheConfig::default(), Service::default());
-    let answers = Answers::new(&config);
-    let first = answers.find("key", async {
+    let answers = Answers::<&str, _>::new(&config);
+    let first = answers.find("key", || async {
         let answer = service.answer(&config, 200, "").await;
         answers.forget(|_, _| true).await;
         answer
     });
     assert_eq!(first.await, Ok(Arc::new(1)));
-    let second = answers.find("key", service.answer(&config, 200, "")).await;
+    let second = answers
+        .find("key", || service.answer(&config, 200, ""))
+        .await;
     assert_eq!(second, Ok(Arc::new(2)));
 }

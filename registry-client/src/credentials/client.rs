@@ -124,7 +124,7 @@ impl CredentialsClient {
 
     async fn find(&self, key: Key) -> Result<Arc<Credentials>, ServiceError> {
         let asked = key.clone();
-        let ask = async {
+        let ask = || async {
             let request = Request::new("get").with_json(&asked.json());
             match self.exchange.ask(Some(&asked.tenant), request).await {
                 Ok(response) => response.read(Credentials::from_json, &self.cache),

@@ -79,10 +79,7 @@ impl RegistrationClient {
             device,
             gateway,
         };
-        if let Some(outcome) = self.answers.kept(&asked).await {
-            return outcome;
-        }
-        let ask = async {
+        let ask = || async {
             let request = Request::new("assert").with_text("device_id", device);
             let request = match gateway {
                 Some(gateway) => request.with_text("gateway_id", gateway),
@@ -93,8 +90,7 @@ impl RegistrationClient {
                 Err(error) => Answer::not_kept(error),
             }
         };
-        // Seldom needed, so that the futures of those who find an answer are not to hold its state.
-        Box::pin(self.answers.find(asked.into(), ask)).await
+        self.answers.find(asked, ask).await
     }
 
     /// How many answers are kept, more or less.

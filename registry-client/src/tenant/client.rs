@@ -105,10 +105,7 @@ impl TenantClient {
     }
 
     async fn find(&self, asked: Asked<'_>) -> Result<Arc<Tenant>, ServiceError> {
-        if let Some(outcome) = self.answers.kept(&asked).await {
-            return outcome;
-        }
-        let ask = async {
+        let ask = || async {
             let asked = match asked {
                 Asked::Id(id) => json!({"tenant-id": id}),
                 Asked::SubjectDn(subject_dn) => json!({"subject-dn": subject_dn}),
@@ -119,8 +116,7 @@ impl TenantClient {
                 Err(error) => Answer::not_kept(error),
             }
         };
-        // Seldom needed, so that the futures of those who find an answer are not to hold its state.
-        Box::pin(self.answers.find(asked.into(), ask)).await
+        self.answers.find(asked, ask).await
     }
 }
 
