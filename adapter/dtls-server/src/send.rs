@@ -1,52 +1,58 @@
-//! Sending: as many datagrams by one system call as the platform can take.
+//! Sending: as many datagrams by one system call as the platform can take (sendmmsg(2)).
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, os::fd::AsFd};
 
-use tokio::net::UdpSocket;
+use rustix::net::{SendFlags, sendto};
 
-/// Sends some of these datagrams, from the first on, at once. Tells how many; an error concerns the first.
-pub(crate) fn send_some(
-    socket: &UdpSocket,
+/// Sends some of these datagrams, from the first on, at once, and does not wait for room. Tells how many, [`MOST_AT_ONCE`] at most.
+///
+/// # Errors
+/// What the operating system says; it concerns the first datagram. `WouldBlock` if there is no room for it.
+pub fn send_some(
+    socket: &impl AsFd,
     datagrams: &[(SocketAddr, impl AsRef<[u8]>)],
 ) -> io::Result<usize> {
     match datagrams {
         [] => Ok(0),
-        [(peer, payload)] => socket.try_send_to(payload.as_ref(), *peer).map(|_| 1),
+        [(peer, payload)] => {
+            sendto(socket, payload.as_ref(), SendFlags::DONTWAIT, peer)?;
+            Ok(1)
+        }
         many => send_many(socket, many.get(..MOST_AT_ONCE).unwrap_or(many)),
     }
 }
 
 #[cfg(target_os = "linux")]
 fn send_many(
-    socket: &UdpSocket,
+    socket: &impl AsFd,
     datagrams: &[(SocketAddr, impl AsRef<[u8]>)],
 ) -> io::Result<usize> {
-    use std::{io::IoSlice, os::fd::AsRawFd};
+    use std::io::IoSlice;
 
-    use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
+    use rustix::net::{MMsgHdr, SendAncillaryBuffer, addr::SocketAddrArg, sendmmsg};
 
-    let payloads: Vec<_> = datagrams
+    let mut parts: Vec<_> = datagrams
         .iter()
-        .map(|(_, payload)| [IoSlice::new(payload.as_ref())])
+        .map(|(peer, payload)| {
+            let payload = [IoSlice::new(payload.as_ref())];
+            (peer.as_any(), payload, SendAncillaryBuffer::default())
+        })
         .collect();
-    let peers: Vec<_> = datagrams
-        .iter()
-        .map(|(peer, _)| Some(SockaddrStorage::from(*peer)))
+    let mut messages: Vec<_> = parts
+        .iter_mut()
+        .map(|(peer, payload, control)| MMsgHdr::new_with_addr(peer, payload, control))
         .collect();
-    let mut headers = MultiHeaders::preallocate(datagrams.len(), None);
-    let (socket, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
-    let sent = sendmmsg(socket, &mut headers, &payloads, &peers, [], flags)?;
-    Ok(sent.count())
+    Ok(sendmmsg(socket, &mut messages, SendFlags::DONTWAIT)?)
 }
 
 /// One at a time, elsewhere.
 #[cfg(not(target_os = "linux"))]
 fn send_many(
-    socket: &UdpSocket,
+    socket: &impl AsFd,
     datagrams: &[(SocketAddr, impl AsRef<[u8]>)],
 ) -> io::Result<usize> {
     send_some(socket, datagrams.get(..1).unwrap_or_default())
 }
 
-/// Datagrams that one system call takes.
-pub(crate) const MOST_AT_ONCE: usize = 64;
+/// The most datagrams that one system call takes.
+pub const MOST_AT_ONCE: usize = 64;

@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
 };
 
+use dtls_server::{MOST_AT_ONCE, send_some};
 use mio::{Interest, Registry, Token, event::Source};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 
@@ -69,36 +70,8 @@ impl UdpSocket {
     /// What the kernel has no room for is lost.
     pub(crate) fn send_all(&self, datagrams: &[(SocketAddr, Vec<u8>)]) {
         for some in datagrams.chunks(MOST_AT_ONCE) {
-            if some.len() > 1 && cfg!(target_os = "linux") {
-                self.send_many(some);
-                continue;
-            }
-            for (peer, payload) in some {
-                drop(self.io.send_to(payload, *peer));
-            }
+            drop(send_some(&self.io, some));
         }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn send_many(&self, _: &[(SocketAddr, Vec<u8>)]) {}
-
-    #[cfg(target_os = "linux")]
-    fn send_many(&self, datagrams: &[(SocketAddr, Vec<u8>)]) {
-        use std::{io::IoSlice, os::fd::AsRawFd};
-
-        use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
-
-        let payloads: Vec<_> = datagrams
-            .iter()
-            .map(|(_, payload)| [IoSlice::new(payload)])
-            .collect();
-        let peers: Vec<_> = datagrams
-            .iter()
-            .map(|(peer, _)| Some(SockaddrStorage::from(*peer)))
-            .collect();
-        let mut headers = MultiHeaders::preallocate(datagrams.len(), None);
-        let (socket, flags) = (self.io.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
-        drop(sendmmsg(socket, &mut headers, &payloads, &peers, [], flags));
     }
 }
 
@@ -126,7 +99,5 @@ impl Source for UdpSocket {
     }
 }
 
-/// Datagrams that one system call sends.
-const MOST_AT_ONCE: usize = 64;
 const LARGEST: usize = 65_535;
 const KERNEL_BUFFER: usize = 4 << 20;
