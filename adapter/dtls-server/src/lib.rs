@@ -11,6 +11,7 @@
 //! that stays silent costs the others nothing. Several listeners may share a port ([`Shards`]); each owns its sessions.
 
 mod udp;
+mod moderation;
 mod send;
 mod listener;
 mod shards;
@@ -28,6 +29,7 @@ pub use dtls_proto::{
 };
 pub use listener::{Confirmation, Event, Gauges, KeyStore, Listener};
 pub use name::DistinguishedName;
+pub use send::{MOST_AT_ONCE, send_some};
 pub use shards::{PassedOn, Shards};
 pub use store::{SessionStore, StoreError};
 pub use udp::{Batch, UdpSocket};

@@ -236,7 +236,9 @@ impl<K: KeyStore> Listener<K> {
     fn take_batch(&mut self) {
         let (now, server) = (Instant::now(), &mut self.server);
         let neighbours = &mut self.neighbours;
+        let mut handshakes = false;
         self.batch.for_each(|peer, datagram| {
+            handshakes |= datagram.first() == Some(&HANDSHAKE);
             let passed = neighbours
                 .as_mut()
                 .is_some_and(|neighbours| neighbours.pass_on(peer, datagram));
@@ -244,6 +246,10 @@ impl<K: KeyStore> Listener<K> {
                 server.handle_datagram(now, peer, datagram);
             }
         });
+        if handshakes {
+            // A handshake takes several flights, and thousands that begin at once are to be over soon.
+            self.batch.hurry();
+        }
     }
 
     /// Takes what other listeners passed on, up to a bound, so that the network gets its turn.
@@ -672,6 +678,9 @@ async fn until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// The type of a record in which a flight of a handshake begins (RFC 6347 §4.1).
+const HANDSHAKE: u8 = 22;
 
 /// What is taken from other listeners, or from the key store, before something else has its turn.
 const AT_A_TIME: usize = 64;

@@ -7,12 +7,13 @@ use std::{
     future::poll_fn,
     io::{self, IoSliceMut},
     net::SocketAddr,
+    time::Instant,
 };
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 
-use crate::send::send_some;
+use crate::{moderation::Moderation, send::send_some};
 
 /// A bound UDP socket by which many datagrams are read or sent by one system call.
 pub struct UdpSocket {
@@ -38,21 +39,19 @@ impl UdpSocket {
     /// # Errors
     /// As [`UdpSocket::bind`].
     pub fn bind_shards(address: SocketAddr, count: usize) -> io::Result<Vec<Self>> {
-        let first = open(address)?;
-        first.bind(&address.into())?;
-        let bound = first.local_addr()?;
-        let address = bound.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let first = Self::bind(address)?;
+        let address = first.local_address()?;
         if count > 1 {
-            first.set_reuse_port(true)?;
+            socket2::SockRef::from(&first.io).set_reuse_port(true)?;
         }
         let others = (1..count).map(|_| {
             let socket = open(address)?;
             socket.set_reuse_port(true)?;
-            socket.bind(&bound)?;
+            socket.bind(&address.into())?;
             Self::serve(socket)
         });
         let others: io::Result<Vec<_>> = others.collect();
-        let mut sockets = vec![Self::serve(first)?];
+        let mut sockets = vec![first];
         sockets.extend(others?);
         Ok(sockets)
     }
@@ -72,7 +71,8 @@ impl UdpSocket {
         self.io.local_addr()
     }
 
-    /// Waits for datagrams and reads as many as one system call gives into `batch`.
+    /// Waits for datagrams and reads as many as one system call gives into `batch`. While many come, at most once a millisecond: each
+    /// wait then ends with more of them.
     ///
     /// Cancel safe: nothing is read if the future is dropped before it is ready.
     ///
@@ -80,6 +80,9 @@ impl UdpSocket {
     /// What the operating system says. An error that concerns one peer only (ICMP port unreachable) is left out.
     pub async fn receive(&self, batch: &mut Batch) -> io::Result<()> {
         batch.filled = 0;
+        if let Some(at) = batch.moderation.not_before() {
+            tokio::time::sleep_until(at.into()).await;
+        }
         loop {
             // One waker is enough, and cheaper than a place in the queue of those that wait for the socket.
             poll_fn(|context| self.io.poll_recv_ready(context)).await?;
@@ -98,7 +101,11 @@ impl UdpSocket {
                 Ok(())
             });
             match read {
-                _ if batch.filled > 0 => return Ok(()),
+                _ if batch.filled > 0 => {
+                    let datagrams = u32::try_from(batch.filled).unwrap_or(u32::MAX);
+                    batch.moderation.took(Instant::now(), datagrams);
+                    return Ok(());
+                }
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
@@ -159,6 +166,7 @@ pub struct Batch {
     buffers: Vec<Vec<u8>>,
     metas: Vec<RecvMeta>,
     filled: usize,
+    moderation: Moderation,
 }
 
 impl Batch {
@@ -168,7 +176,13 @@ impl Batch {
             buffers: vec![vec![0; LARGEST_DATAGRAM]; BATCH_SIZE],
             metas: vec![RecvMeta::default(); BATCH_SIZE],
             filled: 0,
+            moderation: Moderation::new(Instant::now()),
         }
+    }
+
+    /// Lets what comes next be read at once, however fast it comes.
+    pub const fn hurry(&mut self) {
+        self.moderation.hurry();
     }
 
     /// Hands each datagram with its sender to `handle`, in the order of arrival. The bytes may be changed in place.
