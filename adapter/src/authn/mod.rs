@@ -2,6 +2,7 @@
 
 mod refusal;
 mod store;
+mod patience;
 mod psk;
 mod certificate;
 mod auth_id;

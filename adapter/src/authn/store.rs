@@ -11,6 +11,7 @@ use registry_client::{CredentialsClient, CredentialsType, TenantClient};
 use tracing::Instrument;
 
 use super::certificate::Shown;
+use super::patience::patiently;
 use super::{Claim, Principal, Refusal, Revocation, certificate, psk, raw_key};
 use crate::monitoring::reason::Reason;
 use crate::monitoring::spans::trace_span;
@@ -65,7 +66,7 @@ impl KeyStore for DeviceStore {
     type Refusal = Refusal;
 
     async fn key(&self, identity: Vec<u8>) -> Result<(Psk, Principal), Refusal> {
-        let found = psk::key(&self.credentials, &self.split, &identity);
+        let found = patiently(|| psk::key(&self.credentials, &self.split, &identity));
         let span = trace_span!("look up pre-shared key", component = ADAPTER);
         let (key, principal) = Box::pin(found).instrument(span).await?;
         self.within_budget(&principal)?;
@@ -77,15 +78,17 @@ impl KeyStore for DeviceStore {
         chain: Vec<Vec<u8>>,
         server_name: Option<String>,
     ) -> Result<Principal, Refusal> {
-        let judged = certificate::principal(
-            &self.tenants,
-            &self.credentials,
-            &self.revocation,
-            Shown {
-                chain: &chain,
-                server_name: server_name.as_deref(),
-            },
-        );
+        let judged = patiently(|| {
+            certificate::principal(
+                &self.tenants,
+                &self.credentials,
+                &self.revocation,
+                Shown {
+                    chain: &chain,
+                    server_name: server_name.as_deref(),
+                },
+            )
+        });
         let span = trace_span!("validate client certificate", component = ADAPTER);
         let principal = Box::pin(judged).instrument(span).await?;
         self.within_budget(&principal)?;
@@ -97,12 +100,14 @@ impl KeyStore for DeviceStore {
         public_key: Vec<u8>,
         server_name: Option<String>,
     ) -> Result<Principal, Refusal> {
-        let judged = raw_key::principal(
-            &self.tenants,
-            &self.credentials,
-            &public_key,
-            server_name.as_deref(),
-        );
+        let judged = patiently(|| {
+            raw_key::principal(
+                &self.tenants,
+                &self.credentials,
+                &public_key,
+                server_name.as_deref(),
+            )
+        });
         let principal = Box::pin(judged).await?;
         self.within_budget(&principal)?;
         Ok(principal)
