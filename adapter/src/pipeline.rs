@@ -18,7 +18,7 @@ use crate::monitoring::observer::Observer;
 use crate::monitoring::spans::{self, trace_span};
 use crate::respond::{Instruction, OVER_LIMIT, Outcome, Rejection, TimeRequest};
 use crate::route::{self, Addressing, Endpoint, Operation};
-use crate::serve::{self, AckDue, Exchange, Places};
+use crate::serve::{self, AckDue, Exchange, Place, Places};
 use crate::tenant::budget::Budgets;
 use crate::tenant::usage::{MessageLimits, Verdict};
 use crate::tenant::{self, AckTimeout};
@@ -42,7 +42,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Serves one request. What is done before a request waits for a command, and after, are futures of their own, boxed and dropped
+    /// Serves one request, which has this place. What is done before a request waits for a command, and after, are futures of their own, boxed and dropped
     /// when they are done: thousands wait at a time.
     ///
     /// # Errors
@@ -51,11 +51,15 @@ impl Pipeline {
         &self,
         exchange: &Exchange,
         request: Box<Request>,
+        place: &mut Place,
     ) -> Result<Outcome, Rejection> {
         let mut parked = match Box::pin(self.take(exchange, request)).await? {
             Taken::Done(outcome) => return Ok(outcome),
             Taken::Parked(parked) => parked,
         };
+        if let Some(parked) = parked.forwarded.place.take() {
+            place.wait(parked);
+        }
         let received = parked.command(exchange).await;
         Box::pin(self.told(*parked, exchange, received)).await
     }
@@ -169,13 +173,7 @@ impl Pipeline {
         received: Option<Box<Received>>,
     ) -> Result<Outcome, Rejection> {
         let Parked {
-            forwarded:
-                Forwarded {
-                    tenant,
-                    wait,
-                    place: _place,
-                    ..
-                },
+            forwarded: Forwarded { tenant, wait, .. },
             naming,
             time,
             endpoint,
@@ -307,7 +305,7 @@ struct Forwarded {
     tenant: Arc<Tenant>,
     wait: Wait,
     due: AckDue,
-    /// Its place among those that wait; given back when dropped.
+    /// Its place among those that wait, which it takes now.
     place: Option<serve::Parked>,
 }
 

@@ -11,6 +11,7 @@ use crate::monitoring::metrics::{Gauge, count_of};
 use crate::monitoring::recent::Recent;
 use crate::pipeline::Pipeline;
 use crate::route::Endpoint;
+use crate::serve::Places;
 
 /// Lets the metrics ask. The pipeline has the metrics, so these must not keep it alive.
 pub(super) fn watch(
@@ -34,20 +35,21 @@ pub(super) fn watch(
     for share in &memory.shares {
         metrics.observe_bound(share.table.name(), share.bound);
     }
-    let places = Arc::downgrade(&pipeline.places);
-    metrics.watch(Gauge::TableEntries, Table::RequestBytes.name(), move || {
-        Some(count_of(places.upgrade()?.bytes()))
-    });
+    for (table, taken) in [
+        (Table::Requests, Places::requests as fn(&Places) -> usize),
+        (Table::RequestBytes, Places::bytes),
+        (Table::Parked, Places::parked),
+    ] {
+        let places = Arc::downgrade(&pipeline.places);
+        metrics.watch(Gauge::TableEntries, table.name(), move || {
+            Some(count_of(taken(&*places.upgrade()?)))
+        });
+    }
     let weak = Arc::downgrade(pipeline);
     metrics.watch(Gauge::TableEntries, Table::Tenants.name(), move || {
         let pipeline = weak.upgrade()?;
         Some(count_of(pipeline.observer.metrics().tenants()))
     });
-    let of_requests = requests.clone();
-    metrics.watch(Gauge::TableEntries, Table::Requests.name(), move || {
-        Some(count_of(of_requests.len()))
-    });
-    metrics.observe_bound("parked_requests", pipeline.places.parked_bound());
     let weak = Arc::downgrade(&registry.tenants);
     metrics.watch(Gauge::TableEntries, "kept_tenants", move || {
         Some(count_of(weak.upgrade()?.kept()))

@@ -177,6 +177,7 @@ impl Services {
             places: Arc::new(Places::new(
                 config.memory.bound(Table::Requests),
                 config.memory.bound(Table::RequestBytes),
+                config.memory.bound(Table::Parked),
             )),
             commands,
             uplink: Uplink::new(

@@ -1,6 +1,6 @@
-//! How many requests may be in the works at a time, at all ports together, and how many of them may wait for commands.
+//! How many requests may be in the works at a time, at all ports together, and how many more may wait for commands.
 //!
-//! Who waits may not take all places, so that the messages of others are served however many wait.
+//! Who waits takes no place of others, so that their messages are served however many wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,15 @@ pub struct Places {
 #[must_use = "the place is given back when this is dropped"]
 pub struct Place {
     places: Arc<Places>,
-    bytes: usize,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// A place in the works, of a request with so many bytes.
+    Work { bytes: usize },
+    /// A place among those that wait.
+    Wait { _parked: Parked },
 }
 
 /// The place of a request that waits for a command; given back when dropped.
@@ -34,13 +42,13 @@ struct Counter {
 }
 
 impl Places {
-    /// Places for so many requests, whose bodies have so many bytes together.
+    /// Places for so many requests, whose bodies have so many bytes together, and for so many more that wait for commands.
     #[must_use]
-    pub fn new(requests: usize, bytes: usize) -> Self {
+    pub const fn new(requests: usize, bytes: usize, parked: usize) -> Self {
         Self {
             requests: Counter::new(requests),
             bytes: Counter::new(bytes),
-            parked: Counter::new(requests / 5 * 4),
+            parked: Counter::new(parked),
         }
     }
 
@@ -53,32 +61,54 @@ impl Places {
             self.requests.give_back(1);
             return None;
         }
-        let places = Arc::clone(self);
-        Some(Place { places, bytes })
+        Some(Place {
+            places: Arc::clone(self),
+            held: Held::Work { bytes },
+        })
     }
 
-    /// Lets a request that has a place wait for a command; none if too many do.
+    /// A place for a request that is to wait for a command ([`Place::wait`]); none if too many do.
     pub fn park(self: &Arc<Self>) -> Option<Parked> {
         self.parked.take(1).then(|| Parked(Arc::clone(self)))
     }
 
-    /// Bytes of all bodies.
+    /// Requests in the works, but for those that wait.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes.taken.load(Ordering::Relaxed)
+    pub fn requests(&self) -> usize {
+        self.requests.taken()
     }
 
-    /// How many may wait for commands.
+    /// Bytes of their bodies.
     #[must_use]
-    pub const fn parked_bound(&self) -> usize {
-        self.parked.bound
+    pub fn bytes(&self) -> usize {
+        self.bytes.taken()
+    }
+
+    /// Requests that wait, or are about to.
+    #[must_use]
+    pub fn parked(&self) -> usize {
+        self.parked.taken()
+    }
+}
+
+impl Place {
+    /// The request waits for a command from now on, and its body is not needed any more: its place in the works is given back.
+    pub fn wait(&mut self, parked: Parked) {
+        self.give_back();
+        self.held = Held::Wait { _parked: parked };
+    }
+
+    fn give_back(&self) {
+        if let Held::Work { bytes } = self.held {
+            self.places.requests.give_back(1);
+            self.places.bytes.give_back(bytes);
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.requests.give_back(1);
-        self.places.bytes.give_back(self.bytes);
+        self.give_back();
     }
 }
 
@@ -105,6 +135,10 @@ impl Counter {
         taken.is_ok()
     }
 
+    fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     fn give_back(&self, number: usize) {
         self.taken.fetch_sub(number, Ordering::Relaxed);
     }
@@ -116,7 +150,7 @@ mod tests {
 
     #[test]
     fn there_are_so_many_places_and_no_more() {
-        let places = Arc::new(Places::new(2, 100));
+        let places = Arc::new(Places::new(2, 100, 0));
         let first = places.take(10).unwrap();
         let _second = places.take(10).unwrap();
         assert!(places.take(0).is_none());
@@ -127,7 +161,7 @@ mod tests {
 
     #[test]
     fn large_bodies_take_the_places_of_many() {
-        let places = Arc::new(Places::new(5, 100));
+        let places = Arc::new(Places::new(5, 100, 0));
         let _large = places.take(95).unwrap();
         assert!(places.take(6).is_none());
         let _small = places.take(5).unwrap();
@@ -137,10 +171,19 @@ mod tests {
 
     #[test]
     fn those_that_wait_leave_places_to_others() {
-        let places = Arc::new(Places::new(10, 100));
-        let parked: Vec<_> = std::iter::from_fn(|| places.park()).collect();
-        assert_eq!((parked.len(), places.parked_bound()), (8, 8));
-        drop(parked);
+        let places = Arc::new(Places::new(1, 100, 2));
+        let wait = || {
+            let mut place = places.take(60).unwrap();
+            assert!(places.take(0).is_none());
+            place.wait(places.park().unwrap());
+            assert_eq!(places.bytes(), 0);
+            place
+        };
+        let (first, _second) = (wait(), wait());
+        assert!(places.park().is_none());
+        assert!(places.take(100).is_some());
+        drop(first);
         assert!(places.park().is_some());
+        assert!(places.take(100).is_some());
     }
 }

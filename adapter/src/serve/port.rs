@@ -371,13 +371,12 @@ fn serve(
     mut exchange: Exchange,
     request: Box<Request>,
     peer: SocketAddr,
-    place: Place,
+    mut place: Place,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        let _place = place;
         let started = Instant::now();
         let (operation, bytes) = (route::name(&request), request.payload().len());
-        let result = pipeline.handle(&exchange, request).await;
+        let result = pipeline.handle(&exchange, request, &mut place).await;
         if result.is_ok() {
             tracing::debug!("served");
         }
