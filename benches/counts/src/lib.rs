@@ -1,4 +1,4 @@
-//! Each hot operation of the cores by itself, so that its instructions can be counted: `cargo xtask counts` runs this package's program
+//! Each hot operation by itself, so that its instructions can be counted: `cargo xtask counts` runs this package's program
 //! under valgrind.
 //!
 //! Only what happens inside of [`Meter::count`] counts: how a state comes to be that an operation finds, and what peers do in
@@ -14,6 +14,8 @@ mod meter;
 mod dtls;
 
 mod coap;
+
+mod upload;
 
 mod amqp;
 
@@ -33,5 +35,11 @@ pub struct Subject {
 /// All of them, in the order in which a datagram meets them.
 #[must_use]
 pub fn subjects() -> Vec<Subject> {
-    [dtls::SUBJECTS.as_slice(), &coap::SUBJECTS, &amqp::SUBJECTS].concat()
+    [
+        dtls::SUBJECTS.as_slice(),
+        &coap::SUBJECTS,
+        &upload::SUBJECTS,
+        &amqp::SUBJECTS,
+    ]
+    .concat()
 }
