@@ -1,7 +1,7 @@
 //! The scenarios that come with the program, so that they are there wherever it is started.
 
 /// Name and text of each.
-const ALL: [(&str, &str); 13] = [
+const ALL: [(&str, &str); 14] = [
     scenario("telemetry", include_str!("../scenarios/telemetry.yaml")),
     scenario("events", include_str!("../scenarios/events.yaml")),
     scenario("plain", include_str!("../scenarios/plain.yaml")),
@@ -17,6 +17,7 @@ const ALL: [(&str, &str); 13] = [
     scenario("sleepers", include_str!("../scenarios/sleepers.yaml")),
     scenario("reconnect", include_str!("../scenarios/reconnect.yaml")),
     scenario("storm", include_str!("../scenarios/storm.yaml")),
+    scenario("overload", include_str!("../scenarios/overload.yaml")),
     scenario("soak", include_str!("../scenarios/soak.yaml")),
 ];
 

@@ -120,7 +120,13 @@ impl Report {
         Some(added as f64 * 1024.0 / f64::from(self.scenario.devices))
     }
 
-    /// Whether nothing failed, was lost, came twice or was not given back. While the network is away, devices may be told so.
+    /// Whether the server took no more memory than it was told to.
+    fn is_within_memory(&self) -> bool {
+        let bound = self.scenario.max_memory.zip(self.cost.as_ref());
+        bound.is_none_or(|(mebibytes, cost)| cost.peak <= u64::from(mebibytes) * 1024)
+    }
+
+    /// Whether nothing failed, was lost, came twice, was not given back, or took too much. While the network is away, devices may be told so.
     pub(crate) fn is_clean(&self) -> bool {
         let mut codes = self.tally.codes.keys();
         let good = codes.all(|code| match *code {
@@ -135,6 +141,7 @@ impl Report {
         let commanded = self.tally.no_command == 0 || self.restarts > 0;
         let steady = self.steadiness.as_ref().is_none_or(Steadiness::holds);
         good && delivered
+            && self.is_within_memory()
             && commanded
             && steady
             && self.tally.gave_up + self.tally.executed_twice() == 0

@@ -28,6 +28,8 @@ pub(crate) struct Scenario {
     pub(crate) storm: Option<Storm>,
     /// How long the network runs before it is killed and started again; `None`: it is left alone.
     pub(crate) restart_network: Option<Duration>,
+    /// How much memory the adapter may take, in MiB (`hono.app.maxMemory`); `None`: what there is.
+    pub(crate) max_memory: Option<u32>,
     /// How long nothing is sent after the load, so that it is seen what the adapter gives back.
     pub(crate) rest: Duration,
     /// How long to wait for answers when no more requests are sent.
@@ -180,6 +182,7 @@ impl Scenario {
                 "certificates" => scenario.certificates = number(value).ok_or_else(wrong)?,
                 "storm" => scenario.storm = Some(Storm::parse(value).ok_or_else(wrong)?),
                 "restart-network" => scenario.restart_network = Some(seconds().ok_or_else(wrong)?),
+                "max-memory" => scenario.max_memory = Some(whole.ok_or_else(wrong)?),
                 "rest" => scenario.rest = seconds().ok_or_else(wrong)?,
                 "patience" => scenario.patience = seconds().ok_or_else(wrong)?,
                 _ => return Err(format!("a scenario has no `{key}`")),
@@ -265,6 +268,7 @@ impl Default for Scenario {
             certificates: 0.0,
             storm: None,
             restart_network: None,
+            max_memory: None,
             rest: Duration::ZERO,
             patience: Duration::from_secs(100),
         }

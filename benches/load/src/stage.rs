@@ -155,6 +155,10 @@ fn adapter(program: &Path, scenario: &Scenario, addresses: &Addresses) -> Comman
             .env("HONO_COAP_INSECUREPORT", port(addresses.coap))
             .env("HONO_COAP_INSECUREPORTBINDADDRESS", address);
     }
+    if let Some(mebibytes) = scenario.max_memory {
+        let bytes = u64::from(mebibytes) << 20;
+        command.env("HONO_APP_MAXMEMORY", bytes.to_string());
+    }
     if scenario.connection_ids > 0.0 {
         command.env("HONO_COAP_CONNECTIONIDLENGTH", "8");
     }
