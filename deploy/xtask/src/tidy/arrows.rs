@@ -57,7 +57,14 @@ const RULES: [Rule; 4] = [
         why: "the sandbox is the adapter's surroundings, not its user",
     },
     Rule {
-        from: &[EVERYBODY, "-adapter", "-acceptance", "-benches", "-load"],
+        from: &[
+            EVERYBODY,
+            "-adapter",
+            "-acceptance",
+            "-benches",
+            "-counts",
+            "-load",
+        ],
         to: &["sandbox"],
         reach: Reach::Shipped,
         why: "only the command line starts a sandbox",
