@@ -248,7 +248,7 @@ impl<K: KeyStore> Listener<K> {
         });
         if handshakes {
             // A handshake takes several flights, and thousands that begin at once are to be over soon.
-            self.batch.hurry();
+            self.socket.hurry();
         }
     }
 

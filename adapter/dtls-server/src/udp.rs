@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     io::{self, IoSliceMut},
     net::SocketAddr,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
@@ -17,15 +17,18 @@ use crate::{moderation::Moderation, send::send_some};
 
 /// A bound UDP socket by which many datagrams are read or sent by one system call.
 pub struct UdpSocket {
-    io: tokio::net::UdpSocket,
+    socket: std::net::UdpSocket,
     state: UdpSocketState,
+    /// Lets the runtime know when there is something to read; none while that is looked for now and then.
+    watch: Option<tokio::net::UdpSocket>,
+    moderation: Moderation,
 }
 
 impl UdpSocket {
     /// Binds to `address`; port 0 lets the system choose.
     ///
     /// # Errors
-    /// What the operating system says, for instance that the port is taken. Needs a tokio runtime.
+    /// What the operating system says, for instance that the port is taken.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = open(address)?;
         socket.bind(&address.into())?;
@@ -42,7 +45,7 @@ impl UdpSocket {
         let first = Self::bind(address)?;
         let address = first.local_address()?;
         if count > 1 {
-            socket2::SockRef::from(&first.io).set_reuse_port(true)?;
+            socket2::SockRef::from(&first.socket).set_reuse_port(true)?;
         }
         let others = (1..count).map(|_| {
             let socket = open(address)?;
@@ -59,8 +62,26 @@ impl UdpSocket {
     fn serve(socket: socket2::Socket) -> io::Result<Self> {
         let socket: std::net::UdpSocket = socket.into();
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        let io = tokio::net::UdpSocket::from_std(socket)?;
-        Ok(Self { io, state })
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket,
+            state,
+            watch: None,
+            moderation: Moderation::new(Instant::now()),
+        })
+    }
+
+    /// Lets datagrams gather for as long as this at most, where several come in it, before they are read together; a zero duration, as at the
+    /// start, reads each at once. A device waits up to that long for its answer, and a busy adapter takes a half to a third of the CPU.
+    #[must_use]
+    pub const fn gathering(mut self, most: Duration) -> Self {
+        self.moderation.gather(most);
+        self
+    }
+
+    /// Lets what comes next be read at once: somebody waits for several answers in turn.
+    pub const fn hurry(&mut self) {
+        self.moderation.hurry();
     }
 
     /// The address the socket is bound to, with the port the system chose.
@@ -68,50 +89,65 @@ impl UdpSocket {
     /// # Errors
     /// What the operating system says.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.io.local_addr()
+        self.socket.local_addr()
     }
 
-    /// Waits for datagrams and reads as many as one system call gives into `batch`. While many come, at most once a millisecond: each
-    /// wait then ends with more of them.
+    /// Waits for datagrams and reads as many as one system call gives into `batch`. While many come, looks for them every few milliseconds
+    /// ([`UdpSocket::gathering`]) and does not let itself be woken by each.
     ///
     /// Cancel safe: nothing is read if the future is dropped before it is ready.
     ///
     /// # Errors
     /// What the operating system says. An error that concerns one peer only (ICMP port unreachable) is left out.
-    pub async fn receive(&self, batch: &mut Batch) -> io::Result<()> {
+    pub async fn receive(&mut self, batch: &mut Batch) -> io::Result<()> {
         batch.filled = 0;
-        if let Some(at) = batch.moderation.not_before() {
-            tokio::time::sleep_until(at.into()).await;
-        }
-        loop {
-            // One waker is enough, and cheaper than a place in the queue of those that wait for the socket.
-            poll_fn(|context| self.io.poll_recv_ready(context)).await?;
-            let Batch { buffers, metas, .. } = batch;
-            let mut slices: Vec<IoSliceMut<'_>> = buffers
-                .iter_mut()
-                .map(|buffer| IoSliceMut::new(buffer))
-                .collect();
-            let read = self.io.try_io(Interest::READABLE, || {
-                let socket = UdpSockRef::from(&self.io);
-                batch.filled = self.state.recv(socket, &mut slices, metas)?;
-                if batch.filled < BATCH_SIZE {
-                    // There were no more: to say so spares a call that would find nothing.
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Ok(())
-            });
-            match read {
-                _ if batch.filled > 0 => {
-                    let datagrams = u32::try_from(batch.filled).unwrap_or(u32::MAX);
-                    batch.moderation.took(Instant::now(), datagrams);
-                    return Ok(());
-                }
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-                Err(error) => return Err(error),
+        while batch.filled == 0 {
+            if let Some(at) = self.moderation.next_look() {
+                self.watch = None;
+                // The runtime's timers end with the next whole millisecond.
+                tokio::time::sleep_until(at.into()).await;
+                self.read(batch)?;
+            } else {
+                let watch = match &mut self.watch {
+                    Some(watch) => watch,
+                    none => none.insert(watched(&self.socket)?),
+                };
+                // One waker is enough, and cheaper than a place in the queue of those that wait for the socket.
+                poll_fn(|context| watch.poll_recv_ready(context)).await?;
+                self.read(batch)?;
+                self.forget_readiness(batch);
             }
         }
+        Ok(())
+    }
+
+    /// Reads what is there, if anything is.
+    fn read(&mut self, batch: &mut Batch) -> io::Result<()> {
+        let mut slices: Vec<IoSliceMut<'_>> = batch
+            .buffers
+            .iter_mut()
+            .map(|buffer| IoSliceMut::new(buffer))
+            .collect();
+        let socket = UdpSockRef::from(&self.socket);
+        batch.filled = match self.state.recv(socket, &mut slices, &mut batch.metas) {
+            Ok(filled) => filled,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+            Err(error) => return Err(error),
+        };
+        self.moderation
+            .looked(Instant::now(), batch.filled, BATCH_SIZE);
+        Ok(())
+    }
+
+    /// There were no more datagrams than those: to know so spares a call that would find nothing.
+    fn forget_readiness(&self, batch: &Batch) {
+        let Some(watch) = self.watch.as_ref().filter(|_| batch.filled < BATCH_SIZE) else {
+            return;
+        };
+        let nothing: io::Result<()> =
+            watch.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+        drop(nothing);
     }
 
     /// Sends datagrams in their order, or drops those that the kernel has no room for: to a device that is a lost datagram.
@@ -121,10 +157,7 @@ impl UdpSocket {
         let mut unsent = 0;
         let mut rest = datagrams;
         while !rest.is_empty() {
-            let sent = self
-                .io
-                .try_io(Interest::WRITABLE, || send_some(&self.io, rest));
-            let dealt_with = match sent {
+            let dealt_with = match send_some(&self.socket, rest) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return unsent + rest.len();
@@ -139,6 +172,11 @@ impl UdpSocket {
         }
         unsent
     }
+}
+
+/// The same socket once more, for the runtime. It is let go by dropping this, which is why it is not the only one.
+fn watched(socket: &std::net::UdpSocket) -> io::Result<tokio::net::UdpSocket> {
+    tokio::net::UdpSocket::from_std(socket.try_clone()?)
 }
 
 /// A socket that is not bound yet.
@@ -156,7 +194,7 @@ fn open(address: SocketAddr) -> io::Result<socket2::Socket> {
 impl fmt::Debug for UdpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UdpSocket")
-            .field("io", &self.io)
+            .field("socket", &self.socket)
             .finish_non_exhaustive()
     }
 }
@@ -166,7 +204,6 @@ pub struct Batch {
     buffers: Vec<Vec<u8>>,
     metas: Vec<RecvMeta>,
     filled: usize,
-    moderation: Moderation,
 }
 
 impl Batch {
@@ -176,13 +213,7 @@ impl Batch {
             buffers: vec![vec![0; LARGEST_DATAGRAM]; BATCH_SIZE],
             metas: vec![RecvMeta::default(); BATCH_SIZE],
             filled: 0,
-            moderation: Moderation::new(Instant::now()),
         }
-    }
-
-    /// Lets what comes next be read at once, however fast it comes.
-    pub const fn hurry(&mut self) {
-        self.moderation.hurry();
     }
 
     /// Hands each datagram with its sender to `handle`, in the order of arrival. The bytes may be changed in place.
@@ -225,7 +256,7 @@ mod tests {
 
     #[tokio::test]
     async fn datagrams_keep_their_borders_and_senders() {
-        let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         for payload in [&b"one"[..], b"two two", b""] {
             peer.send_to(payload, socket.local_address().unwrap())
@@ -260,7 +291,7 @@ mod tests {
         while taken < 2 * peers.len() {
             for (shard, socket) in shards.iter_mut().enumerate() {
                 let received = socket.receive(&mut batch);
-                let wait = std::time::Duration::from_millis(10);
+                let wait = Duration::from_millis(10);
                 if tokio::time::timeout(wait, received).await.is_ok() {
                     batch.for_each(|peer, _| {
                         taken += 1;
@@ -295,7 +326,6 @@ mod tests {
     async fn datagrams_reach_their_peers_in_their_order() {
         let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let peers = [(); 3].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
-        socket.io.writable().await.unwrap();
         let count = 2 * MOST_AT_ONCE + 1;
         let datagrams: Vec<_> = (0..count)
             .map(|number| {
@@ -318,7 +348,6 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = peer.local_addr().unwrap();
-        socket.io.writable().await.unwrap();
         let too_large = vec![0; 70_000];
         let datagrams = [(to, vec![1]), (to, too_large.clone()), (to, vec![3])];
         assert_eq!(socket.send_all(&datagrams), 1);

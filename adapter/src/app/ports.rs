@@ -112,6 +112,8 @@ impl Starter<'_> {
     fn bind(&self, address: SocketAddr) -> Result<(Vec<UdpSocket>, SocketAddr), StartError> {
         let sockets = UdpSocket::bind_shards(address, self.config.coap.shards);
         let bound = sockets.and_then(|sockets| {
+            let gathering = |socket: UdpSocket| socket.gathering(self.config.coap.gather_time);
+            let sockets: Vec<_> = sockets.into_iter().map(gathering).collect();
             let address = sockets.first().map(UdpSocket::local_address).transpose()?;
             Ok((sockets, address))
         });
