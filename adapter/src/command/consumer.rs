@@ -69,15 +69,20 @@ impl Commands {
             until: Instant::now(),
         };
         let lifespan = Duration::from_secs(ttd.try_into().unwrap_or_default());
-        self.router
+        let registered = self
+            .router
             .register_consumer(
                 &origin.tenant,
                 &origin.device,
                 &self.instance,
                 Some(lifespan),
             )
-            .await
-            .map_err(Rejection::CommandRouter)?;
+            .await;
+        if let Err(error) = registered {
+            // The router may have taken it all the same.
+            wait.close().await;
+            return Err(Rejection::CommandRouter(error));
+        }
         wait.until = Instant::now() + lifespan;
         Ok(wait)
     }
