@@ -106,7 +106,7 @@ impl UdpSocket {
                 self.watch = None;
                 // The runtime's timers end with the next whole millisecond.
                 tokio::time::sleep_until(at.into()).await;
-                self.read(batch)?;
+                batch.read(&self.socket, &self.state)?;
             } else {
                 let watch = match &mut self.watch {
                     Some(watch) => watch,
@@ -114,40 +114,24 @@ impl UdpSocket {
                 };
                 // One waker is enough, and cheaper than a place in the queue of those that wait for the socket.
                 poll_fn(|context| watch.poll_recv_ready(context)).await?;
-                self.read(batch)?;
-                self.forget_readiness(batch);
+                // In here, so that what comes after this look is not taken for what it has seen.
+                let read = watch.try_io(Interest::READABLE, || {
+                    batch.read(&self.socket, &self.state)?;
+                    match batch.filled {
+                        BATCH_SIZE.. => Ok(()),
+                        // There were no more: to say so spares a call that would find nothing.
+                        _ => Err(io::ErrorKind::WouldBlock.into()),
+                    }
+                });
+                match read {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                    _ => {}
+                }
             }
+            self.moderation
+                .looked(Instant::now(), batch.filled, BATCH_SIZE);
         }
         Ok(())
-    }
-
-    /// Reads what is there, if anything is.
-    fn read(&mut self, batch: &mut Batch) -> io::Result<()> {
-        let mut slices: Vec<IoSliceMut<'_>> = batch
-            .buffers
-            .iter_mut()
-            .map(|buffer| IoSliceMut::new(buffer))
-            .collect();
-        let socket = UdpSockRef::from(&self.socket);
-        batch.filled = match self.state.recv(socket, &mut slices, &mut batch.metas) {
-            Ok(filled) => filled,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
-            Err(error) => return Err(error),
-        };
-        self.moderation
-            .looked(Instant::now(), batch.filled, BATCH_SIZE);
-        Ok(())
-    }
-
-    /// There were no more datagrams than those: to know so spares a call that would find nothing.
-    fn forget_readiness(&self, batch: &Batch) {
-        let Some(watch) = self.watch.as_ref().filter(|_| batch.filled < BATCH_SIZE) else {
-            return;
-        };
-        let nothing: io::Result<()> =
-            watch.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
-        drop(nothing);
     }
 
     /// Sends datagrams in their order, or drops those that the kernel has no room for: to a device that is a lost datagram.
@@ -214,6 +198,22 @@ impl Batch {
             metas: vec![RecvMeta::default(); BATCH_SIZE],
             filled: 0,
         }
+    }
+
+    /// Reads what is there, if anything is.
+    fn read(&mut self, socket: &std::net::UdpSocket, state: &UdpSocketState) -> io::Result<()> {
+        let mut slices: Vec<IoSliceMut<'_>> = self
+            .buffers
+            .iter_mut()
+            .map(|buffer| IoSliceMut::new(buffer))
+            .collect();
+        self.filled = match state.recv(UdpSockRef::from(socket), &mut slices, &mut self.metas) {
+            Ok(filled) => filled,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(())
     }
 
     /// Hands each datagram with its sender to `handle`, in the order of arrival. The bytes may be changed in place.
