@@ -42,8 +42,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Serves one request, which has this place. What is done before a request waits for a command, and after, are futures of their own, boxed and dropped
-    /// when they are done: thousands wait at a time.
+    /// Serves one request, which has this place. What is done before a request waits for a command, and after, are futures of their own,
+    /// boxed and dropped when they are done: thousands wait at a time.
     ///
     /// # Errors
     /// The step that refused it.
@@ -305,7 +305,7 @@ struct Forwarded {
     tenant: Arc<Tenant>,
     wait: Wait,
     due: AckDue,
-    /// Its place among those that wait, which it takes now.
+    /// Its place among those that wait, until it waits.
     place: Option<serve::Parked>,
 }
 

@@ -134,13 +134,21 @@ fn adapter(program: &Path, scenario: &Scenario, addresses: &Addresses) -> Comman
     let mut command = Command::new(program);
     command.arg("run");
     // Everything shares this machine: what is slow here is not the network.
-    let mut settings = vec![("REQUESTTIMEOUT", "5000"), ("FLOWLATENCY", "500")];
-    let kept = scenario.devices.clamp(1000, MOST_KEPT).to_string();
-    if scenario.max_memory.is_none() {
-        // The answers for all devices are kept, as an operator who knows how many there are would have it.
-        settings.push(("RESPONSECACHEMAXSIZE", kept.as_str()));
+    let patience = [("REQUESTTIMEOUT", "5000"), ("FLOWLATENCY", "500")];
+    command.envs(sandbox::variables(addresses.amqp, &patience));
+    match scenario.max_memory {
+        Some(mebibytes) => {
+            let bytes = u64::from(mebibytes) << 20;
+            command.env("HONO_APP_MAXMEMORY", bytes.to_string());
+        }
+        None => {
+            // The answers for all devices are kept, as an operator who knows how many there are would have it.
+            let kept = scenario.devices.clamp(1000, MOST_KEPT).to_string();
+            for service in ["REGISTRATION", "CREDENTIALS"] {
+                command.env(format!("HONO_{service}_RESPONSECACHEMAXSIZE"), &kept);
+            }
+        }
     }
-    command.envs(sandbox::variables(addresses.amqp, &settings));
     let port = |address: SocketAddr| address.port().to_string();
     command
         .env("HONO_COAP_PORT", port(addresses.coaps))
@@ -153,10 +161,6 @@ fn adapter(program: &Path, scenario: &Scenario, addresses: &Addresses) -> Comman
             .env("HONO_COAP_AUTHENTICATIONREQUIRED", "false")
             .env("HONO_COAP_INSECUREPORT", port(addresses.coap))
             .env("HONO_COAP_INSECUREPORTBINDADDRESS", address);
-    }
-    if let Some(mebibytes) = scenario.max_memory {
-        let bytes = u64::from(mebibytes) << 20;
-        command.env("HONO_APP_MAXMEMORY", bytes.to_string());
     }
     if scenario.connection_ids > 0.0 {
         command.env("HONO_COAP_CONNECTIONIDLENGTH", "8");

@@ -17,7 +17,7 @@ pub enum Table {
     Requests,
     /// Requests that wait for commands.
     Parked,
-    /// Bytes of these requests' bodies.
+    /// Bytes of the bodies of requests in the works.
     RequestBytes,
     /// Requests that are remembered to recognise their duplicates.
     Exchanges,
