@@ -42,7 +42,16 @@ pub(crate) enum Event {
     /// The event was answered 2.04, without the command that it asked for.
     NoCommand(Job),
     /// Nothing came in time.
-    GaveUp(Job),
+    GaveUp(Job, Why),
+}
+
+/// Why a device gave up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// As many datagrams were lost on the way as were tried: nobody could have answered.
+    AllLost,
+    /// The server had what it needs.
+    Silence,
 }
 
 pub(crate) struct Device {
@@ -61,6 +70,8 @@ pub(crate) struct Device {
     transmits: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     repeated: u64,
+    /// Its datagrams that were lost, either way, since the request or the handshake under way began.
+    lost: u32,
 }
 
 /// The request under way.
@@ -73,6 +84,7 @@ struct Exchange {
     /// When to send it again, and how long to wait after that.
     again: Option<(Instant, Duration)>,
     repeats: u32,
+    acknowledged: bool,
     deadline: Instant,
 }
 
@@ -106,6 +118,7 @@ impl Device {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             repeated: 0,
+            lost: 0,
         }
     }
 
@@ -146,7 +159,13 @@ impl Device {
             return;
         };
         if exchange.deadline <= now {
-            let event = Event::GaveUp(exchange.job);
+            let tries = if exchange.acknowledged {
+                // Those of the server, which has a separate response to bring.
+                MAX_RETRANSMIT + 1
+            } else {
+                exchange.repeats + 1
+            };
+            let event = Event::GaveUp(exchange.job, Why::of(self.lost, tries));
             if self.scenario.secure {
                 // The server may have forgotten the session.
                 self.connect(now);
@@ -184,10 +203,15 @@ impl Device {
         self.events.pop_front()
     }
 
-    /// Whether it may get another address without losing its session.
+    /// Whether it may get another address without losing its session, nor what is on its way to it.
     pub(crate) fn may_move(&self) -> bool {
         let client = self.dtls.as_deref();
-        client.is_some_and(Client::uses_connection_ids)
+        self.exchange.is_none() && client.is_some_and(Client::uses_connection_ids)
+    }
+
+    /// Something that it sent, or that was sent to it, is lost.
+    pub(crate) const fn lose(&mut self) {
+        self.lost += 1;
     }
 
     /// How often a flight of the present session's handshake went unanswered.
@@ -211,6 +235,7 @@ impl Device {
         match self.waiting.front() {
             Some(job) if job.operation == Operation::Handshake => {
                 self.handshake = self.waiting.pop_front();
+                self.lost = 0;
                 self.connect(now);
             }
             Some(_) if ready => {
@@ -307,6 +332,7 @@ impl Device {
             coap::PUT
         };
         let bytes = coap::request(kind, method, id, token, options, payload);
+        self.lost = 0;
         self.send(now, &bytes);
         self.exchange = Some(Exchange {
             job,
@@ -316,6 +342,7 @@ impl Device {
             token,
             again,
             repeats: 0,
+            acknowledged: false,
             deadline: now + ttd + self.scenario.patience,
         });
     }
@@ -340,7 +367,10 @@ impl Device {
                 let event = Event::Answered(exchange.job, 0);
                 self.finish(now, event);
             }
-            Kind::Acknowledgement if ours => exchange.again = None,
+            Kind::Acknowledgement if ours => {
+                exchange.again = None;
+                exchange.acknowledged = true;
+            }
             _ => {}
         }
     }
@@ -406,12 +436,23 @@ impl Device {
         if over {
             match self.handshake.take() {
                 Some(job) => {
+                    let why = Why::of(self.lost, self.timeouts());
                     self.dtls = None;
-                    self.events.push_back(Event::GaveUp(job));
+                    self.events.push_back(Event::GaveUp(job, why));
                     self.go_on(now);
                 }
                 None => self.connect(now),
             }
+        }
+    }
+}
+
+impl Why {
+    const fn of(lost: u32, tries: u32) -> Self {
+        if tries > 0 && lost >= tries {
+            Self::AllLost
+        } else {
+            Self::Silence
         }
     }
 }
@@ -501,6 +542,30 @@ mod tests {
         );
         assert_eq!(device.poll_event(), None);
         assert_eq!(device.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_device_that_gives_up_tells_whether_anybody_could_have_answered() {
+        let start = Instant::now();
+        for (lost, acknowledged, why) in [
+            (5, false, Why::AllLost),
+            (4, false, Why::Silence),
+            (5, true, Why::AllLost),
+            (4, true, Why::Silence),
+        ] {
+            let (mut device, job) = (plain(), job(0, start));
+            device.lose();
+            device.take(start, job);
+            let request = device.poll_transmit().unwrap();
+            (0..lost).for_each(|_| device.lose());
+            if acknowledged {
+                device.handle_datagram(start, &mut [0x60, 0, request[2], request[3]]);
+            }
+            while let Some(when) = device.poll_timeout() {
+                device.handle_timeout(when);
+            }
+            assert_eq!(device.poll_event(), Some(Event::GaveUp(job, why)));
+        }
     }
 
     #[test]

@@ -126,7 +126,8 @@ impl Report {
         bound.is_none_or(|(mebibytes, cost)| cost.peak <= u64::from(mebibytes) * 1024)
     }
 
-    /// Whether nothing failed, was lost, came twice, was not given back, or took too much. While the network is away, devices may be told so.
+    /// Whether nothing failed, was lost, came twice, was not given back, or took too much. While the network is away, devices may be told so;
+    /// whose datagrams were lost at every try needs no answer.
     pub(crate) fn is_clean(&self) -> bool {
         let mut codes = self.tally.codes.keys();
         let good = codes.all(|code| match *code {
@@ -144,7 +145,8 @@ impl Report {
             && self.is_within_memory()
             && commanded
             && steady
-            && self.tally.gave_up + self.tally.executed_twice() == 0
+            && self.tally.gave_up == self.tally.all_lost
+            && self.tally.executed_twice() == 0
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -180,7 +182,7 @@ impl Report {
             "intended": tally.intended, "answered": self.answered(), "answered_per_second": self.rate(),
             "set_up_seconds": tally.set_up.as_secs_f64(),
             "latency_ms": latencies, "codes": codes, "handshakes": tally.established,
-            "unanswered": tally.gave_up, "sent_again": tally.repeated,
+            "unanswered": tally.gave_up, "all_tries_lost": tally.all_lost, "sent_again": tally.repeated,
             "without_command": tally.no_command, "reconnected": tally.reconnected, "moved": tally.moved,
             "messages": self.north.as_ref().map(|it| it.messages.to_json()),
             "responses": self.north.as_ref().map(|it| it.responses.to_json()),
@@ -215,6 +217,9 @@ impl Display for Report {
             writeln!(f, "  handshakes  {:>12}", tally.established)?;
         }
         writeln!(f, "unanswered    {:>12}", tally.gave_up)?;
+        if tally.all_lost > 0 {
+            writeln!(f, "  all lost    {:>12}", tally.all_lost)?;
+        }
         writeln!(f, "sent again    {:>12}", tally.repeated)?;
         for (name, count) in [
             ("no command", tally.no_command),

@@ -129,7 +129,7 @@ fn network(world: &[String], amqp: SocketAddr, folder: &Path) -> Result<Running,
     Ok(running)
 }
 
-/// Other variables `HONO_*` of the environment hold for it, too.
+/// Variables `HONO_*` of the environment hold for it, too, and go before what is only set to suit the load.
 fn adapter(program: &Path, scenario: &Scenario, addresses: &Addresses) -> Command {
     let mut command = Command::new(program);
     command.arg("run");
@@ -145,10 +145,12 @@ fn adapter(program: &Path, scenario: &Scenario, addresses: &Addresses) -> Comman
             // The answers for all devices are kept, as an operator who knows how many there are would have it.
             let kept = scenario.devices.clamp(1000, MOST_KEPT).to_string();
             for service in ["REGISTRATION", "CREDENTIALS"] {
-                command.env(format!("HONO_{service}_RESPONSECACHEMAXSIZE"), &kept);
+                let name = format!("HONO_{service}_RESPONSECACHEMAXSIZE");
+                unless_set(&mut command, &name, &kept);
             }
         }
     }
+    unless_set(&mut command, "HONO_COMMAND_INITIALCREDITS", COMMAND_CREDIT);
     let port = |address: SocketAddr| address.port().to_string();
     command
         .env("HONO_COAP_PORT", port(addresses.coaps))
@@ -171,6 +173,12 @@ fn adapter(program: &Path, scenario: &Scenario, addresses: &Addresses) -> Comman
         command.env("HONO_COAP_DTLSONESESSIONEACH", "true");
     }
     command
+}
+
+fn unless_set(command: &mut Command, name: &str, value: &str) {
+    if std::env::var_os(name).is_none() {
+        command.env(name, value);
+    }
 }
 
 /// A process that ends with this value.
@@ -263,5 +271,7 @@ fn folder(program: &Path) -> Result<PathBuf, String> {
 }
 
 const MOST_KEPT: u32 = 10_000;
+/// As many commands as come in a pause of the machine, as for messages ([`crate::LINK_CREDIT`]).
+const COMMAND_CREDIT: &str = "2000";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);

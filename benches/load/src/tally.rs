@@ -22,6 +22,8 @@ pub(crate) struct Tally {
     /// How often a device with a connection id got another address.
     pub(crate) moved: u64,
     pub(crate) gave_up: u64,
+    /// Of these, those that nobody could have answered: all tries were lost on the way.
+    pub(crate) all_lost: u64,
     /// None without a storm.
     pub(crate) storm: Option<StormTally>,
     pub(crate) repeated: u64,
@@ -97,6 +99,7 @@ impl Tally {
             reconnected: 0,
             moved: 0,
             gave_up: 0,
+            all_lost: 0,
             storm: None,
             repeated: 0,
             acknowledged: Vec::new(),
@@ -181,6 +184,7 @@ impl Tally {
         self.responded.extend(other.responded);
         self.executed.extend(other.executed);
         self.gave_up += other.gave_up;
+        self.all_lost += other.all_lost;
         match (&mut self.storm, other.storm) {
             (Some(storm), Some(more)) => storm.add(&more),
             (storm @ None, more) => *storm = more,

@@ -15,7 +15,7 @@ use mio::{Events, Poll};
 use crate::{
     coap,
     credentials::Credentials,
-    device::{Device, Event, Job},
+    device::{Device, Event, Job, Why},
     network::{Batch, Network, Place},
     progress::Progress,
     random::Random,
@@ -47,6 +47,17 @@ struct Seat {
     loss: Random,
     moves: Random,
     sent: u32,
+}
+
+impl Seat {
+    /// Whether a datagram of its device is lost on the way, of which so many are.
+    fn loses(&mut self, fraction: f64) -> bool {
+        let lost = fraction > 0.0 && self.loss.fraction() < fraction;
+        if lost {
+            self.device.lose();
+        }
+        lost
+    }
 }
 
 struct Worker {
@@ -285,8 +296,8 @@ impl Worker {
             let Some(seat) = self.seats.get_mut(number) else {
                 return;
             };
-            // Lost on the way, or sent to where the device is no more.
-            if seat.place != place || (loss > 0.0 && seat.loss.fraction() < loss) {
+            // Sent to where the device is no more, or lost on the way.
+            if seat.place != place || seat.loses(loss) {
                 return;
             }
             self.with(now, number, |device| device.handle_datagram(now, datagram));
@@ -301,7 +312,7 @@ impl Worker {
         };
         act(&mut seat.device);
         while let Some(datagram) = seat.device.poll_transmit() {
-            if loss == 0.0 || seat.loss.fraction() >= loss {
+            if !seat.loses(loss) {
                 self.network.send(seat.place, &datagram);
             }
         }
@@ -362,8 +373,9 @@ impl Worker {
                 self.tally.no_command += 1;
                 (job, false)
             }
-            Event::GaveUp(_) => {
+            Event::GaveUp(_, why) => {
                 self.tally.gave_up += 1;
+                self.tally.all_lost += u64::from(why == Why::AllLost);
                 self.tally.second(now - self.start).bad += 1;
                 self.outstanding -= 1;
                 return self.order.progress.bad();
@@ -422,7 +434,7 @@ impl Worker {
                 tally.timeouts[count.min(timeouts as usize)] += 1;
                 tally.most_timeouts = tally.most_timeouts.max(timeouts);
             }
-            Event::GaveUp(_) => tally.without += 1,
+            Event::GaveUp(..) => tally.without += 1,
             _ => return,
         }
         tally.drained = now.saturating_duration_since(self.start + storm.after);
