@@ -42,26 +42,30 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Serves one request, which has this place. What is done before a request waits for a command, and after, are futures of their own,
-    /// boxed and dropped when they are done: thousands wait at a time.
+    /// Serves one request, which has this place. What is done before a request waits for a command, the wait, and what is done after it
+    /// are futures of their own, boxed and dropped when they are done: thousands wait at a time, and most never do.
     ///
     /// # Errors
     /// The step that refused it.
-    pub async fn handle(
+    pub fn handle(
         &self,
         exchange: &Exchange,
         request: Box<Request>,
         place: &mut Place,
-    ) -> Result<Outcome, Rejection> {
-        let mut parked = match Box::pin(self.take(exchange, request)).await? {
-            Taken::Done(outcome) => return Ok(outcome),
-            Taken::Parked(parked) => parked,
-        };
-        if let Some(parked) = parked.forwarded.place.take() {
-            place.wait(parked);
+    ) -> impl Future<Output = Result<Outcome, Rejection>> + Send {
+        // An async fn keeps its arguments twice.
+        let taking = Box::pin(self.take(exchange, request));
+        async move {
+            let mut parked = match taking.await? {
+                Taken::Done(outcome) => return Ok(outcome),
+                Taken::Parked(parked, among) => {
+                    place.wait(among);
+                    parked
+                }
+            };
+            let received = Box::pin(parked.command(exchange)).await;
+            Box::pin(self.told(*parked, exchange, received)).await
         }
-        let received = parked.command(exchange).await;
-        Box::pin(self.told(*parked, exchange, received)).await
     }
 
     /// Does all that a request wants at once.
@@ -105,8 +109,8 @@ impl Pipeline {
             .await;
         let time = query.time;
         let result = match result {
-            Ok(Some(forwarded)) => {
-                return Ok(Taken::Parked(Box::new(Parked {
+            Ok(Some((forwarded, place))) => {
+                let parked = Parked {
                     forwarded,
                     naming: Naming::of(request.uri_path()),
                     time,
@@ -114,7 +118,8 @@ impl Pipeline {
                     reliability: upload.reliability,
                     account,
                     span,
-                })));
+                };
+                return Ok(Taken::Parked(Box::new(parked), place));
             }
             Ok(None) => Ok(Outcome::Changed {
                 time,
@@ -126,7 +131,7 @@ impl Pipeline {
         result.map(Taken::Done)
     }
 
-    /// Gives a message to the application. What is left to wait for is returned, if the device waits.
+    /// Gives a message to the application. What is left to wait for is returned with its place, if the device waits.
     async fn forward(
         &self,
         exchange: &Exchange,
@@ -134,30 +139,31 @@ impl Pipeline {
         query: &Query,
         origin: &Origin,
         account: &mut Account<'_>,
-    ) -> Result<Option<Forwarded>, Rejection> {
+    ) -> Result<Option<(Forwarded, serve::Parked)>, Rejection> {
         let (tenant, assertion) = self
             .admit(exchange, origin, upload.payload, account)
             .await?;
         let ttd = tenant::effective_ttd(&tenant, query.ttd);
         // Where too many wait, the message is served as if the device did not wait, and the application is told so.
-        let place = ttd.and_then(|_| self.places.park());
-        let ttd = ttd.filter(|_| place.is_some());
+        let place = ttd.and_then(|ttd| Some((ttd, self.places.park()?)));
+        let ttd = place.as_ref().map(|(ttd, _)| *ttd);
         exchange.trace().record("ttd", ttd);
-        let wait = self.wait(origin, ttd).await?;
+        let wait = match place {
+            Some((ttd, place)) => {
+                let opened = Box::pin(self.commands.open(origin, ttd)).await;
+                Some((opened?, place))
+            }
+            None => None,
+        };
         let mut due = AckDue::after(AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy));
         let sent = {
             let sending = pin!(self.uplink.send(upload, &tenant, &assertion, origin, ttd));
             exchange.acknowledging(&mut due, sending).await
         };
         match (sent, wait) {
-            (Ok(()), Some(wait)) => Ok(Some(Forwarded {
-                tenant,
-                wait,
-                due,
-                place,
-            })),
+            (Ok(()), Some((wait, place))) => Ok(Some((Forwarded { tenant, wait, due }, place))),
             (sent, None) => sent.map(|()| None),
-            (Err(rejection), Some(wait)) => {
+            (Err(rejection), Some((wait, _))) => {
                 account.waited(None);
                 wait.close().await;
                 Err(rejection)
@@ -275,13 +281,6 @@ impl Pipeline {
         Ok((tenant, assertion))
     }
 
-    async fn wait(&self, origin: &Origin, ttd: Option<i32>) -> Result<Option<Wait>, Rejection> {
-        match ttd {
-            Some(ttd) => self.commands.open(origin, ttd).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
     /// A command counts towards the tenant's data volume, too; over the limit it is refused, and the device gets none.
     fn within_limit(&self, received: Box<Received>, tenant: &Tenant) -> Option<Box<Received>> {
         if self.limits.check(tenant, received.command.payload.0.len()) == Verdict::Exceeded {
@@ -296,8 +295,8 @@ impl Pipeline {
 enum Taken<'a> {
     /// It is done.
     Done(Outcome),
-    /// The device waits for a command.
-    Parked(Box<Parked<'a>>),
+    /// The device waits for a command, in this place among those that wait.
+    Parked(Box<Parked<'a>>, serve::Parked),
 }
 
 /// A message that the application has, of a device that waits.
@@ -305,8 +304,6 @@ struct Forwarded {
     tenant: Arc<Tenant>,
     wait: Wait,
     due: AckDue,
-    /// Its place among those that wait, until it waits.
-    place: Option<serve::Parked>,
 }
 
 /// A request that waits for a command: all that is kept of it, as thousands do.
@@ -322,21 +319,24 @@ struct Parked<'a> {
 
 impl Parked<'_> {
     /// Waits for a command, and acknowledges the request meanwhile when that is due.
-    async fn command(&mut self, exchange: &Exchange) -> Option<Box<Received>> {
-        let Forwarded { wait, due, .. } = &mut self.forwarded;
+    fn command(
+        &mut self,
+        exchange: &Exchange,
+    ) -> impl Future<Output = Option<Box<Received>>> + Send {
         let waiting = (self.span).in_scope(|| trace_span!("create consumer and wait for command"));
-        async {
+        let forwarded = &mut self.forwarded;
+        async move {
             let mut gone = exchange.gone().await;
             loop {
-                match wait.command(&mut gone, due.at()).await {
+                let at_most = forwarded.due.at();
+                match forwarded.wait.command(&mut gone, at_most).await {
                     Waited::For(received) => return Some(received),
                     Waited::Over => return None,
-                    Waited::NotYet => exchange.acknowledge(due).await,
+                    Waited::NotYet => exchange.acknowledge(&mut forwarded.due).await,
                 }
             }
         }
         .instrument(waiting)
-        .await
     }
 }
 

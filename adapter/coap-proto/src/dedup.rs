@@ -16,9 +16,10 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Most peers of a server with many have one request remembered: there is room for that, and more as needed.
     pub(crate) fn new(random: &mut Random) -> Self {
         Self {
-            requests: VecDeque::new(),
+            requests: VecDeque::with_capacity(1),
             unacknowledged: Vec::new(),
             ids: MessageIds::new(random),
         }

@@ -1,6 +1,5 @@
 //! Confirmable delivery: when to send again, when to give up, and under which message id (RFC 7252 §4.2, §4.4).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,7 +76,7 @@ pub(crate) struct MessageIds {
     next: u16,
     left_in_block: u16,
     /// When the last id of each block before the current one was given out, oldest first.
-    used_up: VecDeque<Instant>,
+    used_up: Vec<Instant>,
 }
 
 impl MessageIds {
@@ -86,7 +85,7 @@ impl MessageIds {
         Self {
             next: u16::from_be_bytes([high, low]),
             left_in_block: BLOCK,
-            used_up: VecDeque::new(),
+            used_up: Vec::new(),
         }
     }
 
@@ -96,13 +95,13 @@ impl MessageIds {
             if self.used_up.len() >= BLOCKS
                 && self
                     .used_up
-                    .front()
+                    .first()
                     .is_some_and(|oldest| after(*oldest, lifetime) > now)
             {
                 return None;
             }
             if self.used_up.len() >= BLOCKS {
-                self.used_up.pop_front();
+                self.used_up.remove(0);
             }
             self.left_in_block = BLOCK;
         }
@@ -110,7 +109,7 @@ impl MessageIds {
         self.next = self.next.wrapping_add(1);
         self.left_in_block = self.left_in_block.saturating_sub(1);
         if self.left_in_block == 0 {
-            self.used_up.push_back(now);
+            self.used_up.push(now);
         }
         Some(id)
     }

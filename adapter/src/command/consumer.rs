@@ -192,29 +192,32 @@ pub struct Wait {
 
 impl Wait {
     /// Waits for the command, at most until `at_most` if that is given. Called again, it goes on waiting.
-    pub async fn command(
-        &mut self,
-        gone: &mut oneshot::Receiver<Infallible>,
+    pub fn command<'a>(
+        &'a mut self,
+        gone: &'a mut oneshot::Receiver<Infallible>,
         at_most: Option<Instant>,
-    ) -> Waited {
+    ) -> impl Future<Output = Waited> + Send + 'a {
         let until = at_most.map_or(self.until, |at_most| at_most.min(self.until));
-        let is_over = until == self.until;
-        let Some(inbox) = &mut self.inbox else {
-            return Waited::Over;
-        };
-        let command = async {
-            match inbox.command().await {
-                Some(received) => received,
-                // A later request of the device waits; this one ends when its own time is over (spec: coap-adapter §10 K).
-                None => std::future::pending().await,
+        async move {
+            let Some(inbox) = &mut self.inbox else {
+                return Waited::Over;
+            };
+            let command = async {
+                match inbox.command().await {
+                    Some(received) => received,
+                    // A later request of the device waits; this one ends when its own time is over (spec: coap-adapter §10 K).
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                received = command => Waited::For(received),
+                _ = gone => Waited::Over,
+                () = self.commands.drain.cancelled() => Waited::Over,
+                () = sleep_until(until) => {
+                    if until < self.until { Waited::NotYet } else { Waited::Over }
+                }
             }
-        };
-        tokio::select! {
-            biased;
-            received = command => Waited::For(received),
-            _ = gone => Waited::Over,
-            () = self.commands.drain.cancelled() => Waited::Over,
-            () = sleep_until(until) => if is_over { Waited::Over } else { Waited::NotYet },
         }
     }
 

@@ -19,8 +19,8 @@ pub struct Account<'a> {
     metrics: &'a Metrics,
     opened: Instant,
     bytes: usize,
-    /// Bytes rounded as the tenant wants it, once it is known.
-    payload: u64,
+    /// What they are rounded up to, once the tenant is known.
+    minimum: u32,
     ttd: Ttd,
 }
 
@@ -28,19 +28,18 @@ impl<'a> Account<'a> {
     /// Opens the account of a request with this body.
     #[must_use]
     pub fn open(metrics: &'a Metrics, payload: &[u8]) -> Self {
-        let bytes = payload.len();
         Self {
             metrics,
             opened: Instant::now(),
-            bytes,
-            payload: payload_size(bytes, 0),
+            bytes: payload.len(),
+            minimum: 0,
             ttd: Ttd::None,
         }
     }
 
     /// Counts the body as the tenant wants it.
     pub fn weigh(&mut self, tenant: &Tenant) {
-        self.payload = payload_size(self.bytes, tenant.minimum_message_size);
+        self.minimum = tenant.minimum_message_size;
     }
 
     /// The request waited for a command, and one came or not.
@@ -72,7 +71,7 @@ impl<'a> Account<'a> {
                 Reliability::NonConfirmable => Qos::AtMostOnce,
             },
             ttd: self.ttd,
-            payload: self.payload,
+            payload: payload_size(self.bytes, self.minimum),
             duration: self.opened.elapsed(),
         });
     }
@@ -83,7 +82,7 @@ impl<'a> Account<'a> {
             direction: Direction::Response,
             tenant,
             status: status(result),
-            payload: self.payload,
+            payload: payload_size(self.bytes, self.minimum),
             duration: self.opened.elapsed(),
         });
     }

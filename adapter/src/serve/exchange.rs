@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::OnceLock;
 
 use coap_proto::{Code, ExchangeId, Response};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::Span;
@@ -128,15 +129,25 @@ impl Exchange {
         gone
     }
 
-    pub(super) async fn respond(&mut self, answer: Answer) {
+    /// Answers it, as soon as the port has room for that.
+    pub(super) fn respond(&mut self, answer: Answer) -> impl Future<Output = ()> {
         self.answered = true;
-        self.reply(Reply::Respond(self.id, answer)).await;
+        self.reply(Reply::Respond(self.id, answer))
     }
 
-    /// The port takes replies as long as it lives; after that nobody waits for them.
-    async fn reply(&self, reply: Reply) {
-        if self.replies.send(reply).await.is_err() {
-            tracing::debug!("the port is gone before the answer");
+    /// The port takes replies as long as it lives; after that nobody waits for them. There is almost always room at once, so that what is
+    /// needed to wait for it is no part of the thousands of requests that wait for something else.
+    fn reply(&self, reply: Reply) -> impl Future<Output = ()> {
+        let waiting = match self.replies.try_send(reply) {
+            Err(TrySendError::Full(reply)) => Some(Box::pin(self.replies.send(reply))),
+            Ok(()) | Err(TrySendError::Closed(_)) => None,
+        };
+        async move {
+            if let Some(waiting) = waiting
+                && waiting.await.is_err()
+            {
+                tracing::debug!("the port is gone before the answer");
+            }
         }
     }
 }

@@ -67,7 +67,7 @@ const ROWS: &[Row] = &[
     Row { table: Table::Handshakes,        name: "dtls_handshakes",    weight: 8,  cost: 4_096,  least: 16,      most: 0,          setting: Some((coap::PREFIX, "dtlsMaxHandshakes")) },
     Row { table: Table::Resumable,         name: "dtls_resumable",     weight: 0,  cost: 600,    least: 0,       most: 0,          setting: Some((coap::PREFIX, "resumptionCacheSize")) },
     Row { table: Table::Requests,          name: "requests",           weight: 12, cost: 5_120,  least: 64,      most: 1_000_000,  setting: None },
-    Row { table: Table::Parked,            name: "parked_requests",    weight: 12, cost: 2_560,  least: 64,      most: 1_000_000,  setting: None },
+    Row { table: Table::Parked,            name: "parked_requests",    weight: 12, cost: 2_048,  least: 64,      most: 1_000_000,  setting: None },
     Row { table: Table::RequestBytes,      name: "request_bytes",      weight: 6,  cost: 2,      least: 262_144, most: 268_435_456, setting: None },
     Row { table: Table::Exchanges,         name: "coap_exchanges",     weight: 18, cost: 768,    least: 512,     most: 2_000_000,  setting: None },
     Row { table: Table::Transfers,         name: "coap_transfers",     weight: 1,  cost: 512,    least: 64,      most: 32_768,     setting: None },
