@@ -1,7 +1,7 @@
 //! What is known while devices are at work, for a line that tells of it.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::Instant,
 };
 
@@ -13,7 +13,7 @@ pub(crate) struct Progress {
     good: AtomicU64,
     bad: AtomicU64,
     /// Workers whose devices have their sessions.
-    prepared: AtomicU64,
+    prepared: AtomicUsize,
     begun: Instant,
     /// Milliseconds from `begun` to the first request; 0 before.
     playing: AtomicU64,
@@ -29,7 +29,7 @@ impl Progress {
             sessions: AtomicU64::default(),
             good: AtomicU64::default(),
             bad: AtomicU64::default(),
-            prepared: AtomicU64::default(),
+            prepared: AtomicUsize::default(),
             begun: Instant::now(),
             playing: AtomicU64::default(),
             wanted: scenario.devices.into(),
@@ -54,8 +54,8 @@ impl Progress {
     }
 
     /// Whether so many workers are done with their sessions, or cannot be.
-    pub(crate) fn are_prepared(&self, workers: u32) -> bool {
-        self.prepared.load(Relaxed) >= workers.into()
+    pub(crate) fn are_prepared(&self, workers: usize) -> bool {
+        self.prepared.load(Relaxed) >= workers
     }
 
     /// All have their sessions.

@@ -26,7 +26,7 @@ use crate::{
     tally::Tally,
     tell,
     watch::{GAUGES_LAG, Steadiness, Watch},
-    worker::{self, Order},
+    worker::{self, Order, Storming},
 };
 
 /// Whether all went well.
@@ -223,11 +223,13 @@ impl Play {
         mut stage: Option<&mut Stage>,
         mut watch: Option<&mut Watch>,
     ) -> Result<Played, String> {
-        let (workers, scenario) = (self.workers.min(self.scenario.devices), &self.scenario);
-        let ready = Arc::new(Barrier::new(workers as usize + 1));
+        let scenario = &self.scenario;
+        let crews = self.crews();
+        let workers = crews.len();
+        let ready = Arc::new(Barrier::new(workers + 1));
         let progress = Arc::new(Progress::new(scenario));
         let start = self.usage();
-        let threads = self.start(workers, &ready, &progress);
+        let threads = self.start(crews, &ready, &progress);
         while !progress.are_prepared(workers) {
             thread::sleep(TICK);
             show(&progress.line());
@@ -293,17 +295,25 @@ impl Play {
         })
     }
 
+    /// Which devices each worker has, and which of a storm. None has both, so that handshakes of the storm hold up nobody else's datagrams.
+    fn crews(&self) -> Vec<(Range<u32>, Range<u32>)> {
+        let (first, last) = (self.scenario.devices, self.scenario.population());
+        let workers = self.workers.min(first);
+        let devices = (0..workers).map(|worker| (part(0..first, worker, workers), last..last));
+        let storm = (0..workers).map(|worker| (first..first, part(first..last, worker, workers)));
+        let storm = storm.filter(|(_, storm)| !storm.is_empty());
+        devices.chain(storm).collect()
+    }
+
     fn start(
         &self,
-        workers: u32,
+        crews: Vec<(Range<u32>, Range<u32>)>,
         ready: &Arc<Barrier>,
         progress: &Arc<Progress>,
     ) -> Vec<JoinHandle<io::Result<Tally>>> {
         let scenario = &self.scenario;
-        let (first, last) = (scenario.devices, scenario.population());
-        let start = |worker| {
-            let devices = part(scenario.devices, worker, workers);
-            let storm = part(last - first, worker, workers);
+        let storming = Arc::new(Storming::new(scenario.population() - scenario.devices));
+        let start = |(devices, storm): (Range<u32>, Range<u32>)| {
             let order = Order {
                 credentials: Arc::clone(&self.credentials),
                 rate: scenario.rates.total() * f64::from(devices.end - devices.start)
@@ -312,13 +322,14 @@ impl Play {
                 server: self.server,
                 seed: self.seed,
                 devices,
-                storm: first + storm.start..first + storm.end,
+                storm,
+                storming: Arc::clone(&storming),
                 ready: Arc::clone(ready),
                 progress: Arc::clone(progress),
             };
             thread::spawn(move || worker::run(order))
         };
-        (0..workers).map(start).collect()
+        crews.into_iter().map(start).collect()
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -326,10 +337,11 @@ impl Play {
     }
 }
 
-/// The part of `0..count` that one of several workers has.
-fn part(count: u32, worker: u32, workers: u32) -> Range<u32> {
-    let before = |worker| u64::from(count) * u64::from(worker) / u64::from(workers);
-    let place = |worker| u32::try_from(before(worker)).unwrap_or(u32::MAX);
+/// The part of a range that one of several workers has.
+fn part(whole: Range<u32>, worker: u32, workers: u32) -> Range<u32> {
+    let count = u64::from(whole.end - whole.start);
+    let before = |worker| count * u64::from(worker) / u64::from(workers);
+    let place = |worker| whole.start + u32::try_from(before(worker)).unwrap_or(u32::MAX);
     place(worker)..place(worker + 1)
 }
 

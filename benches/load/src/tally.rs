@@ -134,19 +134,19 @@ impl Tally {
         }
     }
 
-    /// Notes how long a request took that was meant to be sent so long after the start, if it tells of the storm; `left` of whose devices
-    /// are still without session.
+    /// Notes how long a request took that was meant to be sent so long after the start, if it tells of the storm, which had `drained` so
+    /// long after its beginning.
     pub(crate) fn feel_storm(
         &mut self,
         scenario: &Scenario,
         sent: Duration,
         latency: Duration,
-        left: usize,
+        drained: Option<Duration>,
     ) {
         if let (Some(storm), Some(plan)) = (&mut self.storm, scenario.storm) {
             if sent < plan.after {
                 storm.before.record(latency);
-            } else if left > 0 || sent < plan.after + storm.drained {
+            } else if drained.is_none_or(|drained| sent < plan.after + drained) {
                 storm.during.record(latency);
             }
         }

@@ -6,7 +6,10 @@ use std::{
     iter,
     net::SocketAddr,
     ops::Range,
-    sync::{Arc, Barrier},
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -33,11 +36,43 @@ pub(crate) struct Order {
     pub(crate) devices: Range<u32>,
     /// Numbers of those that come in a storm; they are behind all others.
     pub(crate) storm: Range<u32>,
+    /// How far the storm is, of all workers.
+    pub(crate) storming: Arc<Storming>,
     /// Its part of all requests, a second.
     pub(crate) rate: f64,
     /// Passed when every device of every worker has its session.
     pub(crate) ready: Arc<Barrier>,
     pub(crate) progress: Arc<Progress>,
+}
+
+/// How far a storm is.
+pub(crate) struct Storming {
+    /// Devices that have not got their sessions, nor given up.
+    left: AtomicUsize,
+    /// Since its beginning, when the last of them had; in microseconds.
+    drained: AtomicU64,
+}
+
+impl Storming {
+    pub(crate) fn new(devices: u32) -> Self {
+        Self {
+            left: AtomicUsize::new(devices as usize),
+            drained: AtomicU64::new(0),
+        }
+    }
+
+    /// One more device has its session, or gave up, so long after the beginning.
+    fn less(&self, since: Duration) {
+        let since = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        self.drained.fetch_max(since, Relaxed);
+        self.left.fetch_sub(1, Relaxed);
+    }
+
+    /// How long after its beginning the storm was over; `None`: it is not.
+    fn drained(&self) -> Option<Duration> {
+        let is_over = self.left.load(Relaxed) == 0;
+        is_over.then(|| Duration::from_micros(self.drained.load(Relaxed)))
+    }
 }
 
 struct Seat {
@@ -67,8 +102,6 @@ struct Worker {
     seats: Vec<Seat>,
     timers: BTreeSet<(Instant, usize)>,
     ready: usize,
-    /// Devices of the storm that have not got their sessions, nor given up.
-    stormy: usize,
     outstanding: u64,
     start: Instant,
     tally: Tally,
@@ -120,7 +153,6 @@ impl Worker {
         let mut tally = Tally::new();
         tally.storm = order.scenario.storm.map(|_| StormTally::new());
         Ok(Self {
-            stormy: order.storm.len(),
             network: Network::open(order.server, poll.registry())?,
             order,
             poll,
@@ -167,7 +199,9 @@ impl Worker {
         let order = arrivals.shuffled(self.order.devices.len());
         let mut turns = order.into_iter().cycle();
         let end = self.start + scenario.duration;
-        let mut next = self.start + arrivals.gap(self.order.rate);
+        let first = self.start.checked_add(arrivals.gap(self.order.rate));
+        // Whose devices are all of the storm has nothing else to do.
+        let mut next = first.unwrap_or(end);
         let mut storm = self.storm(&mut arrivals).into_iter().peekable();
         while next < end || storm.peek().is_some() {
             let now = Instant::now();
@@ -390,7 +424,7 @@ impl Worker {
                 &self.order.scenario,
                 job.intended - self.start,
                 latency,
-                self.stormy,
+                self.order.storming.drained(),
             );
         }
         if good {
@@ -438,7 +472,7 @@ impl Worker {
             _ => return,
         }
         tally.drained = now.saturating_duration_since(self.start + storm.after);
-        self.stormy = self.stormy.saturating_sub(1);
+        self.order.storming.less(tally.drained);
     }
 }
 
