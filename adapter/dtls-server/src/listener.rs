@@ -238,7 +238,7 @@ impl<K: KeyStore> Listener<K> {
         let neighbours = &mut self.neighbours;
         let mut handshakes = false;
         self.batch.for_each(|peer, datagram| {
-            handshakes |= datagram.first() == Some(&HANDSHAKE);
+            handshakes |= Server::is_handshake(datagram);
             let passed = neighbours
                 .as_mut()
                 .is_some_and(|neighbours| neighbours.pass_on(peer, datagram));
@@ -678,9 +678,6 @@ async fn until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
-
-/// The type of a record in which a flight of a handshake begins (RFC 6347 §4.1).
-const HANDSHAKE: u8 = 22;
 
 /// What is taken from other listeners, or from the key store, before something else has its turn.
 const AT_A_TIME: usize = 64;

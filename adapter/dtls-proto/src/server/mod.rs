@@ -124,6 +124,12 @@ impl Server {
         }
     }
 
+    /// Whether a flight of a handshake begins in this datagram, in the clear (RFC 6347 §4.1): its peer waits for several answers in turn.
+    #[must_use]
+    pub fn is_handshake(datagram: &[u8]) -> bool {
+        datagram.first() == Some(&ContentType::HANDSHAKE.0)
+    }
+
     /// Takes a datagram; it is decrypted in place.
     pub fn handle_datagram(&mut self, now: Instant, peer: SocketAddr, datagram: &mut [u8]) {
         count(&mut self.shared.statistics.datagrams);

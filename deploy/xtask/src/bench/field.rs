@@ -87,7 +87,6 @@ impl Field {
             root: metadata.workspace_root.into_std_path_buf(),
         };
         fs::create_dir_all(&field.folder)?;
-        field.write_world()?;
         let mut servers = vec![Server::Adapter, Server::Floor];
         for (server, installed) in [
             (Server::Hono, field.install_hono()),
@@ -123,20 +122,13 @@ impl Field {
         step::run(&mut compile)
     }
 
-    fn write_world(&self) -> Result<()> {
-        let mut write = Command::new(self.programs.join("load"));
-        write.args(["world", "--devices", &MANY_DEVICES.to_string()]);
-        fs::write(self.folder.join("world.yaml"), step::output(&mut write)?)?;
-        Ok(())
-    }
-
-    pub(super) fn start_sandbox(&self) -> Result<Running> {
-        let mut sandbox = self.pinned(OTHERS, &self.programs.join("coap-adapter"));
-        sandbox.args(["sandbox", "--no-play", "--world"]);
-        sandbox.arg(self.folder.join("world.yaml"));
-        sandbox.args(["--amqp", "6672", "--coaps", "6684", "--coap", "6683"]);
-        sandbox.args(["--health", "6088"]);
-        self.start(sandbox, "sandbox", || {
+    /// AMQP network, registry and command router; it ends with this process.
+    pub(super) fn start_network(&self) -> Result<Running> {
+        let mut network = self.pinned(OTHERS, &self.programs.join("load"));
+        network.args(["network", "--devices", &MANY_DEVICES.to_string()]);
+        network.args(["--amqp", "127.0.0.1:6672"]);
+        network.stdin(Stdio::piped());
+        self.start(network, "network", || {
             TcpStream::connect(loopback(6672)).is_ok()
         })
     }

@@ -20,7 +20,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
             .collect::<Result<_>>()?,
     };
     let (field, servers) = Field::prepare()?;
-    let _sandbox = field.start_sandbox()?;
+    let _network = field.start_network()?;
     let mut lines = Vec::new();
     for round in 1..=ROUNDS {
         for rate in &rates {
