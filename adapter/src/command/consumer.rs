@@ -198,6 +198,7 @@ impl Wait {
         at_most: Option<Instant>,
     ) -> impl Future<Output = Waited> + Send + 'a {
         let until = at_most.map_or(self.until, |at_most| at_most.min(self.until));
+        // An async fn keeps its arguments twice.
         async move {
             let Some(inbox) = &mut self.inbox else {
                 return Waited::Over;

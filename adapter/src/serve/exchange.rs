@@ -139,8 +139,11 @@ impl Exchange {
     /// needed to wait for it is no part of the thousands of requests that wait for something else.
     fn reply(&self, reply: Reply) -> impl Future<Output = ()> {
         let waiting = match self.replies.try_send(reply) {
-            Err(TrySendError::Full(reply)) => Some(Box::pin(self.replies.send(reply))),
-            Ok(()) | Err(TrySendError::Closed(_)) => None,
+            Ok(()) => None,
+            // Where the port is gone, to wait for it says so at once.
+            Err(TrySendError::Full(reply) | TrySendError::Closed(reply)) => {
+                Some(Box::pin(self.replies.send(reply)))
+            }
         };
         async move {
             if let Some(waiting) = waiting
