@@ -129,7 +129,7 @@ fn network(world: &[String], amqp: SocketAddr, folder: &Path) -> Result<Running,
     Ok(running)
 }
 
-/// Variables `HONO_*` of the environment hold for it, too, and go before what is only set to suit the load.
+/// Other variables `HONO_*` of the environment hold for it, too; its caches and the commands at a time are theirs to decide.
 fn adapter(program: &Path, scenario: &Scenario, addresses: &Addresses) -> Command {
     let mut command = Command::new(program);
     command.arg("run");
