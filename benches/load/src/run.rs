@@ -26,7 +26,7 @@ use crate::{
     tally::Tally,
     tell,
     watch::{GAUGES_LAG, Steadiness, Watch},
-    worker::{self, Order, Storming},
+    worker::{self, Order, Part, Storming},
 };
 
 /// Whether all went well.
@@ -295,34 +295,39 @@ impl Play {
         })
     }
 
-    /// Which devices each worker has, and which of a storm. None has both, so that handshakes of the storm hold up nobody else's datagrams.
-    fn crews(&self) -> Vec<(Range<u32>, Range<u32>)> {
+    /// Which devices each worker has, and what they do.
+    fn crews(&self) -> Vec<(Range<u32>, Part)> {
         let (first, last) = (self.scenario.devices, self.scenario.population());
         let workers = self.workers.min(first);
-        let devices = (0..workers).map(|worker| (part(0..first, worker, workers), last..last));
-        let storm = (0..workers).map(|worker| (first..first, part(first..last, worker, workers)));
-        let storm = storm.filter(|(_, storm)| !storm.is_empty());
+        let devices = (0..workers).map(|worker| (part(0..first, worker, workers), Part::Rates));
+        let storm = (0..workers).map(|worker| (part(first..last, worker, workers), Part::Storm));
+        let storm = storm.filter(|(devices, _)| !devices.is_empty());
         devices.chain(storm).collect()
     }
 
     fn start(
         &self,
-        crews: Vec<(Range<u32>, Range<u32>)>,
+        crews: Vec<(Range<u32>, Part)>,
         ready: &Arc<Barrier>,
         progress: &Arc<Progress>,
     ) -> Vec<JoinHandle<io::Result<Tally>>> {
         let scenario = &self.scenario;
         let storming = Arc::new(Storming::new(scenario.population() - scenario.devices));
-        let start = |(devices, storm): (Range<u32>, Range<u32>)| {
+        let start = |(devices, part): (Range<u32>, Part)| {
             let order = Order {
                 credentials: Arc::clone(&self.credentials),
-                rate: scenario.rates.total() * f64::from(devices.end - devices.start)
-                    / f64::from(scenario.devices),
+                rate: match part {
+                    Part::Rates => {
+                        scenario.rates.total() * f64::from(devices.end - devices.start)
+                            / f64::from(scenario.devices)
+                    }
+                    Part::Storm => 0.0,
+                },
                 scenario: Arc::clone(scenario),
                 server: self.server,
                 seed: self.seed,
                 devices,
-                storm,
+                part,
                 storming: Arc::clone(&storming),
                 ready: Arc::clone(ready),
                 progress: Arc::clone(progress),

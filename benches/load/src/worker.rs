@@ -34,8 +34,8 @@ pub(crate) struct Order {
     pub(crate) seed: u64,
     /// Numbers of its devices.
     pub(crate) devices: Range<u32>,
-    /// Numbers of those that come in a storm; they are behind all others.
-    pub(crate) storm: Range<u32>,
+    /// Whether they are those that come in a storm; they are behind all others.
+    pub(crate) part: Part,
     /// How far the storm is, of all workers.
     pub(crate) storming: Arc<Storming>,
     /// Its part of all requests, a second.
@@ -43,6 +43,15 @@ pub(crate) struct Order {
     /// Passed when every device of every worker has its session.
     pub(crate) ready: Arc<Barrier>,
     pub(crate) progress: Arc<Progress>,
+}
+
+/// What the devices of a worker do. None has both, so that handshakes of a storm hold up nobody else's datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// What the scenario's rates say, in sessions that are there before.
+    Rates,
+    /// They shake hands once.
+    Storm,
 }
 
 /// How far a storm is.
@@ -132,7 +141,7 @@ impl Worker {
     fn new(order: Order) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut seats = Vec::new();
-        for number in order.devices.clone().chain(order.storm.clone()) {
+        for number in order.devices.clone() {
             let random = |use_of_it| Random::new(order.seed, u64::from(number) * 4 + use_of_it);
             let (scenario, credentials) = (&order.scenario, &order.credentials);
             let device = Device::new(
@@ -170,7 +179,7 @@ impl Worker {
 
     /// Gives every device its session, a few at a time.
     fn set_up(&mut self) -> io::Result<()> {
-        if !self.order.scenario.sets_up() {
+        if self.order.part == Part::Storm || !self.order.scenario.sets_up() {
             return Ok(());
         }
         let wanted = self.order.devices.len();
@@ -199,9 +208,10 @@ impl Worker {
         let order = arrivals.shuffled(self.order.devices.len());
         let mut turns = order.into_iter().cycle();
         let end = self.start + scenario.duration;
-        let first = self.start.checked_add(arrivals.gap(self.order.rate));
-        // Whose devices are all of the storm has nothing else to do.
-        let mut next = first.unwrap_or(end);
+        let mut next = match self.order.part {
+            Part::Rates => self.start + arrivals.gap(self.order.rate),
+            Part::Storm => end,
+        };
         let mut storm = self.storm(&mut arrivals).into_iter().peekable();
         while next < end || storm.peek().is_some() {
             let now = Instant::now();
@@ -231,20 +241,15 @@ impl Worker {
 
     /// When which device of the storm comes: evenly, but for chance.
     fn storm(&self, random: &mut Random) -> Vec<(Instant, usize)> {
-        let Some(storm) = self.order.scenario.storm else {
+        let (Part::Storm, Some(storm)) = (self.order.part, self.order.scenario.storm) else {
             return Vec::new();
         };
-        let first = self.order.devices.len();
         let mut times: Vec<_> = iter::repeat_with(|| storm.within.mul_f64(random.fraction()))
-            .take(self.order.storm.len())
+            .take(self.order.devices.len())
             .collect();
         times.sort_unstable();
         let start = self.start + storm.after;
-        times
-            .into_iter()
-            .map(|it| start + it)
-            .zip(first..)
-            .collect()
+        times.into_iter().map(|it| start + it).zip(0..).collect()
     }
 
     fn begin(&mut self, now: Instant, place: usize, operation: Operation, intended: Instant) {
@@ -368,11 +373,11 @@ impl Worker {
 
     fn note(&mut self, now: Instant, place: usize, event: &Event) {
         let number = self.number(place);
-        if place >= self.order.devices.len() {
+        if self.order.part == Part::Storm {
             self.note_storm(now, place, event);
         }
         let (job, good) = match *event {
-            Event::Ready if self.ready < self.order.devices.len() => {
+            Event::Ready if self.order.part == Part::Rates && self.ready < self.seats.len() => {
                 self.ready += 1;
                 return self.order.progress.established();
             }
@@ -419,7 +424,7 @@ impl Worker {
         let latency = now.saturating_duration_since(job.intended);
         let since = now - self.start;
         self.tally.record(job.operation, latency, since, good);
-        if place < self.order.devices.len() {
+        if self.order.part == Part::Rates {
             self.tally.feel_storm(
                 &self.order.scenario,
                 job.intended - self.start,
@@ -438,20 +443,13 @@ impl Worker {
 impl Worker {
     /// The device in that seat.
     fn number(&self, seat: usize) -> u32 {
-        let mut numbers = self.order.devices.clone().chain(self.order.storm.clone());
-        numbers.nth(seat).unwrap_or(u32::MAX)
+        self.order.devices.clone().nth(seat).unwrap_or(u32::MAX)
     }
 
     /// Where a device of this worker sits.
     fn seat_of(&self, device: u32) -> Option<usize> {
-        let Order { devices, storm, .. } = &self.order;
-        let seat = if devices.contains(&device) {
-            device - devices.start
-        } else if storm.contains(&device) {
-            device - storm.start + (devices.end - devices.start)
-        } else {
-            return None;
-        };
+        let devices = &self.order.devices;
+        let seat = devices.contains(&device).then(|| device - devices.start)?;
         usize::try_from(seat).ok()
     }
 
