@@ -25,6 +25,7 @@ const RULES: [Rule; 4] = [
     Rule {
         from: &[
             "coap-proto",
+            "fair-share",
             "dtls-proto",
             "dtls-client",
             "amqp-proto",
