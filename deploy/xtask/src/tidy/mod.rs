@@ -1,11 +1,14 @@
-//! Walls that no compiler holds up: what may depend on what, versions, licences, and paths that only one machine has.
+//! Walls that no compiler holds up: what may depend on what, versions, licences, paths that only
+//! one machine has, and references to the specification.
 //!
 //! Nothing here looks at sizes.
 
 mod arrows;
 mod versions;
 mod licences;
+mod files;
 mod paths;
+mod spec;
 
 use anyhow::{Result, ensure};
 use cargo_metadata::{CargoOpt, Metadata, MetadataCommand};
@@ -15,7 +18,10 @@ pub(crate) fn run() -> Result<()> {
     let mut faults = arrows::faults(&metadata);
     faults.extend(versions::faults()?);
     faults.extend(licences::faults(&metadata));
-    faults.extend(paths::faults(metadata.workspace_root.as_std_path())?);
+    let root = metadata.workspace_root.as_std_path();
+    let texts = files::texts(root)?;
+    faults.extend(paths::faults(&texts));
+    faults.extend(spec::faults(root, &texts)?);
     for fault in &faults {
         println!("tidy: {fault}");
     }

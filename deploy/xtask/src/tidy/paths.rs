@@ -1,34 +1,18 @@
 //! Paths that only the machine of whoever wrote a file has.
 
-use std::{fs, path::Path, process::Command};
-
-use anyhow::Result;
-
-use crate::step;
-
-pub(super) fn faults(root: &Path) -> Result<Vec<String>> {
-    let listed = step::output(
-        Command::new("git")
-            .arg("ls-files")
-            .arg("-z")
-            .current_dir(root),
-    )?;
+pub(super) fn faults(texts: &[(String, String)]) -> Vec<String> {
     let mut faults = Vec::new();
-    for name in listed.split('\0').filter(|name| !name.is_empty()) {
-        // A file that is gone is not yet taken from the index, and one that is no text has no paths to follow.
-        let Ok(text) = fs::read_to_string(root.join(name)) else {
-            continue;
-        };
-        for (number, line) in text.lines().enumerate() {
+    for (name, text) in texts {
+        for (index, line) in text.lines().enumerate() {
             if let Some(path) = machine_path(line) {
                 faults.push(format!(
                     "{name}:{}: a path of one machine, {path}",
-                    number + 1
+                    index + 1
                 ));
             }
         }
     }
-    Ok(faults)
+    faults
 }
 
 /// The folder that gives a line away.
