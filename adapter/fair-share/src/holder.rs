@@ -14,6 +14,14 @@ pub struct Holder {
     pub(crate) member: u64,
 }
 
+impl Holder {
+    /// The group, as a hash: equal for all members of a group.
+    #[must_use]
+    pub const fn group(self) -> u64 {
+        self.group
+    }
+}
+
 /// Makes holders from names. Clones make equal holders; two instances made by
 /// [`HolderHasher::default`] do not.
 #[derive(Debug, Clone, Default)]

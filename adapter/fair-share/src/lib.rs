@@ -42,5 +42,8 @@ mod ranked;
 
 mod shares;
 
+mod victim;
+
 pub use holder::{Holder, HolderHasher};
 pub use shares::FairShares;
+pub use victim::Victim;
