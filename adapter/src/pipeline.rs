@@ -75,7 +75,7 @@ impl Pipeline {
         request: Box<Request>,
     ) -> Result<Taken<'_>, Rejection> {
         match route::operation(&request)? {
-            Operation::Discovery => Ok(Taken::Done(Outcome::Links)),
+            Operation::Discovery(links) => Ok(Taken::Done(Outcome::Links(links))),
             Operation::Upload(endpoint, addressing) => {
                 self.upload(exchange, &request, endpoint, &addressing).await
             }

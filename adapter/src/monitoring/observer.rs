@@ -140,7 +140,7 @@ impl Observer {
             operation: ended.operation,
             gateway: gateway.map(Arc::clone),
             code: match ended.result {
-                Ok(Outcome::Links) => coap_proto::Code::CONTENT,
+                Ok(Outcome::Links(_)) => coap_proto::Code::CONTENT,
                 Ok(_) => coap_proto::Code::CHANGED,
                 Err(rejection) => rejection.code(),
             },

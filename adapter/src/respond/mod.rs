@@ -12,7 +12,7 @@ use registry_client::ServiceError;
 
 use crate::command::inbox::{Delivery, Told};
 use crate::command::message::Command;
-use crate::route::{LINK_FORMAT, LINKS};
+use crate::route::LINK_FORMAT;
 use crate::tenant::budget::Exhausted;
 use crate::upload::content_type::content_format;
 
@@ -26,8 +26,8 @@ pub enum Outcome {
         /// What the application wants the device to do.
         command: Option<Box<Instruction>>,
     },
-    /// What there is on this server; 2.05.
-    Links,
+    /// Resources of this server in link-format; 2.05.
+    Links(String),
 }
 
 /// A command as the device is told it.
@@ -306,9 +306,9 @@ pub fn answer(result: Result<Outcome, Rejection>, now: SystemTime) -> Answer {
                 Response::new(Code::INTERNAL_SERVER_ERROR).into()
             }
         }
-        Ok(Outcome::Links) => Response::new(Code::CONTENT)
+        Ok(Outcome::Links(links)) => Response::new(Code::CONTENT)
             .content_format(LINK_FORMAT)
-            .payload(LINKS)
+            .payload(links)
             .into(),
         Err(rejection) => rejected(&rejection).into(),
     }
