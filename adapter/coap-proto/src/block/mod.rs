@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Here are the rules for one transfer and the table of all; the endpoint asks them for each request and each answer, so that a
-//! caller sees neither. A transfer is named by the peer, the method and the URI: a client has one of each direction under way for
-//! a resource (RFC 7959 §2.4, §2.5). Request-Tag (RFC 9175) is not known and, being elective, does no harm.
+//! caller sees neither. The key of a transfer is the peer, the method, the URI and the list of
+//! Request-Tag options (RFC 7959 §2.4, §2.5, RFC 9175 §3): a client has one transfer of each direction
+//! under way for a resource, or several that differ in their tags.
 
 mod value;
 

@@ -1,9 +1,10 @@
-//! What blocks of one body have in common: the method and the URI (RFC 7959 §2.4, §2.5).
+//! What blocks of one body have in common: the method, the URI (RFC 7959 §2.4, §2.5) and the list of
+//! Request-Tag options (RFC 9175 §3.2).
 
 use crate::message::option;
 use crate::request::Request;
 
-/// Method, host, port, path and query of a request, to be compared only.
+/// Method, host, port, path, query and Request-Tags of a request, to be compared only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target(Box<[u8]>);
 
@@ -13,7 +14,7 @@ impl Target {
             request
                 .options()
                 .iter()
-                .filter(|(number, _)| is_of_uri(*number))
+                .filter(|(number, _)| is_part_of_key(*number))
         };
         let length = parts().fold(1, |length: usize, (_, value)| {
             length.saturating_add(value.len()).saturating_add(PREFIX)
@@ -33,10 +34,14 @@ impl Target {
     }
 }
 
-const fn is_of_uri(number: u16) -> bool {
+const fn is_part_of_key(number: u16) -> bool {
     matches!(
         number,
-        option::URI_HOST | option::URI_PORT | option::URI_PATH | option::URI_QUERY
+        option::URI_HOST
+            | option::URI_PORT
+            | option::URI_PATH
+            | option::URI_QUERY
+            | option::REQUEST_TAG
     )
 }
 

@@ -38,8 +38,12 @@ pub const PROXY_URI: u16 = 35;
 pub const PROXY_SCHEME: u16 = 39;
 /// RFC 7252 §5.10.9.
 pub const SIZE1: u16 = 60;
+/// RFC 9175 §2.2.
+pub const ECHO: u16 = 252;
 /// RFC 7967 §2.
 pub const NO_RESPONSE: u16 = 258;
+/// RFC 9175 §3.2.
+pub const REQUEST_TAG: u16 = 292;
 /// The device asks for, or is told, the server's time (Hono; experimental range of RFC 7252 §12.2).
 pub const HONO_TIME: u16 = 65_000;
 
@@ -81,7 +85,9 @@ impl Definition {
             BLOCK1 | BLOCK2 => (0, 3, Once),
             PROXY_URI => (1, 1034, Once),
             PROXY_SCHEME => (1, 255, Once),
+            ECHO => (1, 40, Once),
             NO_RESPONSE => (0, 1, Once),
+            REQUEST_TAG => (0, 8, Repeatable),
             // presence counts, whatever the value
             HONO_TIME => (0, usize::MAX, Repeatable),
             _ => return None,
