@@ -3,7 +3,7 @@
 //! Codes and texts are those of the reference: spec coap-adapter §8, observed §4. Like the reference, a block is judged by where
 //! it begins and where the next one must begin; a last block may be longer than its size tells.
 
-use super::Block;
+use super::{Block, BlockSize};
 use crate::message::{Code, Options, option};
 use crate::request::Request;
 use crate::response::Response;
@@ -14,13 +14,15 @@ pub(crate) struct Upload {
     /// Of the first block, as the request is to have them.
     options: Options,
     body: Vec<u8>,
-    /// How long the body may get.
+    /// Maximum length of the body.
     limit: usize,
+    /// Size of the first block.
+    first_size: BlockSize,
 }
 
 impl Upload {
-    /// Begins with the options of a block, not yet with its payload.
-    pub(crate) fn start(first: &Request, max_body: usize) -> Self {
+    /// Begins with the options of a block of this size, not yet with its payload.
+    pub(crate) fn start(first: &Request, first_size: BlockSize, max_body: usize) -> Self {
         let announced = first.size1().unwrap_or(max_body);
         Self {
             options: first
@@ -30,6 +32,7 @@ impl Upload {
                 .collect(),
             body: Vec::new(),
             limit: announced.min(max_body),
+            first_size,
         }
     }
 
@@ -44,6 +47,9 @@ impl Upload {
             return Err(Fault::ContentFormat);
         }
         let (offset, position) = (block.offset(), self.body.len());
+        if self.is_renumbered(block, request.payload()) {
+            return Ok(Progress::Continue);
+        }
         if offset != position {
             return Err(Fault::Offset { offset, position });
         }
@@ -60,6 +66,15 @@ impl Upload {
             return Err(Fault::Misaligned { position, size });
         }
         Ok(Progress::Continue)
+    }
+
+    /// Whether a client sends again what it sent in a larger block: asked for smaller blocks, go-coap
+    /// does not scale the block number (RFC 7959 §2.3) and begins too early in the body.
+    fn is_renumbered(&self, block: Block, payload: &[u8]) -> bool {
+        let size = block.size.bytes();
+        let end = block.offset().saturating_add(size);
+        let is_smaller = block.more && block.num > 0 && block.size < self.first_size;
+        is_smaller && self.body.get(block.offset()..end) == Some(payload)
     }
 
     /// The request as if the body had come with its last block.

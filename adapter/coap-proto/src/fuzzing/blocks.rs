@@ -93,7 +93,10 @@ impl World {
             begun.filter(|_| block.num > 0)
         });
         let mut body = begun.unwrap_or_default();
-        body.extend_from_slice(&message.payload);
+        // What a client sends again in a smaller block adds nothing.
+        if !block1.is_some_and(|block| block.more && block.offset() < body.len()) {
+            body.extend_from_slice(&message.payload);
+        }
         let mut answer = None;
         while let Some(event) = self.endpoint.poll_event() {
             let Event::Request {

@@ -224,3 +224,94 @@ fn a_client_that_wants_no_response_is_told_to_continue() {
     assert_eq!(server.acknowledge(exchange).len(), 1);
     assert_eq!(server.respond(exchange, changed()), []);
 }
+
+/// Two uploads that only differ in their Request-Tags became one body, answered 2.04: the option was
+/// no part of the key of a transfer (RFC 9175 §3).
+#[test]
+fn uploads_with_different_request_tags_are_different_uploads() {
+    let lists: [&[&[u8]]; 6] = [&[], &[b""], &[b"A"], &[b"B"], &[b"A", b"B"], &[b"AB"]];
+    let tagged = |list: &[&[u8]], message| {
+        list.iter().fold(message, |message, tag| {
+            with_option(message, option::REQUEST_TAG, tag)
+        })
+    };
+    let mut server = Server::new();
+    let fill = |number: usize, length| vec![u8::try_from(number).unwrap(); length];
+    let mut id = 0;
+    let mut next = || {
+        id += 1;
+        id
+    };
+    for num in 0..2 {
+        for (number, list) in lists.iter().enumerate() {
+            let part = upload(next(), block(num, 1, 64), &fill(number, 64));
+            let continued = answer(&mut server, &tagged(list, part));
+            assert_eq!(continued.code, Code::CONTINUE, "{list:?}");
+        }
+    }
+    assert_eq!(server.endpoint.transfers(), lists.len());
+    for (number, list) in lists.iter().enumerate() {
+        let last = upload(next(), block(2, 0, 64), &fill(number, 10));
+        let (_, request) = whole(&mut server, &tagged(list, last));
+        assert_eq!(request.payload(), fill(number, 138), "{list:?}");
+    }
+}
+
+#[test]
+fn a_block_with_the_tag_of_no_upload_is_incomplete() {
+    let mut server = Server::new();
+    let first = with_option(
+        upload(1, block(0, 1, 64), &body(64)),
+        option::REQUEST_TAG,
+        b"A",
+    );
+    answer(&mut server, &first);
+    let second = with_option(
+        upload(2, block(1, 0, 64), b"x"),
+        option::REQUEST_TAG,
+        b"B",
+    );
+    let refusal = answer(&mut server, &second);
+    assert_eq!(refusal.code, Code::REQUEST_ENTITY_INCOMPLETE);
+    assert_eq!(server.endpoint.transfers(), 1, "the other upload goes on");
+}
+
+/// go-coap 3.8 does not scale the block number when it is asked for smaller blocks: it sends the
+/// second half of its first block again, and was refused with 4.08.
+#[test]
+fn a_client_that_does_not_scale_the_block_number_is_served() {
+    for (first, then) in [(1024, 512), (1024, 256), (512, 128)] {
+        let mut server = Server::with(Config {
+            preferred_block_size: BlockSize::at_most(then).unwrap(),
+            ..Config::default()
+        });
+        let sent = body(2000);
+        answer(&mut server, &upload(1, block(0, 1, first), &sent[..first]));
+        let mut num = 1;
+        let request = loop {
+            let (begin, end) = (num * then, ((num + 1) * then).min(sent.len()));
+            let more = u8::from(end < sent.len());
+            let number = u32::try_from(num).unwrap();
+            let id = u16::try_from(num).unwrap() + 1;
+            let part = upload(id, block(number, more, then), &sent[begin..end]);
+            if more == 0 {
+                break whole(&mut server, &part).1;
+            }
+            let confirmed = told(&answer(&mut server, &part), option::BLOCK1);
+            let expected = Some(block(number, 1, then));
+            assert_eq!(confirmed, (Code::CONTINUE, expected, String::new()));
+            num += 1;
+        };
+        assert_eq!(request.payload(), sent, "{first} {then}");
+    }
+}
+
+#[test]
+fn a_smaller_block_that_says_something_else_ends_the_transfer() {
+    let mut server = Server::new();
+    answer(&mut server, &upload(1, block(0, 1, 1024), &body(1024)));
+    let other = vec![0xff; 512];
+    let refusal = answer(&mut server, &upload(2, block(1, 1, 512), &other));
+    assert_eq!(refusal.code, Code::REQUEST_ENTITY_INCOMPLETE);
+    assert_eq!(server.endpoint.transfers(), 0);
+}
