@@ -39,6 +39,8 @@ pub struct Config {
     pub max_block_transfers: usize,
     /// The bytes of uploads and answers kept in all, with the same rule; an answer in blocks that is larger is sent as 5.00.
     pub max_block_bytes: usize,
+    /// How a confirmable request is acknowledged whose response the client does not want (RFC 7967).
+    pub suppressed_response: SuppressedResponse,
     /// What to do with a confirmable request whose options or payload break the format.
     pub format_errors: FormatErrors,
 }
@@ -61,9 +63,35 @@ impl Default for Config {
             max_block_transfers_per_peer: 16,
             max_block_transfers: 1 << 14,
             max_block_bytes: 64 << 20,
+            suppressed_response: SuppressedResponse::InPlaceOfAck,
             format_errors: FormatErrors::Ignore,
         }
     }
+}
+
+impl Config {
+    /// `MAX_TRANSMIT_WAIT`: the time from the first transmission of a confirmable message to the
+    /// moment its sender gives up (RFC 7252 §4.8.2).
+    pub(crate) fn max_transmit_wait(&self) -> Duration {
+        let attempts = self.max_retransmit.saturating_add(1);
+        let doubled = 1_u32.checked_shl(attempts).unwrap_or(u32::MAX);
+        let percent = self.ack_random_factor_percent.max(100);
+        self.ack_timeout
+            .saturating_mul(doubled.saturating_sub(1))
+            .saturating_mul(percent)
+            .checked_div(100)
+            .unwrap_or_default()
+    }
+}
+
+/// How a confirmable request is acknowledged whose response the client does not want (RFC 7967).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SuppressedResponse {
+    /// By that response, as a confirmable message in place of the ACK. Hono sends it this way. It is
+    /// not retransmitted: a client that misses it repeats its request and gets it again.
+    InPlaceOfAck,
+    /// By an empty ACK and nothing more (RFC 7967 §2).
+    EmptyAck,
 }
 
 /// How a confirmable request with a message format error after its header is rejected.

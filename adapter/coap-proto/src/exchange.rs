@@ -84,6 +84,9 @@ pub(crate) enum Way {
     PiggyBacked,
     /// As a confirmable message of its own (§5.2.2).
     Separate,
+    /// As a confirmable message that is not retransmitted, in place of the acknowledgement: a
+    /// response that the client does not want (RFC 7967), as Hono sends it.
+    InPlaceOfAck,
     /// As a non-confirmable message (§5.2.3).
     NonConfirmable,
 }

@@ -66,7 +66,7 @@ mod statistics;
 pub mod fuzzing;
 
 pub use block::BlockSize;
-pub use config::{Config, FormatErrors};
+pub use config::{Config, FormatErrors, SuppressedResponse};
 pub use endpoint::{Answered, Endpoint, Event, GaveUpReason, Transmit};
 pub use exchange::ExchangeId;
 pub use message::{Code, MessageId, Options, Token, option};

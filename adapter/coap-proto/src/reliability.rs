@@ -27,6 +27,16 @@ impl Retransmission {
         }
     }
 
+    /// A message that is not sent again; it may be acknowledged within `patience`.
+    pub(crate) fn once(now: Instant, message: Arc<[u8]>, patience: Duration) -> Self {
+        Self {
+            message,
+            retransmitted: u32::MAX,
+            timeout: patience,
+            due: after(now, patience),
+        }
+    }
+
     /// Doubles the wait and tells that it is to be sent again, or that it was sent often enough.
     pub(crate) fn next_attempt(&mut self, now: Instant, max_retransmit: u32) -> Attempt {
         if self.retransmitted >= max_retransmit {

@@ -301,6 +301,8 @@ fn coap_config(config: &Config, shards: usize) -> coap_proto::Config {
     coap_proto::Config {
         exchange_lifetime: coap.exchange_lifetime,
         max_body: coap.max_payload_size,
+        preferred_block_size: coap.preferred_block_size,
+        suppressed_response: coap.suppressed_response,
         max_exchanges: share(Table::Exchanges),
         max_block_transfers: share(Table::Transfers),
         max_block_bytes: share(Table::TransferBytes),

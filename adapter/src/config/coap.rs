@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
 
+use coap_proto::{BlockSize, SuppressedResponse};
 use regex::Regex;
 
 use super::{
@@ -32,6 +33,10 @@ pub struct CoapConfig {
     pub gather_time: Duration,
     /// The largest body of a request, in bytes.
     pub max_payload_size: usize,
+    /// Preferred size of blocks in block-wise transfers.
+    pub preferred_block_size: BlockSize,
+    /// How a confirmable request is acknowledged whose response its device does not want.
+    pub suppressed_response: SuppressedResponse,
     /// DTLS sessions at a time; in a whole [`Config`](super::Config) never 0.
     pub max_connections: usize,
     /// When a confirmable request is acknowledged ahead of its answer, in milliseconds: 0 at once, -1 never (spec: coap-adapter §5).
@@ -124,6 +129,13 @@ impl CoapConfig {
             },
             gather_time: Duration::from_millis(settings.gather_time.into()),
             max_payload_size: settings.max_payload_size,
+            preferred_block_size: BlockSize::at_most(settings.preferred_block_size)
+                .unwrap_or(BlockSize::B512),
+            suppressed_response: if settings.no_response_ack {
+                SuppressedResponse::EmptyAck
+            } else {
+                SuppressedResponse::InPlaceOfAck
+            },
             max_connections: settings.max_connections,
             timeout_to_ack: settings.timeout_to_ack,
             exchange_lifetime: settings.exchange_lifetime,
@@ -220,6 +232,10 @@ settings! {
         gather_time: u32 = Kind::Number { min: 0, max: 100, unit: "ms" }, "gatherTime", Some("4");
         /// Largest body of a request.
         max_payload_size: usize = Kind::Number { min: 129, max: 1 << 30, unit: "bytes" }, "maxPayloadSize", Some("2048");
+        /// Size of the blocks that the adapter asks for in block-wise transfers, rounded down to a power of two; a client may choose a smaller one (RFC 7959).
+        preferred_block_size: usize = Kind::Number { min: 16, max: 1024, unit: "bytes" }, "preferredBlockSize", Some("512");
+        /// Whether a confirmable request with a No-Response option for its response (RFC 7967) gets an empty ACK. False: it gets that response, as a confirmable message, as from Hono.
+        no_response_ack: bool = Kind::Flag, "noResponseAck", Some("false");
         /// DTLS sessions at a time; 0 derives the number from `hono.app.maxMemory`, or from the memory of the machine or container.
         max_connections: usize = Kind::Number { min: 0, max: u32::MAX as i64, unit: "" }, "maxConnections", Some("0");
         /// Share of the memory that is left free when there is no `hono.app.maxMemory`.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Endpoint, Event, GaveUpReason, empty};
+use crate::config::SuppressedResponse;
 use crate::exchange::{Exchange, ExchangeId, State, Way};
 use crate::message::{Code, Message, MessageId, Type};
 use crate::reliability::{Attempt, Retransmission, after, initial_timeout};
@@ -25,11 +26,12 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             return;
         };
         let asked = entry.asked.take();
+        let in_place_of_ack = SuppressedResponse::InPlaceOfAck;
+        let is_sent_in_place_of_ack = self.config.suppressed_response == in_place_of_ack;
         let way = match (entry.no_response.suppresses(response.code), way) {
             (false, way) => way,
-            // As the reference has it: what stands in for the acknowledgement is sent all the same, as a message of its own.
-            (true, Way::PiggyBacked) => Way::Separate,
-            (true, Way::Separate | Way::NonConfirmable) => {
+            (true, Way::PiggyBacked) if is_sent_in_place_of_ack => Way::InPlaceOfAck,
+            (true, _) => {
                 count(&mut self.statistics.suppressed);
                 return self.answer_nothing(exchange, way);
             }
@@ -54,7 +56,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         };
         let (kind, id) = match way {
             Way::PiggyBacked => (Type::Acknowledgement, Some(entry.request_id)),
-            Way::Separate => (
+            Way::Separate | Way::InPlaceOfAck => (
                 Type::Confirmable,
                 peer.ids.next(now, self.config.exchange_lifetime),
             ),
@@ -74,9 +76,14 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             Way::PiggyBacked | Way::NonConfirmable => State::Done {
                 repeat: Some(Arc::clone(&message)),
             },
-            Way::Separate => {
+            Way::Separate | Way::InPlaceOfAck => {
                 let timeout = initial_timeout(&self.config, &mut self.random);
-                let retransmission = Retransmission::start(now, Arc::clone(&message), timeout);
+                let message = Arc::clone(&message);
+                let retransmission = if way == Way::Separate {
+                    Retransmission::start(now, message, timeout)
+                } else {
+                    Retransmission::once(now, message, self.config.max_transmit_wait())
+                };
                 let at = retransmission.due;
                 self.timers
                     .start(Timer::Retransmit, Deadline { at, exchange });
@@ -86,7 +93,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         };
         count(match way {
             Way::PiggyBacked => &mut self.statistics.piggy_backed,
-            Way::Separate => &mut self.statistics.separate,
+            Way::Separate | Way::InPlaceOfAck => &mut self.statistics.separate,
             Way::NonConfirmable => &mut self.statistics.non_confirmable,
         });
         let peer = entry.peer.clone();
@@ -103,7 +110,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         };
         let ack = empty(Type::Acknowledgement, entry.request_id);
         let repeat = match way {
-            Way::PiggyBacked | Way::Separate => Some(Arc::clone(&ack)),
+            Way::PiggyBacked | Way::Separate | Way::InPlaceOfAck => Some(Arc::clone(&ack)),
             Way::NonConfirmable => None,
         };
         entry.state = State::Done { repeat };
@@ -136,13 +143,18 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         }
     }
 
-    pub(super) fn stop_retransmission(&mut self, exchange: ExchangeId) {
+    /// Stops the retransmission of a separate response. `repeat` is the answer to a repeated request
+    /// from now on.
+    pub(super) fn stop_retransmission(&mut self, exchange: ExchangeId, repeat: Repeat) {
         let Some(entry) = self.exchanges.get_mut(&exchange) else {
             return;
         };
         if let State::AwaitAck(response) = &entry.state {
             let at = response.due;
-            let repeat = Some(Arc::clone(&response.message));
+            let repeat = Some(match repeat {
+                Repeat::Response => Arc::clone(&response.message),
+                Repeat::Acknowledgement => empty(Type::Acknowledgement, entry.request_id),
+            });
             entry.state = State::Done { repeat };
             self.timers
                 .stop(Timer::Retransmit, Deadline { at, exchange });
@@ -153,7 +165,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     }
 
     fn give_up(&mut self, exchange: ExchangeId) {
-        self.stop_retransmission(exchange);
+        self.stop_retransmission(exchange, Repeat::Response);
         count(&mut self.statistics.gave_up);
         if let Some(entry) = self.exchanges.get(&exchange) {
             let (peer, reason) = (entry.peer.clone(), GaveUpReason::TimedOut);
@@ -233,6 +245,15 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         }
         Some(entry)
     }
+}
+
+/// The answer to a repeated request whose separate response is not retransmitted any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// The response again: the client may not have it.
+    Response,
+    /// An empty ACK: the client has the response.
+    Acknowledgement,
 }
 
 fn encode<P>(

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::answer::Repeat;
 use super::{Endpoint, Event, GaveUpReason, empty};
 use crate::config::FormatErrors;
 use crate::dedup::Peer;
@@ -66,7 +67,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         message: Message,
     ) {
         if let Some(exchange) = self.duplicate(now, peer, message.id) {
-            return self.repeat(exchange);
+            return self.repeat(exchange, reliability);
         }
         match Request::from_message(reliability, message) {
             (request, Ok(())) => self.accept(now, peer, request),
@@ -97,11 +98,18 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         (now < after(entry.received, self.lifetime(entry.reliability))).then_some(exchange)
     }
 
-    fn repeat(&mut self, exchange: ExchangeId) {
+    /// Answers a repeated request as before. A non-confirmable one is never answered with an ACK or
+    /// a CON: where its message id is that of a confirmable request, it is ignored.
+    fn repeat(&mut self, exchange: ExchangeId, reliability: Reliability) {
         count(&mut self.statistics.duplicates);
         let Some(entry) = self.exchanges.get(&exchange) else {
             return;
         };
+        if (entry.reliability, reliability)
+            == (Reliability::Confirmable, Reliability::NonConfirmable)
+        {
+            return;
+        }
         let message = match &entry.state {
             State::Undecided | State::Done { repeat: None } => return,
             State::Acknowledged => empty(Type::Acknowledgement, entry.request_id),
@@ -179,14 +187,14 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     }
 
     fn handle_ack(&mut self, peer: &P, id: MessageId) {
-        match self.finish_separate(peer, id) {
+        match self.finish_separate(peer, id, Repeat::Acknowledgement) {
             Some(_) => count(&mut self.statistics.confirmed),
             None => count(&mut self.statistics.ignored),
         }
     }
 
     fn handle_reset(&mut self, peer: &P, id: MessageId) {
-        let Some(exchange) = self.finish_separate(peer, id) else {
+        let Some(exchange) = self.finish_separate(peer, id, Repeat::Response) else {
             return count(&mut self.statistics.ignored);
         };
         count(&mut self.statistics.reset_by_peer);
@@ -199,9 +207,9 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     }
 
     /// Stops the retransmission an ACK or RST is for.
-    fn finish_separate(&mut self, peer: &P, id: MessageId) -> Option<ExchangeId> {
+    fn finish_separate(&mut self, peer: &P, id: MessageId, repeat: Repeat) -> Option<ExchangeId> {
         let exchange = self.peers.get(peer)?.awaiting(id)?;
-        self.stop_retransmission(exchange);
+        self.stop_retransmission(exchange, repeat);
         Some(exchange)
     }
 }

@@ -120,8 +120,8 @@ fn a_duplicate_gets_what_its_original_got_so_far() {
     server.receive(&ack(response[0].id));
     assert_eq!(
         server.receive(&datagram),
-        response,
-        "also when it was confirmed"
+        acknowledgement,
+        "confirmed: an empty ACK, as the client has the response"
     );
     assert_eq!(server.request(), None, "the caller saw it once");
     assert_eq!(
@@ -139,6 +139,49 @@ fn a_duplicate_of_a_non_confirmable_request_gets_the_same_answer() {
     let exchange = server.accept(&non(7));
     let response = server.respond(exchange, changed());
     assert_eq!(server.receive(&non(7).encode().unwrap()), response);
+    assert_eq!(server.request(), None);
+}
+
+/// The client has the response, but got the whole of it again, to be acknowledged once more.
+#[test]
+fn a_repeated_request_gets_an_empty_ack_once_its_response_is_confirmed() {
+    for (confirm, is_response) in [(true, false), (false, true)] {
+        let mut server = Server::new();
+        let exchange = server.accept(&con(7));
+        let empty = server.acknowledge(exchange);
+        let response = server.respond(exchange, changed().payload("command"));
+        let id = response[0].id;
+        server.receive(&if confirm { ack(id) } else { reset(id) });
+        let expected = if is_response { response } else { empty };
+        for _ in 0..3 {
+            assert_eq!(server.receive(&con(7).encode().unwrap()), expected);
+        }
+        assert_eq!(server.request(), None);
+        assert_eq!(server.pass(SECOND * 100), []);
+    }
+}
+
+/// A NON that reused the message id of an earlier CON got that CON's ACK or separate response.
+#[test]
+fn a_non_with_the_id_of_an_earlier_con_is_ignored_in_every_state() {
+    let reused = Message {
+        token: Token::new(b"other").unwrap(),
+        ..non(7)
+    };
+    let reused = reused.encode().unwrap();
+    let mut server = Server::new();
+    let exchange = server.accept(&con(7));
+    assert_eq!(server.receive(&reused), [], "undecided");
+    server.acknowledge(exchange);
+    assert_eq!(server.receive(&reused), [], "acknowledged");
+    let response = server.respond(exchange, changed());
+    assert_eq!(server.receive(&reused), [], "answered");
+    server.receive(&ack(response[0].id));
+    assert_eq!(server.receive(&reused), [], "confirmed");
+    let exchange = server.accept(&con(8));
+    server.respond(exchange, changed());
+    let reused = non(8).encode().unwrap();
+    assert_eq!(server.receive(&reused), [], "answered in the ACK");
     assert_eq!(server.request(), None);
 }
 
@@ -228,8 +271,8 @@ fn only_the_first_response_counts() {
     assert_eq!(server.endpoint.statistics().late_responses, 1);
 }
 
-/// RFC 7967 §2.1, table 1: the client tells which classes it does not want. As in the reference, what would acknowledge the
-/// request is sent all the same, as a confirmable message of its own.
+/// RFC 7967 §2.1, table 1: the client names the classes that it does not want. As in Hono, the
+/// response that acknowledges the request is sent all the same, as a confirmable message.
 #[test]
 fn unwanted_responses_are_not_sent_unless_they_acknowledge_the_request() {
     let codes = [Code::CHANGED, Code::BAD_REQUEST, Code::SERVICE_UNAVAILABLE];
@@ -282,6 +325,40 @@ fn unwanted_responses_are_not_sent_unless_they_acknowledge_the_request() {
                 "{value:?} {code}, its duplicate"
             );
         }
+    }
+}
+
+/// A response that nobody wants was sent five times to a client that did not acknowledge it.
+#[test]
+fn an_unwanted_response_is_repeated_only_with_its_request() {
+    let request = with_option(con(7), option::NO_RESPONSE, &[26]);
+    let datagram = request.encode().unwrap();
+    let mut server = Server::new();
+    let exchange = server.accept(&request);
+    let sent = server.respond(exchange, changed());
+    assert_eq!(server.pass(SECOND * 20), []);
+    assert_eq!(server.receive(&datagram), sent);
+    server.receive(&ack(sent[0].id));
+    let acknowledgement = [Message::empty(Type::Acknowledgement, MessageId(7))];
+    assert_eq!(server.receive(&datagram), acknowledgement);
+    assert_eq!(server.pass(SECOND * 300), []);
+    assert!(server.is_empty());
+}
+
+#[test]
+fn an_unwanted_response_may_be_replaced_by_an_empty_ack() {
+    for value in [2, 26] {
+        let mut server = Server::with(Config {
+            suppressed_response: SuppressedResponse::EmptyAck,
+            ..Config::default()
+        });
+        let request = with_option(con(7), option::NO_RESPONSE, &[value]);
+        let exchange = server.accept(&request);
+        let sent = server.respond(exchange, changed());
+        assert_eq!(sent, [Message::empty(Type::Acknowledgement, MessageId(7))]);
+        assert_eq!(server.receive(&request.encode().unwrap()), sent);
+        assert_eq!(server.pass(SECOND * 300), []);
+        assert!(server.is_empty());
     }
 }
 

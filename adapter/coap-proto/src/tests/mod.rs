@@ -11,7 +11,9 @@ mod recorded;
 use std::time::{Duration, Instant};
 
 use crate::message::{Code, Message, MessageId, Options, Token, Type};
-use crate::{Config, Endpoint, Event, ExchangeId, GaveUpReason, Request, Response, option};
+use crate::{
+    Config, Endpoint, Event, ExchangeId, GaveUpReason, Request, Response, SuppressedResponse, option,
+};
 
 /// An endpoint with a clock of its own; peers are numbers.
 struct Server {

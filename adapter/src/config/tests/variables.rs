@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use coap_proto::{BlockSize, SuppressedResponse};
 use downstream::{HostnameVerification, TlsConfig, TlsVersion};
 
 use super::*;
@@ -176,6 +177,8 @@ const SINGLE: &[Row<Config>] = &[
     ("HONO_COAP_KEYSTOREPATH", "k.p12", &[("HONO_COAP_PORT", ""), OPEN[0], ("HONO_COAP_INSECUREPORT", "0")], |c| c.coap.secure.is_some_and(|at| at.port() == 5684)),
     ("HONO_COAP_IDSPLITREGEX", "[#!]", &[], |c| c.coap.id_split_regex.as_str() == "[#!]"),
     ("HONO_COAP_MAXPAYLOADSIZE", "129", &[], |c| c.coap.max_payload_size == 129),
+    ("HONO_COAP_PREFERREDBLOCKSIZE", "100", &[], |c| c.coap.preferred_block_size == BlockSize::B64),
+    ("HONO_COAP_NORESPONSEACK", "true", &[], |c| c.coap.suppressed_response == SuppressedResponse::EmptyAck),
     ("HONO_COAP_MAXCONNECTIONS", "7", &[], |c| c.coap.max_connections == 7),
     ("HONO_COAP_GCHEAPPERCENTAGE", "90", &[], |c| c.memory.bytes * 5 < Config::default().memory.bytes),
     ("HONO_COAP_TIMEOUTTOACK", "-1", &[], |c| c.coap.timeout_to_ack == -1),
