@@ -20,11 +20,19 @@ pub struct Config {
     /// How long an acknowledged or non-confirmable request may stay unanswered before it is dropped as abandoned; checked once
     /// a lifetime. A confirmable request without acknowledgement is dropped after `exchange_lifetime`, as its client gave up.
     pub max_answer_delay: Duration,
-    /// Requests remembered per peer; beyond, the oldest answered one is forgotten early. If none is answered yet, the new one is
-    /// ignored.
+    /// Maximum number of requests remembered per peer; beyond it, the oldest answered one is
+    /// forgotten early. If none is answered yet, the new one is ignored.
     pub max_messages_per_peer: usize,
-    /// Requests remembered in all, with the same rule; each takes about 300 bytes.
+    /// Maximum number of answered requests remembered in all; each takes about 300 bytes. Beyond it,
+    /// one of the holder that has much more than others is forgotten early, else the oldest one:
+    /// first those whose response needs no acknowledgement, then the unacknowledged ones.
     pub max_exchanges: usize,
+    /// Maximum number of requests that the caller has yet to answer; beyond it, new ones are ignored.
+    /// A caller that admits fewer never meets it.
+    pub max_open_exchanges: usize,
+    /// Maximum number of separate responses of one holder that are retransmitted; beyond it, the
+    /// oldest ones are not sent again unless their requests are.
+    pub max_unacknowledged_per_holder: usize,
     /// The largest request body, in blocks or in one datagram; a larger one is answered 4.13.
     pub max_body: usize,
     /// The largest payload of a response that is not sent in blocks (RFC 7959 §2.4).
@@ -56,6 +64,8 @@ impl Default for Config {
             max_answer_delay: Duration::from_secs(3600),
             max_messages_per_peer: 64,
             max_exchanges: 1 << 18,
+            max_open_exchanges: 1 << 18,
+            max_unacknowledged_per_holder: 128,
             max_body: 2048,
             max_unblocked_payload: 1024,
             preferred_block_size: BlockSize::B512,

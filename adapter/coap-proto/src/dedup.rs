@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use fair_share::Holder;
+
 use crate::exchange::ExchangeId;
 use crate::message::MessageId;
 use crate::reliability::{MessageIds, Random};
@@ -13,15 +15,18 @@ pub(crate) struct Peer {
     /// Exchanges in `AwaitAck`, by the id of our message.
     unacknowledged: Vec<(MessageId, ExchangeId)>,
     pub(crate) ids: MessageIds,
+    /// Who pays for its entries, and its index among the peers of that holder.
+    pub(crate) holder: Option<(Holder, usize)>,
 }
 
 impl Peer {
     /// Most peers of a server with many have one request remembered: there is room for that, and more as needed.
-    pub(crate) fn new(random: &mut Random) -> Self {
+    pub(crate) fn new(random: &mut Random, holder: Option<(Holder, usize)>) -> Self {
         Self {
             requests: VecDeque::with_capacity(1),
             unacknowledged: Vec::new(),
             ids: MessageIds::new(random),
+            holder,
         }
     }
 
@@ -68,8 +73,16 @@ impl Peer {
             .map(|(_, exchange)| *exchange)
     }
 
-    pub(crate) fn acknowledge(&mut self, exchange: ExchangeId) {
+    /// The exchange that awaits an acknowledgement for longest.
+    pub(crate) fn first_unacknowledged(&self) -> Option<ExchangeId> {
+        self.unacknowledged.first().map(|(_, exchange)| *exchange)
+    }
+
+    /// Returns whether the exchange awaited an acknowledgement.
+    pub(crate) fn acknowledge(&mut self, exchange: ExchangeId) -> bool {
+        let before = self.unacknowledged.len();
         self.unacknowledged
             .retain(|(_, awaiting)| *awaiting != exchange);
+        self.unacknowledged.len() < before
     }
 }

@@ -6,6 +6,7 @@
 //! NON: Undecided ──respond──────────────────────────────────────────> Done   NON
 //! ```
 
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +18,27 @@ use crate::request::{NoResponse, Reliability, Request};
 /// Names an exchange for as long as the endpoint lives; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeId(pub(crate) u64);
+
+/// Hashes exchange ids, which are consecutive numbers of our own, by one multiplication.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // 2^64 divided by the golden ratio: spreads consecutive numbers over all bits.
+        self.0 = (self.0 ^ id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Exchange<P> {
@@ -62,6 +84,11 @@ impl<P> Exchange<P> {
 
     pub(crate) const fn is_done(&self) -> bool {
         matches!(self.state, State::Done { .. })
+    }
+
+    /// Whether the caller has yet to answer it.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.state, State::Undecided | State::Acknowledged)
     }
 
     /// How its answer is to travel; `None` if it has one.

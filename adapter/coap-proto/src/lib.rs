@@ -53,6 +53,8 @@ mod block;
 
 mod exchange;
 
+mod holders;
+
 mod dedup;
 
 mod reliability;

@@ -83,7 +83,7 @@ pub(super) fn load(
         let kept = Kept::decode(owner, wall)?;
         let endpoint = endpoints.get_mut(shard)?;
         for answered in kept.answered {
-            endpoint.remember(now, &association, answered);
+            endpoint.remember(now, &association, None, answered);
         }
         Some(kept.principal)
     });

@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fair_share::Holder;
+
 use super::{Endpoint, Event, GaveUpReason, empty};
 use crate::config::SuppressedResponse;
 use crate::exchange::{Exchange, ExchangeId, State, Way};
@@ -22,6 +24,11 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         way: Way,
         mut response: Response,
     ) {
+        if self.exchanges.len().saturating_sub(self.open) >= self.config.max_exchanges {
+            let peer = self.exchanges.get(&exchange).map(|entry| &entry.peer);
+            let holder = peer.and_then(|peer| self.holder_of(peer));
+            self.make_room(now, holder);
+        }
         let Some(entry) = self.exchanges.get_mut(&exchange) else {
             return;
         };
@@ -72,6 +79,8 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         let Some(message) = encode(kind, id, entry, response) else {
             return;
         };
+        self.open = self.open.saturating_sub(1);
+        let mut holder = None;
         entry.state = match way {
             Way::PiggyBacked | Way::NonConfirmable => State::Done {
                 repeat: Some(Arc::clone(&message)),
@@ -88,6 +97,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
                 self.timers
                     .start(Timer::Retransmit, Deadline { at, exchange });
                 peer.await_ack(id, exchange);
+                holder = peer.holder.map(|(holder, _)| holder);
                 State::AwaitAck(Box::new(retransmission))
             }
         };
@@ -99,6 +109,9 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         let peer = entry.peer.clone();
         if way != Way::PiggyBacked {
             self.prolong(now, exchange);
+        }
+        if let Some(holder) = holder {
+            self.limit_unacknowledged(holder);
         }
         self.send(peer, message);
     }
@@ -114,9 +127,24 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             Way::NonConfirmable => None,
         };
         entry.state = State::Done { repeat };
+        self.open = self.open.saturating_sub(1);
         if way == Way::PiggyBacked {
             let peer = entry.peer.clone();
             self.send(peer, ack);
+        }
+    }
+
+    /// Counts one more separate response of a holder, and stops the retransmission of an old one if
+    /// there are too many.
+    fn limit_unacknowledged(&mut self, holder: Holder) {
+        if self.holders.add_unacknowledged(holder) <= self.config.max_unacknowledged_per_holder {
+            return;
+        }
+        let peers = self.holders.next_peers(holder).into_iter();
+        let unacknowledged = peers.filter_map(|peer| self.peers.get(&peer)?.first_unacknowledged());
+        if let Some(oldest) = unacknowledged.min() {
+            count(&mut self.statistics.gave_up);
+            self.stop_retransmission(oldest, Repeat::Response);
         }
     }
 
@@ -159,8 +187,11 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             self.timers
                 .stop(Timer::Retransmit, Deadline { at, exchange });
         }
-        if let Some(peer) = self.peers.get_mut(&entry.peer) {
-            peer.acknowledge(exchange);
+        if let Some(peer) = self.peers.get_mut(&entry.peer)
+            && peer.acknowledge(exchange)
+            && let Some((holder, _)) = peer.holder
+        {
+            self.holders.remove_unacknowledged(holder);
         }
     }
 
@@ -228,7 +259,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         if let Some(peer) = self.peers.get_mut(&entry.peer) {
             peer.forget(exchange);
             if peer.len() == 0 {
-                self.peers.remove(&entry.peer);
+                self.remove_peer(&entry.peer);
             }
         }
     }
@@ -238,10 +269,23 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         let entry = self.exchanges.remove(&exchange)?;
         let at = entry.forget_at;
         self.timers.stop(Timer::Forget, Deadline { at, exchange });
+        if entry.is_open() {
+            self.open = self.open.saturating_sub(1);
+        }
+        let peer = self.peers.get_mut(&entry.peer);
+        let holder = peer.as_ref().and_then(|peer| peer.holder);
         if let State::AwaitAck(response) = &entry.state {
             let at = response.due;
             self.timers
                 .stop(Timer::Retransmit, Deadline { at, exchange });
+            if peer.is_some_and(|peer| peer.acknowledge(exchange))
+                && let Some((holder, _)) = holder
+            {
+                self.holders.remove_unacknowledged(holder);
+            }
+        }
+        if let Some((holder, _)) = holder {
+            self.holders.remove_exchange(holder);
         }
         Some(entry)
     }

@@ -5,13 +5,14 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Endpoint;
+use fair_share::Holder;
+
+use super::{Endpoint, Source};
 use crate::dedup::Peer;
-use crate::exchange::{Exchange, ExchangeId, State};
+use crate::exchange::{Exchange, State};
 use crate::message::MessageId;
 use crate::reliability::after;
 use crate::request::Reliability;
-use crate::timer::{Deadline, Timer};
 
 /// A request that was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,27 +48,19 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         })
     }
 
-    /// Remembers a request that another endpoint has answered, unless its lifetime is over or there is no room.
-    pub fn remember(&mut self, now: Instant, peer: &P, answered: Answered) {
+    /// Remembers a request of a peer of `holder` that another endpoint has answered, unless its
+    /// lifetime is over or there is no room.
+    pub fn remember(&mut self, now: Instant, peer: &P, holder: Option<Holder>, answered: Answered) {
         let Some(received) = now.checked_sub(answered.age) else {
             return;
         };
+        let source = Source { peer, holder };
         let forget_at = after(received, self.lifetime(answered.reliability));
-        if forget_at <= now || !self.make_room(now, peer) {
-            return;
+        if forget_at > now && self.make_room_of_peer(peer) {
+            self.make_room(now, holder);
+            let entry = Exchange::answered(peer.clone(), answered, received, forget_at);
+            self.insert(source, entry);
         }
-        let exchange = ExchangeId(self.next_exchange);
-        self.next_exchange = self.next_exchange.wrapping_add(1);
-        let random = &mut self.random;
-        let remembered = self
-            .peers
-            .entry(peer.clone())
-            .or_insert_with(|| Peer::new(random));
-        remembered.remember(answered.message_id, exchange);
-        let entry = Exchange::answered(peer.clone(), answered, received, forget_at);
-        self.exchanges.insert(exchange, entry);
-        let at = forget_at;
-        self.timers.start(Timer::Forget, Deadline { at, exchange });
     }
 }
 

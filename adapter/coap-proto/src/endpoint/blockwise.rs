@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Instant;
 
-use super::{Endpoint, Event};
+use super::{Endpoint, Event, Source};
 use crate::block::{
     Asked, Block, Cut, Direction, Progress, Target, Transfer, Upload, block_of, cut, too_large,
 };
@@ -16,8 +16,8 @@ use crate::statistics::count;
 
 impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     /// Hands a request on, or answers it if it is but a block.
-    pub(super) fn accept(&mut self, now: Instant, peer: &P, request: Request) {
-        let Some(exchange) = self.open(now, peer, &request) else {
+    pub(super) fn accept(&mut self, now: Instant, source: Source<'_, P>, request: Request) {
+        let Some(exchange) = self.open(now, source, &request) else {
             return;
         };
         self.expire_transfers(now);
@@ -28,11 +28,11 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             target,
         };
         let whole = match asked.block1 {
-            Some(block) => self.take_block(now, peer, block, &asked.target, request),
-            None => self.take_undivided(now, peer, &asked, request),
+            Some(block) => self.take_block(now, source, block, &asked.target, request),
+            None => self.take_undivided(now, source, &asked, request),
         };
         match whole {
-            Ok(request) => self.hand_on(exchange, peer, request, asked),
+            Ok(request) => self.hand_on(exchange, source.peer, request, asked),
             Err(answer) => self.respond(now, exchange, *answer),
         }
     }
@@ -54,11 +54,12 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     fn take_block(
         &mut self,
         now: Instant,
-        peer: &P,
+        source: Source<'_, P>,
         block: Block,
         target: &Target,
         request: Request,
     ) -> Result<Request, Box<Response>> {
+        let Source { peer, holder } = source;
         let under_way = self.transfers.take(peer, target, Direction::Upload);
         let max_body = self.config.max_body;
         if request.size1().is_some_and(|size| size > max_body) {
@@ -77,7 +78,8 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             }
             Ok(Progress::Continue) => {
                 let transfer = Transfer::Upload(upload);
-                let evicted = self.transfers.put(now, peer, target.clone(), transfer);
+                let target = target.clone();
+                let evicted = self.transfers.put(now, peer, holder, target, transfer);
                 self.count_evicted(evicted);
                 count(&mut self.statistics.continued);
                 Err(proceed(block.limited(self.config.preferred_block_size)).into())
@@ -98,7 +100,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     fn take_undivided(
         &mut self,
         now: Instant,
-        peer: &P,
+        source: Source<'_, P>,
         asked: &Asked,
         request: Request,
     ) -> Result<Request, Box<Response>> {
@@ -109,12 +111,13 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         let Some(block) = asked.block2.filter(|block| block.num > 0) else {
             return Ok(request);
         };
+        let Source { peer, holder } = source;
         let kept = self.transfers.take(peer, &asked.target, Direction::Answer);
         if let Some(Transfer::Answer(kept)) = kept {
             let answer = block_of(&kept, block.limited(self.config.preferred_block_size));
             let transfer = Transfer::Answer(kept);
-            self.transfers
-                .put(now, peer, asked.target.clone(), transfer);
+            let target = asked.target.clone();
+            self.transfers.put(now, peer, holder, target, transfer);
             count(&mut self.statistics.blocks_served);
             return Err(answer.into());
         }
@@ -162,7 +165,8 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             count(&mut self.statistics.invalid_responses);
             return Response::new(Code::INTERNAL_SERVER_ERROR);
         }
-        let evicted = self.transfers.put(now, peer, target, transfer);
+        let holder = self.holder_of(peer);
+        let evicted = self.transfers.put(now, peer, holder, target, transfer);
         self.count_evicted(evicted);
         first
     }

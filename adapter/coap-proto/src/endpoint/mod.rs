@@ -10,16 +10,18 @@ mod answered;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
-use std::hash::Hash;
+use std::hash::{BuildHasherDefault, Hash};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use answered::Answered;
+use fair_share::Holder;
 
 use crate::block::Transfers;
 use crate::config::Config;
 use crate::dedup::Peer;
-use crate::exchange::{Exchange, ExchangeId, State, Way};
+use crate::exchange::{Exchange, ExchangeId, IdHasher, State, Way};
+use crate::holders::Holders;
 use crate::message::{Message, MessageId, Type};
 use crate::reliability::Random;
 use crate::request::{Reliability, Request};
@@ -33,7 +35,10 @@ pub struct Endpoint<P> {
     config: Config,
     random: Random,
     peers: HashMap<P, Peer>,
-    exchanges: HashMap<ExchangeId, Exchange<P>>,
+    exchanges: HashMap<ExchangeId, Exchange<P>, BuildHasherDefault<IdHasher>>,
+    /// Number of exchanges that the caller has yet to answer.
+    open: usize,
+    holders: Holders<P>,
     next_exchange: u64,
     transfers: Transfers<P>,
     timers: Timers,
@@ -93,7 +98,9 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             config,
             random: Random::new(seed),
             peers: HashMap::new(),
-            exchanges: HashMap::new(),
+            exchanges: HashMap::default(),
+            open: 0,
+            holders: Holders::new(),
             next_exchange: 0,
             timers: Timers::new(),
             transmits: VecDeque::new(),
@@ -102,11 +109,23 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         }
     }
 
-    /// Takes in what came from a peer, whatever it is.
+    /// Takes in what came from a peer without a holder, whatever it is.
     pub fn handle_datagram(&mut self, now: Instant, peer: &P, datagram: &[u8]) {
+        self.handle_datagram_of(now, peer, None, datagram);
+    }
+
+    /// Takes in what came from a peer, whatever it is. What is remembered of it counts for `holder`,
+    /// which is always the same for a peer; a holder may have several peers.
+    pub fn handle_datagram_of(
+        &mut self,
+        now: Instant,
+        peer: &P,
+        holder: Option<Holder>,
+        datagram: &[u8],
+    ) {
         count(&mut self.statistics.datagrams);
         match Message::decode(datagram) {
-            Ok(message) => self.handle_message(now, peer, message),
+            Ok(message) => self.handle_message(now, Source { peer, holder }, message),
             Err(error) => self.reject_malformed(peer, error),
         }
     }
@@ -146,13 +165,14 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     /// Returns its exchanges, so that the caller may stop working on those not answered yet.
     pub fn forget_peer(&mut self, peer: &P) -> Vec<ExchangeId> {
         self.transfers.forget_peer(peer);
-        let Some(forgotten) = self.peers.remove(peer) else {
+        let Some(of_peer) = self.peers.get(peer) else {
             return Vec::new();
         };
-        let forgotten: Vec<_> = forgotten.exchanges().collect();
+        let forgotten: Vec<_> = of_peer.exchanges().collect();
         for exchange in &forgotten {
             self.remove(*exchange);
         }
+        self.remove_peer(peer);
         self.transmits.retain(|transmit| transmit.peer != *peer);
         self.events.retain(|event| match event {
             Event::Request { peer: of, .. } | Event::GaveUp { peer: of, .. } => of != peer,
@@ -225,6 +245,53 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         self.transfers.bytes()
     }
 
+    /// The peer, remembered from now on.
+    fn peer_mut(&mut self, source: Source<'_, P>) -> &mut Peer {
+        let (random, holders) = (&mut self.random, &mut self.holders);
+        self.peers.entry(source.peer.clone()).or_insert_with(|| {
+            let holder = source.holder;
+            let holder = holder.map(|holder| {
+                let index = holders.add_peer(holder, source.peer.clone());
+                (holder, index)
+            });
+            Peer::new(random, holder)
+        })
+    }
+
+    fn remove_peer(&mut self, peer: &P) {
+        let Some(Peer {
+            holder: Some((holder, index)),
+            ..
+        }) = self.peers.remove(peer)
+        else {
+            return;
+        };
+        let moved = self.holders.remove_peer(holder, index);
+        if let Some(moved) = moved.and_then(|moved| self.peers.get_mut(moved)) {
+            moved.holder = Some((holder, index));
+        }
+    }
+
+    fn holder_of(&self, peer: &P) -> Option<Holder> {
+        let (holder, _) = self.peers.get(peer)?.holder?;
+        Some(holder)
+    }
+
+    /// Compares the counts with what they count.
+    #[cfg(test)]
+    pub(crate) fn assert_counts(&self) {
+        let open = self.exchanges.values().filter(|entry| entry.is_open());
+        assert_eq!(self.open, open.count());
+        let mut held = HashMap::<Holder, (usize, usize)>::new();
+        for entry in self.exchanges.values() {
+            let holder = self.holder_of(&entry.peer).expect("each peer has a holder");
+            let (exchanges, unacknowledged) = held.entry(holder).or_default();
+            *exchanges += 1;
+            *unacknowledged += usize::from(matches!(entry.state, State::AwaitAck(_)));
+        }
+        self.holders.assert_counts(&held);
+    }
+
     fn send(&mut self, peer: P, payload: Arc<[u8]>) {
         self.transmits.push_back(Transmit { peer, payload });
     }
@@ -237,6 +304,21 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         configured.max(SHORTEST_LIFETIME)
     }
 }
+
+/// Where a message came from.
+#[derive(Debug)]
+struct Source<'a, P> {
+    peer: &'a P,
+    holder: Option<Holder>,
+}
+
+impl<P> Clone for Source<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for Source<'_, P> {}
 
 fn empty(kind: Type, id: MessageId) -> Arc<[u8]> {
     Message::empty(kind, id).encode().unwrap_or_default().into()

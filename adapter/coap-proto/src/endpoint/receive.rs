@@ -5,8 +5,10 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fair_share::{Holder, Victim};
+
 use super::answer::Repeat;
-use super::{Endpoint, Event, GaveUpReason, empty};
+use super::{Endpoint, Event, GaveUpReason, Source, empty};
 use crate::config::FormatErrors;
 use crate::dedup::Peer;
 use crate::exchange::{Exchange, ExchangeId, State, Way};
@@ -17,14 +19,15 @@ use crate::statistics::count;
 use crate::timer::{Deadline, Timer};
 
 impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
-    pub(super) fn handle_message(&mut self, now: Instant, peer: &P, message: Message) {
+    pub(super) fn handle_message(&mut self, now: Instant, source: Source<'_, P>, message: Message) {
+        let peer = source.peer;
         let is_request = message.code.is_request();
         match message.kind {
             Type::Confirmable if is_request => {
-                self.handle_request(now, peer, Reliability::Confirmable, message);
+                self.handle_request(now, source, Reliability::Confirmable, message);
             }
             Type::NonConfirmable if is_request => {
-                self.handle_request(now, peer, Reliability::NonConfirmable, message);
+                self.handle_request(now, source, Reliability::NonConfirmable, message);
             }
             Type::Confirmable => self.reject_confirmable(peer, message.code, message.id),
             Type::Acknowledgement if message.code == Code::EMPTY => {
@@ -62,31 +65,31 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     fn handle_request(
         &mut self,
         now: Instant,
-        peer: &P,
+        source: Source<'_, P>,
         reliability: Reliability,
         message: Message,
     ) {
-        if let Some(exchange) = self.duplicate(now, peer, message.id) {
+        if let Some(exchange) = self.duplicate(now, source.peer, message.id) {
             return self.repeat(exchange, reliability);
         }
         match Request::from_message(reliability, message) {
-            (request, Ok(())) => self.accept(now, peer, request),
+            (request, Ok(())) => self.accept(now, source, request),
             (request, Err(Refusal::Proxy)) => {
                 count(&mut self.statistics.proxy_requests);
-                self.refuse(now, peer, &request, Refusal::Proxy);
+                self.refuse(now, source, &request, Refusal::Proxy);
             }
             (request, Err(refusal)) => {
                 count(&mut self.statistics.bad_options);
                 // RFC 7252 §5.4.1: a non-confirmable one is rejected, which may be done silently (§4.3)
                 if reliability == Reliability::Confirmable {
-                    self.refuse(now, peer, &request, refusal);
+                    self.refuse(now, source, &request, refusal);
                 }
             }
         }
     }
 
-    fn refuse(&mut self, now: Instant, peer: &P, request: &Request, refusal: Refusal) {
-        if let Some(exchange) = self.open(now, peer, request) {
+    fn refuse(&mut self, now: Instant, source: Source<'_, P>, request: &Request, refusal: Refusal) {
+        if let Some(exchange) = self.open(now, source, request) {
             self.respond(now, exchange, refusal.response());
         }
     }
@@ -124,57 +127,127 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     }
 
     /// Begins to remember a request; `None` if there is no room for it.
-    pub(super) fn open(&mut self, now: Instant, peer: &P, request: &Request) -> Option<ExchangeId> {
-        if !self.make_room(now, peer) {
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        source: Source<'_, P>,
+        request: &Request,
+    ) -> Option<ExchangeId> {
+        let is_room = self.open < self.config.max_open_exchanges;
+        if !is_room || !self.make_room_of_peer(source.peer) {
             count(&mut self.statistics.overloaded);
             return None;
         }
-        let exchange = ExchangeId(self.next_exchange);
-        self.next_exchange = self.next_exchange.wrapping_add(1);
+        self.open = self.open.saturating_add(1);
         let forget_at = after(now, self.lifetime(request.reliability()));
-        let random = &mut self.random;
-        let remembered = self
-            .peers
-            .entry(peer.clone())
-            .or_insert_with(|| Peer::new(random));
-        remembered.remember(request.message_id(), exchange);
-        self.exchanges.insert(
-            exchange,
-            Exchange::new(peer.clone(), request, now, forget_at),
-        );
-        let at = forget_at;
-        self.timers.start(Timer::Forget, Deadline { at, exchange });
-        Some(exchange)
+        let entry = Exchange::new(source.peer.clone(), request, now, forget_at);
+        Some(self.insert(source, entry))
     }
 
-    /// Forgets the oldest answered request, of the peer or of all, if a table is full.
-    pub(super) fn make_room(&mut self, now: Instant, peer: &P) -> bool {
-        let is_done =
-            |exchange: &ExchangeId| self.exchanges.get(exchange).is_some_and(Exchange::is_done);
-        let of_peer = self
-            .peers
-            .get(peer)
-            .filter(|peer| peer.len() >= self.config.max_messages_per_peer);
-        let oldest = if let Some(of_peer) = of_peer {
-            of_peer.exchanges().find(is_done)
-        } else if self.exchanges.len() >= self.config.max_exchanges {
-            self.timers.oldest(OLDEST_ASKED).find(is_done)
-        } else {
+    /// Remembers an exchange.
+    pub(super) fn insert(&mut self, source: Source<'_, P>, entry: Exchange<P>) -> ExchangeId {
+        let exchange = ExchangeId(self.next_exchange);
+        self.next_exchange = self.next_exchange.wrapping_add(1);
+        let (id, at) = (entry.request_id, entry.forget_at);
+        let peer = self.peer_mut(source);
+        peer.remember(id, exchange);
+        if let Some((holder, _)) = peer.holder {
+            self.holders.add_exchange(holder);
+        }
+        self.exchanges.insert(exchange, entry);
+        self.timers.start(Timer::Forget, Deadline { at, exchange });
+        exchange
+    }
+
+    /// Forgets an answered request of a peer if it has too many requests; false if none is answered.
+    pub(super) fn make_room_of_peer(&mut self, peer: &P) -> bool {
+        let of_peer = self.peers.get(peer).map_or(0, Peer::len);
+        if of_peer < self.config.max_messages_per_peer {
             return true;
-        };
+        }
+        let oldest = self.oldest_of_peer(peer);
         if let Some(oldest) = oldest {
             count(&mut self.statistics.forgotten_early);
             self.close(oldest);
-        } else if of_peer.is_none() {
-            self.pass_over_waiting(now);
         }
         oldest.is_some()
     }
 
-    /// The oldest of all wait for answers that take their time, so that none of them can be forgotten: puts them behind those that
-    /// can, for the next message. Their lifetimes would begin anew anyway.
-    fn pass_over_waiting(&mut self, now: Instant) {
-        let oldest: Vec<_> = self.timers.oldest(OLDEST_ASKED).collect();
+    /// Forgets answered requests if there is no room for one more of `holder`.
+    pub(super) fn make_room(&mut self, now: Instant, holder: Option<Holder>) {
+        while self.exchanges.len().saturating_sub(self.open) >= self.config.max_exchanges {
+            let of_victim = self.oldest_of_victim(holder);
+            let Some(oldest) = of_victim.or_else(|| self.oldest_answered(now)) else {
+                return;
+            };
+            count(&mut self.statistics.forgotten_early);
+            self.close(oldest);
+        }
+    }
+
+    /// The oldest answered exchange of a peer; unacknowledged ones are worth more than others.
+    fn oldest_of_peer(&self, peer: &P) -> Option<ExchangeId> {
+        self.least_valuable(self.peers.get(peer)?.exchanges())
+    }
+
+    /// The first exchange that needs nothing any more, else the first unacknowledged one.
+    fn least_valuable(&self, exchanges: impl Iterator<Item = ExchangeId>) -> Option<ExchangeId> {
+        let mut unacknowledged = None;
+        for exchange in exchanges {
+            match self.exchanges.get(&exchange) {
+                Some(entry) if entry.is_done() => return Some(exchange),
+                Some(entry) if !entry.is_open() => {
+                    unacknowledged = unacknowledged.or(Some(exchange));
+                }
+                Some(_) | None => {}
+            }
+        }
+        unacknowledged
+    }
+
+    /// An answered exchange of the holder, or of the group of holders, that makes room for a new one
+    /// of `newcomer`; none where all have little.
+    fn oldest_of_victim(&mut self, newcomer: Option<Holder>) -> Option<ExchangeId> {
+        let holder = match self.holders.victim(newcomer, self.exchanges.len()) {
+            Victim::Member(holder) => holder,
+            Victim::Group(holder) => {
+                let of_group = self.timers.oldest(OLDEST_SEARCHED).filter(|exchange| {
+                    let entry = self.exchanges.get(exchange);
+                    let of = entry.and_then(|entry| self.holder_of(&entry.peer));
+                    of.is_some_and(|of| of.group() == holder.group())
+                });
+                let oldest = self.least_valuable(of_group);
+                if oldest.is_some() {
+                    return oldest;
+                }
+                self.holders.most_of_group(holder)?
+            }
+            Victim::Oldest => return None,
+        };
+        let peers = self.holders.next_peers(holder);
+        let of_peers = peers.iter().filter_map(|peer| self.oldest_of_peer(peer));
+        self.least_valuable(of_peers)
+    }
+
+    /// The oldest answered exchange of all. Unanswered ones at the front are put behind the others:
+    /// their lifetimes would begin again anyway.
+    fn oldest_answered(&mut self, now: Instant) -> Option<ExchangeId> {
+        for _ in 0..ROUNDS {
+            let oldest = self.least_valuable(self.timers.oldest(OLDEST_SEARCHED));
+            if oldest.is_some() {
+                return oldest;
+            }
+            if !self.pass_over_waiting(now) {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Puts the oldest exchanges behind all others; false if that is impossible for all of them.
+    fn pass_over_waiting(&mut self, now: Instant) -> bool {
+        let oldest: Vec<_> = self.timers.oldest(OLDEST_SEARCHED).collect();
+        let mut some = false;
         for exchange in oldest {
             let way = self
                 .exchanges
@@ -182,8 +255,10 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
                 .and_then(Exchange::way_of_answer);
             if matches!(way, Some(Way::Separate | Way::NonConfirmable)) {
                 self.prolong(now, exchange);
+                some = true;
             }
         }
+        some
     }
 
     fn handle_ack(&mut self, peer: &P, id: MessageId) {
@@ -214,5 +289,9 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     }
 }
 
-/// How many of the oldest exchanges are looked at for an answered one when the table is full.
-const OLDEST_ASKED: usize = 64;
+/// How many of the oldest exchanges are searched for an answered one at a time.
+const OLDEST_SEARCHED: usize = 64;
+
+/// How often a search goes on behind unanswered exchanges. Each of these is passed over once in a
+/// lifetime, so that most searches end in the first round.
+const ROUNDS: usize = 256;

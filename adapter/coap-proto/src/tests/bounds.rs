@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use fair_share::{Holder, HolderHasher};
+
 use super::*;
 use crate::reliability::{MessageIds, Random};
 
@@ -59,7 +61,7 @@ fn a_peer_with_64_undecided_requests_has_to_wait() {
 #[test]
 fn all_peers_together_are_bounded_too() {
     let mut server = Server::with(Config {
-        max_exchanges: 10,
+        max_open_exchanges: 10,
         ..Config::default()
     });
     for peer in 0..10 {
@@ -75,15 +77,17 @@ fn all_peers_together_are_bounded_too() {
     assert!(server.request().is_some());
     assert_eq!(
         (server.endpoint.exchanges(), server.endpoint.peers()),
-        (10, 10)
+        (11, 11),
+        "an answered one takes no place of others"
     );
 }
 
-/// Requests that waited for commands were the oldest, and none else was looked at: nobody was served until they were answered.
+/// Requests that waited for commands were the oldest, and none else was looked at: nobody was served
+/// until they were answered.
 #[test]
 fn many_that_wait_do_not_keep_others_out() {
     let mut server = Server::with(Config {
-        max_exchanges: 200,
+        max_exchanges: 100,
         ..Config::default()
     });
     for peer in 0..100 {
@@ -98,18 +102,180 @@ fn many_that_wait_do_not_keep_others_out() {
         server.respond(exchange, changed());
     }
     server.pass(SECOND);
-    let mut served = 0;
     for id in 1..=50 {
         server.receive_from(200, &con(id).encode().unwrap());
-        if let Some((exchange, _)) = server.request() {
-            server.respond(exchange, changed());
-            served += 1;
-        }
+        let exchange = server.request().expect("there is room").0;
+        server.respond(exchange, changed());
     }
-    assert_eq!(served, 49, "64 are looked at for each message");
-    assert_eq!(server.endpoint.statistics().overloaded, 1);
+    assert_eq!(server.endpoint.statistics().overloaded, 0);
+    assert_eq!(server.endpoint.exchanges(), 200);
     server.pass(SECOND * 300);
     assert_eq!(server.endpoint.exchanges(), 100, "they still wait");
+}
+
+/// Acknowledges a request and answers it, so that the response awaits an acknowledgement.
+fn answer_separately(server: &mut Server) -> MessageId {
+    let exchange = server.request().expect("a request").0;
+    server.acknowledge(exchange);
+    server.respond(exchange, changed())[0].id
+}
+
+/// A device that never acknowledged its responses filled the table for a minute: nothing could be
+/// forgotten, and every other device was ignored.
+#[test]
+fn responses_that_nobody_acknowledges_make_room() {
+    let mut server = Server::with(Config {
+        max_exchanges: 20,
+        ..Config::default()
+    });
+    for peer in 0..20 {
+        server.receive_from(peer, &con(1).encode().unwrap());
+        answer_separately(&mut server);
+    }
+    server.receive_from(20, &con(1).encode().unwrap());
+    let done = server.request().expect("there is room").0;
+    server.respond(done, changed());
+    assert_eq!(server.endpoint.statistics().forgotten_early, 1);
+    server.receive_from(21, &con(1).encode().unwrap());
+    answer_separately(&mut server);
+    assert_eq!(
+        server.receive_from(20, &con(1).encode().unwrap()),
+        [],
+        "one that needs nothing any more goes first: this is no duplicate but a new request"
+    );
+    assert!(server.request().is_some());
+}
+
+#[test]
+fn a_peer_with_64_unacknowledged_responses_is_served() {
+    let mut server = Server::new();
+    for id in 0..200 {
+        server.receive(&con(id).encode().unwrap());
+        answer_separately(&mut server);
+    }
+    assert_eq!(server.endpoint.exchanges(), 64);
+    assert_eq!(server.endpoint.statistics().overloaded, 0);
+}
+
+/// Peers are numbers; ten of them belong to one holder.
+fn holder(hasher: &HolderHasher, tenant: u8, peer: u8) -> Option<Holder> {
+    Some(hasher.holder(&tenant, &(tenant, peer / 10)))
+}
+
+/// One device with many sessions shortened the memory of all others: duplicates of their requests
+/// were taken for new ones.
+#[test]
+fn a_holder_with_many_peers_displaces_its_own_exchanges_only() {
+    let hasher = HolderHasher::default();
+    let mut server = Server::with(Config {
+        max_exchanges: 200,
+        ..Config::default()
+    });
+    let send = |server: &mut Server, peer: u8, id: u16| {
+        let datagram = con(id).encode().unwrap();
+        let now = server.now;
+        let holder = holder(&hasher, 1, peer);
+        server
+            .endpoint
+            .handle_datagram_of(now, &peer, holder, &datagram);
+        let new = server.request().map(|(exchange, _)| exchange);
+        if let Some(exchange) = new {
+            server.respond(exchange, changed());
+        }
+        server.sent();
+        new.is_some()
+    };
+    let others = (0..10).map(|number| number * 10);
+    for peer in others.clone() {
+        assert!(send(&mut server, peer, 1));
+    }
+    for id in 0..60 {
+        for peer in 200..210 {
+            assert!(send(&mut server, peer, id), "{peer} {id}");
+        }
+    }
+    assert_eq!(server.endpoint.exchanges(), 200);
+    for peer in others {
+        assert!(!send(&mut server, peer, 1), "{peer} is still known");
+    }
+    assert_eq!(server.endpoint.statistics().overloaded, 0);
+}
+
+#[test]
+fn a_holder_has_a_bounded_number_of_retransmissions_over_all_its_peers() {
+    let hasher = HolderHasher::default();
+    let mut server = Server::with(Config {
+        max_unacknowledged_per_holder: 5,
+        ..Config::default()
+    });
+    for peer in 0..10 {
+        let datagram = con(1).encode().unwrap();
+        let holder = holder(&hasher, 1, peer);
+        let now = server.now;
+        server
+            .endpoint
+            .handle_datagram_of(now, &peer, holder, &datagram);
+        answer_separately(&mut server);
+    }
+    assert_eq!(server.pass(SECOND * 3).len(), 5);
+    let again = server.receive_from(0, &con(1).encode().unwrap());
+    assert_eq!(again.len(), 1, "the response is still known");
+    server.pass(SECOND * 300);
+    assert!(server.is_empty());
+}
+
+/// Any traffic of holders with several peers each: the table stays within its bound, nobody who has
+/// an unanswered request is forgotten, and nothing is left in the end.
+#[test]
+fn holders_are_counted_right_whatever_comes() {
+    arbtest::arbtest(|bytes| {
+        let hasher = HolderHasher::default();
+        let mut server = Server::with(Config {
+            max_exchanges: 30,
+            max_messages_per_peer: 8,
+            max_unacknowledged_per_holder: 4,
+            ..Config::default()
+        });
+        let mut open = Vec::new();
+        for _ in 0..bytes.arbitrary_len::<[u8; 3]>()? {
+            let [peer, id, step]: [u8; 3] = bytes.arbitrary()?;
+            let datagram = match step % 8 {
+                0 => ack(MessageId(id.into())),
+                1 => non(id.into()).encode().unwrap(),
+                _ => con(id.into()).encode().unwrap(),
+            };
+            let holder = holder(&hasher, peer / 100, peer);
+            let now = server.now;
+            server
+                .endpoint
+                .handle_datagram_of(now, &peer, holder, &datagram);
+            if let Some((exchange, _)) = server.request() {
+                open.push(exchange);
+            }
+            if step % 3 == 0 && !open.is_empty() {
+                let exchange = open.remove(usize::from(id) % open.len());
+                assert!(server.endpoint.is_open(exchange));
+                if step % 2 == 0 {
+                    server.acknowledge(exchange);
+                }
+                server.respond(exchange, changed());
+            }
+            if step % 32 == 0 {
+                let forgotten = server.endpoint.forget_peer(&peer);
+                open.retain(|exchange| !forgotten.contains(exchange));
+            }
+            server.sent();
+            server.endpoint.assert_counts();
+            assert!(server.endpoint.exchanges() <= 30 + open.len());
+        }
+        for exchange in open {
+            server.respond(exchange, changed());
+        }
+        server.pass(SECOND * 600);
+        server.endpoint.assert_counts();
+        assert!(server.is_empty());
+        Ok(())
+    });
 }
 
 #[test]

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::message::{Code, Message, MessageId, Options, Token, Type};
 use crate::{
-    Config, Endpoint, Event, ExchangeId, GaveUpReason, Request, Response, SuppressedResponse, option,
+    Config, Endpoint, Event, ExchangeId, GaveUpReason, Request, Response, SuppressedResponse,
+    option,
 };
 
 /// An endpoint with a clock of its own; peers are numbers.

@@ -1,5 +1,7 @@
 //! What hostile or forgetful clients can make the endpoint keep.
 
+use fair_share::HolderHasher;
+
 use super::*;
 
 /// An endpoint with many peers, small limits, and nothing answered by the caller.
@@ -200,4 +202,40 @@ fn nothing_is_left_of_a_forgotten_peers_transfers() {
     assert_eq!(server.endpoint.transfers(), 1);
     server.endpoint.forget_peer(&1);
     assert!(server.is_empty());
+}
+
+/// One device with many sessions evicted the uploads of devices of other tenants, as only the age of
+/// a transfer counted.
+#[test]
+fn a_holder_with_many_peers_evicts_its_own_transfers_only() {
+    let hasher = HolderHasher::default();
+    // By number and by bytes.
+    for (max_block_transfers, max_block_bytes) in [(40, 1 << 20), (1000, 12_000)] {
+        for (tenant, members) in [(1, 1), (2, 1), (2, 20)] {
+            let mut endpoint = Endpoint::<u32>::new(
+                Config {
+                    max_block_transfers,
+                    max_block_bytes,
+                    ..Config::default()
+                },
+                1,
+            );
+            let mut send = |peer: u32, holder, id, block1| {
+                let datagram = upload(id, block1, &body(64)).encode().unwrap();
+                endpoint.handle_datagram_of(start(), &peer, Some(holder), &datagram);
+                last_code(&mut endpoint)
+            };
+            let victim = hasher.holder(&1, &"victim");
+            assert_eq!(send(0, victim, 1, block(0, 1, 64)), Some(Code::CONTINUE));
+            for peer in 1..400 {
+                let attacker = hasher.holder(&tenant, &(peer % members));
+                send(peer, attacker, 1, block(0, 1, 64));
+            }
+            assert_eq!(
+                send(0, victim, 2, block(1, 1, 64)),
+                Some(Code::CONTINUE),
+                "{members} members of tenant {tenant}"
+            );
+        }
+    }
 }

@@ -266,11 +266,7 @@ fn a_block_with_the_tag_of_no_upload_is_incomplete() {
         b"A",
     );
     answer(&mut server, &first);
-    let second = with_option(
-        upload(2, block(1, 0, 64), b"x"),
-        option::REQUEST_TAG,
-        b"B",
-    );
+    let second = with_option(upload(2, block(1, 0, 64), b"x"), option::REQUEST_TAG, b"B");
     let refusal = answer(&mut server, &second);
     assert_eq!(refusal.code, Code::REQUEST_ENTITY_INCOMPLETE);
     assert_eq!(server.endpoint.transfers(), 1, "the other upload goes on");
