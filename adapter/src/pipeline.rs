@@ -1,11 +1,13 @@
 //! What is done with a request, step by step; each step may refuse it (spec: coap-adapter §4, §7).
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use coap_proto::{Reliability, Request};
 use registry_client::{Assertion, RegistrationClient, Tenant, TenantClient};
+use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
 
 use crate::authn::Origin;
@@ -18,7 +20,7 @@ use crate::monitoring::observer::Observer;
 use crate::monitoring::spans::{self, trace_span};
 use crate::respond::{Instruction, OVER_LIMIT, Outcome, Rejection, TimeRequest};
 use crate::route::{self, Addressing, Endpoint, Operation};
-use crate::serve::{self, AckDue, Exchange, Place, Places};
+use crate::serve::{AckDue, AdmissionControl, Exchange, RequestPermit, WaitPermit};
 use crate::tenant::budget::Budgets;
 use crate::tenant::usage::{MessageLimits, Verdict};
 use crate::tenant::{self, AckTimeout};
@@ -33,7 +35,7 @@ pub struct Pipeline {
     pub(crate) observer: Observer,
     pub(crate) limits: MessageLimits,
     pub(crate) budgets: Arc<Budgets>,
-    pub(crate) places: Arc<Places>,
+    pub(crate) admission: Arc<AdmissionControl>,
     pub(crate) commands: Arc<Commands>,
     pub(crate) uplink: Uplink,
     pub(crate) responder: Responder,
@@ -42,7 +44,7 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Serves one request, which has this place. What is done before a request waits for a command, the wait, and what is done after it
+    /// Serves one request, which has this permit. What is done before a request waits for a command, the wait, and what is done after it
     /// are futures of their own, boxed and dropped when they are done: thousands wait at a time, and most never do.
     ///
     /// # Errors
@@ -51,19 +53,19 @@ impl Pipeline {
         &self,
         exchange: &Exchange,
         request: Box<Request>,
-        place: &mut Place,
+        permit: &mut RequestPermit,
     ) -> impl Future<Output = Result<Outcome, Rejection>> + Send {
         // An async fn keeps its arguments twice.
         let taking = Box::pin(self.take(exchange, request));
         async move {
             let mut parked = match taking.await? {
                 Taken::Done(outcome) => return Ok(outcome),
-                Taken::Parked(parked, among) => {
-                    place.wait(among);
+                Taken::Parked(parked, wait) => {
+                    permit.wait(wait);
                     parked
                 }
             };
-            let received = Box::pin(parked.command(exchange)).await;
+            let received = Box::pin(parked.command(exchange, permit.displaced())).await;
             Box::pin(self.told(*parked, exchange, received)).await
         }
     }
@@ -139,13 +141,14 @@ impl Pipeline {
         query: &Query,
         origin: &Origin,
         account: &mut Account<'_>,
-    ) -> Result<Option<(Forwarded, serve::Parked)>, Rejection> {
+    ) -> Result<Option<(Forwarded, WaitPermit)>, Rejection> {
         let (tenant, assertion) = self
             .admit(exchange, origin, upload.payload, account)
             .await?;
         let ttd = tenant::effective_ttd(&tenant, query.ttd);
-        // Where too many wait, the message is served as if the device did not wait, and the application is told so.
-        let place = ttd.and_then(|ttd| Some((ttd, self.places.park()?)));
+        // Where too many wait, the message is served as if the device did not wait.
+        let source = exchange.source();
+        let place = ttd.and_then(|ttd| Some((ttd, self.admission.try_wait(source)?)));
         let ttd = place.as_ref().map(|(ttd, _)| *ttd);
         exchange.trace().record("ttd", ttd);
         let wait = match place {
@@ -295,8 +298,8 @@ impl Pipeline {
 enum Taken<'a> {
     /// It is done.
     Done(Outcome),
-    /// The device waits for a command, in this place among those that wait.
-    Parked(Box<Parked<'a>>, serve::Parked),
+    /// The device waits for a command, with this permit.
+    Parked(Box<Parked<'a>>, WaitPermit),
 }
 
 /// A message that the application has, of a device that waits.
@@ -318,18 +321,31 @@ struct Parked<'a> {
 }
 
 impl Parked<'_> {
-    /// Waits for a command, and acknowledges the request meanwhile when that is due.
+    /// Waits for a command until the wait ends or is displaced by that of another device, and
+    /// acknowledges the request meanwhile when that is due.
     fn command(
         &mut self,
         exchange: &Exchange,
+        displaced: Option<&mut oneshot::Receiver<Infallible>>,
     ) -> impl Future<Output = Option<Box<Received>>> + Send {
         let waiting = (self.span).in_scope(|| trace_span!("create consumer and wait for command"));
         let forwarded = &mut self.forwarded;
         async move {
             let mut gone = exchange.gone().await;
+            let mut displaced = pin!(async {
+                match displaced {
+                    Some(displaced) => drop(displaced.await),
+                    None => std::future::pending().await,
+                }
+            });
             loop {
                 let at_most = forwarded.due.at();
-                match forwarded.wait.command(&mut gone, at_most).await {
+                let waited = tokio::select! {
+                    biased;
+                    waited = forwarded.wait.command(&mut gone, at_most) => waited,
+                    () = &mut displaced => Waited::Over,
+                };
+                match waited {
                     Waited::For(received) => return Some(received),
                     Waited::Over => return None,
                     Waited::NotYet => exchange.acknowledge(&mut forwarded.due).await,

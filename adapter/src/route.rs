@@ -234,11 +234,7 @@ mod tests {
                 "/cr/D/101a1",
                 Ok(CommandResponse(Session, None)),
             ),
-            (
-                Code::GET,
-                "/.well-known/core",
-                Ok(Discovery(links(None))),
-            ),
+            (Code::GET, "/.well-known/core", Ok(Discovery(links(None)))),
             (Code::POST, "/.well-known/core", Err(Rejection::NotReadable)),
             (Code::GET, "/.well-known", Err(Rejection::NotReadable)),
             (

@@ -11,7 +11,7 @@ use crate::monitoring::metrics::{Gauge, count_of};
 use crate::monitoring::recent::Recent;
 use crate::pipeline::Pipeline;
 use crate::route::Endpoint;
-use crate::serve::Places;
+use crate::serve::AdmissionControl;
 
 /// Lets the metrics ask. The pipeline has the metrics, so these must not keep it alive.
 pub(super) fn watch(
@@ -35,14 +35,15 @@ pub(super) fn watch(
     for share in &memory.shares {
         metrics.observe_bound(share.table.name(), share.bound);
     }
+    let requests: fn(&AdmissionControl) -> usize = AdmissionControl::requests;
     for (table, taken) in [
-        (Table::Requests, Places::requests as fn(&Places) -> usize),
-        (Table::RequestBytes, Places::bytes),
-        (Table::Parked, Places::parked),
+        (Table::Requests, requests),
+        (Table::RequestBytes, AdmissionControl::bytes),
+        (Table::Parked, AdmissionControl::waiting),
     ] {
-        let places = Arc::downgrade(&pipeline.places);
+        let admission = Arc::downgrade(&pipeline.admission);
         metrics.watch(Gauge::TableEntries, table.name(), move || {
-            Some(count_of(taken(&*places.upgrade()?)))
+            Some(count_of(taken(&*admission.upgrade()?)))
         });
     }
     let weak = Arc::downgrade(pipeline);

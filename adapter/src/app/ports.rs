@@ -80,7 +80,7 @@ impl Starter<'_> {
         let kept = self.config.sessions.store.as_ref();
         let kept = kept.map(sessions::store).transpose()?;
         if let Some(kept) = &kept {
-            sessions::load(kept, &mut shards, &mut endpoints)?;
+            sessions::load(kept, &mut shards, &mut endpoints, &self.pipeline.admission)?;
         }
         let transports = shards.into_listeners();
         self.run("coaps", renewals, transports, endpoints, move |shards| {
@@ -304,6 +304,10 @@ fn coap_config(config: &Config, shards: usize) -> coap_proto::Config {
         preferred_block_size: coap.preferred_block_size,
         suppressed_response: coap.suppressed_response,
         max_exchanges: share(Table::Exchanges),
+        // Admission control bounds them for all ports together; a few more are being answered.
+        max_open_exchanges: memory.bound(Table::Requests)
+            + memory.bound(Table::Parked)
+            + BEING_ANSWERED,
         max_block_transfers: share(Table::Transfers),
         max_block_bytes: share(Table::TransferBytes),
         ..coap_proto::Config::default()
@@ -317,6 +321,9 @@ fn random_seed() -> Result<[u8; 32], StartError> {
         .map_err(|_| StartError::Random)?;
     Ok(seed)
 }
+
+/// Requests of a shard whose permits are released and that are not answered yet.
+const BEING_ANSWERED: usize = 256;
 
 /// How long handshakes under way may take to end before sessions are kept.
 const HANDSHAKES: Duration = Duration::from_secs(1);

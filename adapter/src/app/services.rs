@@ -17,7 +17,7 @@ use crate::monitoring::metrics::{Link, Metrics, Reloaded, host_name};
 use crate::monitoring::observer::Observer;
 use crate::monitoring::spans::Sampler;
 use crate::pipeline::Pipeline;
-use crate::serve::{Places, Stop};
+use crate::serve::{AdmissionControl, AdmissionLimits, Reserve, Stop};
 use crate::tenant::budget::Budgets;
 use crate::tenant::usage::MessageLimits;
 use crate::upload::Uplink;
@@ -174,11 +174,15 @@ impl Services {
             observer,
             limits: self.limits.clone(),
             budgets,
-            places: Arc::new(Places::new(
-                config.memory.bound(Table::Requests),
-                config.memory.bound(Table::RequestBytes),
-                config.memory.bound(Table::Parked),
-            )),
+            admission: Arc::new(AdmissionControl::new(AdmissionLimits {
+                requests: config.memory.bound(Table::Requests),
+                bytes: config.memory.bound(Table::RequestBytes),
+                waiting: config.memory.bound(Table::Parked),
+                reserve: match config.coap.secure {
+                    Some(_) => Reserve::Quarter,
+                    None => Reserve::Nothing,
+                },
+            })),
             commands,
             uplink: Uplink::new(
                 self.telemetry.clone(),

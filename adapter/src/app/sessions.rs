@@ -1,6 +1,7 @@
 //! What DTLS sessions are kept by: keys from files, and the file between two processes.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 use super::StartError;
 use crate::authn::DeviceStore;
 use crate::config::{SessionsConfig, StoreConfig};
-use crate::serve::Kept;
+use crate::serve::{AdmissionControl, Kept};
 
 /// What the settings make of a DTLS configuration.
 pub(super) fn configure(
@@ -61,6 +62,7 @@ pub(super) fn load(
     store: &SessionStore,
     shards: &mut Shards<DeviceStore>,
     endpoints: &mut [Endpoint<AssociationId>],
+    admission: &AdmissionControl,
 ) -> Result<(), StartError> {
     let saved = match store.take() {
         Ok(None) => return Ok(()),
@@ -82,8 +84,12 @@ pub(super) fn load(
     let loaded = shards.load(&saved, |shard, association, owner| {
         let kept = Kept::decode(owner, wall)?;
         let endpoint = endpoints.get_mut(shard)?;
+        let unspecified = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+        let holder = admission
+            .source(Some(&kept.principal), unspecified)
+            .holder();
         for answered in kept.answered {
-            endpoint.remember(now, &association, None, answered);
+            endpoint.remember(now, &association, Some(holder), answered);
         }
         Some(kept.principal)
     });

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
+use super::admission::RequestSource;
 use crate::authn::{Origin, Principal};
 use crate::respond::Answer;
 use crate::tenant::AckTimeout;
@@ -20,6 +21,7 @@ use crate::tenant::AckTimeout;
 pub struct Exchange {
     id: ExchangeId,
     principal: Option<Principal>,
+    source: RequestSource,
     /// Whom it is from, once that is known.
     origin: OnceLock<Origin>,
     replies: mpsc::Sender<Reply>,
@@ -63,12 +65,14 @@ impl Exchange {
     pub(super) const fn new(
         id: ExchangeId,
         principal: Option<Principal>,
+        source: RequestSource,
         replies: mpsc::Sender<Reply>,
         trace: Span,
     ) -> Self {
         Self {
             id,
             principal,
+            source,
             origin: OnceLock::new(),
             replies,
             trace,
@@ -80,6 +84,12 @@ impl Exchange {
     #[must_use]
     pub const fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
+    }
+
+    /// Who pays for it.
+    #[must_use]
+    pub const fn source(&self) -> RequestSource {
+        self.source
     }
 
     /// Lets others know whom the request is from; said again it changes nothing.
@@ -172,11 +182,13 @@ impl Drop for Exchange {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::panic::AssertUnwindSafe;
 
     use coap_proto::{Config, Endpoint, Event};
     use tokio::sync::mpsc;
 
+    use super::super::admission::{AdmissionControl, AdmissionLimits, Reserve};
     use super::*;
 
     fn exchange() -> (Exchange, mpsc::Receiver<Reply>) {
@@ -187,7 +199,15 @@ mod tests {
             panic!("that is a request");
         };
         let (replies, taken) = mpsc::channel(4);
-        (Exchange::new(exchange, None, replies, Span::none()), taken)
+        let admission = AdmissionControl::new(AdmissionLimits {
+            requests: 1,
+            bytes: 1,
+            waiting: 1,
+            reserve: Reserve::Nothing,
+        });
+        let source = admission.source(None, IpAddr::from([127, 0, 0, 1]));
+        let exchange = Exchange::new(exchange, None, source, replies, Span::none());
+        (exchange, taken)
     }
 
     /// Whatever keeps a request from being answered, its device gets an answer.

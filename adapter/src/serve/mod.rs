@@ -7,14 +7,16 @@
 //!
 //! **Invariant.** A port waits for datagrams, replies and deadlines only, never for what a request needs.
 
+mod admission;
 mod exchange;
 mod kept;
-mod places;
 mod port;
 mod transport;
 
+pub use admission::{
+    AdmissionControl, AdmissionLimits, RequestPermit, RequestSource, Reserve, WaitPermit,
+};
 pub use exchange::{AckDue, Exchange};
 pub(crate) use kept::Kept;
-pub use places::{Parked, Place, Places};
 pub use port::{Port, Serving, Stop};
 pub use transport::{Arrival, Plain, Renewal, Transport};

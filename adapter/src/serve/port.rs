@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::admission::{RequestPermit, RequestSource};
 use super::exchange::{Exchange, Reply};
-use super::places::Place;
 use super::transport::{Arrival, Renewal, Transport};
 use crate::authn::{Principal, Revoked};
 use crate::monitoring::checks::Pulse;
@@ -243,8 +243,11 @@ impl<T: Transport> Port<T> {
                 address,
                 bytes,
             } => {
-                self.endpoint.handle_datagram(Instant::now(), &peer, &bytes);
-                self.take_events(principal.as_ref(), address);
+                let admission = &self.pipeline.admission;
+                let source = admission.source(principal.as_ref(), address.ip());
+                let (now, holder) = (Instant::now(), Some(source.holder()));
+                self.endpoint.handle_datagram_of(now, &peer, holder, &bytes);
+                self.take_events(principal.as_ref(), source, address);
             }
             Arrival::Established {
                 principal,
@@ -274,13 +277,18 @@ impl<T: Transport> Port<T> {
     }
 
     /// Hands on what a message set off; requests are of the peer it came from.
-    fn take_events(&mut self, principal: Option<&Principal>, address: SocketAddr) {
+    fn take_events(
+        &mut self,
+        principal: Option<&Principal>,
+        source: RequestSource,
+        address: SocketAddr,
+    ) {
         while let Some(event) = self.endpoint.poll_event() {
             match event {
                 Event::Request {
                     exchange, request, ..
                 } => {
-                    self.start(exchange, request, principal.cloned(), address);
+                    self.start(exchange, request, principal.cloned(), source, address);
                 }
                 Event::GaveUp { peer, reason, .. } => {
                     tracing::debug!(?peer, ?reason, "a separate response did not arrive");
@@ -295,6 +303,7 @@ impl<T: Transport> Port<T> {
         id: ExchangeId,
         request: Request,
         principal: Option<Principal>,
+        source: RequestSource,
         address: SocketAddr,
     ) {
         if self.stop.drain.is_cancelled() {
@@ -306,7 +315,8 @@ impl<T: Transport> Port<T> {
                 Rejection::Stopping,
             );
         }
-        let Some(place) = self.pipeline.places.take(request.payload().len()) else {
+        let bytes = request.payload().len();
+        let Some(permit) = self.pipeline.admission.try_admit(source, bytes) else {
             return self.refuse(
                 id,
                 &request,
@@ -324,10 +334,10 @@ impl<T: Transport> Port<T> {
             reason = tracing::field::Empty,
         );
         let trace = spans::of_request(&request);
-        let exchange = Exchange::new(id, principal, self.answer.clone(), trace.clone());
+        let exchange = Exchange::new(id, principal, source, self.answer.clone(), trace.clone());
         let pipeline = Arc::clone(&self.pipeline);
         let request = Box::new(request);
-        let serving = serve(pipeline, exchange, request, address, place).instrument(span);
+        let serving = serve(pipeline, exchange, request, address, permit).instrument(span);
         self.requests.spawn(serving.instrument(trace));
     }
 
@@ -371,14 +381,14 @@ fn serve(
     mut exchange: Exchange,
     request: Box<Request>,
     peer: SocketAddr,
-    mut place: Place,
+    mut permit: RequestPermit,
 ) -> impl Future<Output = ()> + Send {
     async move {
         // What is worked with ends before the answer may have to wait for the port.
         let responding = {
             let started = Instant::now();
             let (operation, bytes) = (route::name(&request), request.payload().len());
-            let result = pipeline.handle(&exchange, request, &mut place).await;
+            let result = pipeline.handle(&exchange, request, &mut permit).await;
             if result.is_ok() {
                 tracing::debug!("served");
             }
@@ -463,6 +473,6 @@ mod tests {
     fn a_request_in_the_works_takes_little_memory() {
         let bytes = size_of_future(serve);
         // The handles of spans for traces are among them.
-        assert!(bytes <= 384, "{bytes}");
+        assert!(bytes <= 432, "{bytes}");
     }
 }
