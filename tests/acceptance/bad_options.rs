@@ -109,6 +109,29 @@ async fn a_critical_option_in_a_form_that_is_none_is_a_bad_option() {
     stand.stop().await;
 }
 
+/// Hono ignores these critical options, so a device that sends one is served there. RFC 7252 §5.4.1
+/// demands 4.02: with OSCORE and EDHOC the payload is encrypted, with Q-Block it is a part of a body.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn critical_options_that_hono_ignores_are_bad_options() {
+    const OSCORE: u16 = 9;
+    const Q_BLOCK1: u16 = 19;
+    const EDHOC: u16 = 21;
+    const Q_BLOCK2: u16 = 31;
+    let stand = stand().await;
+    let mut application = application(&stand, "T", Behaviour::Accept).await;
+    let mut ports = [device(&stand, "sensor").await, plain(&stand).await];
+    for number in [OSCORE, Q_BLOCK1, EDHOC, Q_BLOCK2] {
+        for port in &mut ports {
+            let request = CoapRequest::put("t/T/d").body(0, "x").option(number, &[]);
+            let response = port.request(&request, SOON).await.unwrap();
+            let text = format!("Unknown critical option {number} is not supported!");
+            assert_eq!(told(&response), ("4.02".to_owned(), text));
+        }
+    }
+    assert_eq!(application.receive(A_WHILE).await, None);
+    stand.stop().await;
+}
+
 /// Elective options: in a form that is none they count as not there, and so do those that are unknown (RFC 7252 §5.4.1, §5.4.3).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_elective_option_in_a_form_that_is_none_is_as_good_as_absent() {

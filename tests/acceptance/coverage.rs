@@ -55,6 +55,42 @@ fn every_proof_that_a_table_names_exists() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Every row of the page about the differences from Hono names a test in its last column.
+#[test]
+fn every_difference_from_hono_names_a_test_that_exists() {
+    let functions = functions();
+    let page = fs::read_to_string(workspace().join("docs/migrating.md")).unwrap();
+    let (_, differences) = page.split_once("## What is different from Hono").unwrap();
+    let cells = |line: &str| -> Option<Vec<String>> {
+        let line = line.strip_prefix('|')?.strip_suffix('|')?;
+        Some(
+            line.split(" | ")
+                .map(|cell| cell.trim().to_owned())
+                .collect(),
+        )
+    };
+    let mut rows = 0;
+    let mut wrong = Vec::new();
+    for row in differences.lines().filter_map(cells) {
+        let [subject, _, _, tests] = row.as_slice() else {
+            wrong.push(format!("a row has four columns: {row:?}"));
+            continue;
+        };
+        if subject == "subject" || subject.starts_with("---") {
+            continue;
+        }
+        rows += 1;
+        let exists = |test: &str| {
+            let name = test.strip_prefix('`').and_then(|it| it.strip_suffix('`'));
+            name.is_some_and(|name| functions.contains(name))
+        };
+        let missing = tests.split(", ").filter(|test| !exists(test));
+        wrong.extend(missing.map(|test| format!("{subject}: there is no test {test}")));
+    }
+    assert!(rows > 20, "{rows} rows were found");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// The names of all test functions of the workspace.
 fn functions() -> HashSet<String> {
     let mut names = HashSet::new();

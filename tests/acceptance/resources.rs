@@ -16,7 +16,7 @@ const GET: u8 = 1;
 const POST: u8 = 2;
 const PUT: u8 = 3;
 /// GET, POST, PUT, DELETE (RFC 7252 §5.8), FETCH, PATCH, iPATCH (RFC 8132), and one that is none.
-const METHODS: [u8; 8] = [GET, POST, PUT, 4, 5, 6, 7, 8];
+const METHODS: [u8; 9] = [GET, POST, PUT, 4, 5, 6, 7, 8, 31];
 const ACCEPT: u16 = 17;
 
 async fn assert_told(device: &mut Device, request: &CoapRequest, code: &str, text: &str) {

@@ -123,6 +123,20 @@ fn small_records_are_agreed_on() {
     assert_eq!(pair.server.send(pair.now, association, &[0; 512]), Ok(()));
 }
 
+/// Hono drops such hellos without an answer, for an underscore is no letter of a host name; tenants
+/// have them.
+#[test]
+fn a_server_name_may_have_an_underscore() {
+    let mut config = client_config();
+    config.server_name = Some("DEFAULT_TENANT.example.com".to_owned());
+    let mut pair = Pair::with(config, Config::default(), Weather::FINE, 0);
+    pair.run_for(Duration::from_secs(1));
+    let Some(Event::PskRequested { server_name, .. }) = pair.server_events.first() else {
+        panic!("{:?}", pair.server_events);
+    };
+    assert_eq!(server_name.as_deref(), Some("DEFAULT_TENANT.example.com"));
+}
+
 #[test]
 fn the_caller_hears_of_identity_and_server_name_as_sent() {
     let mut config = client_config();

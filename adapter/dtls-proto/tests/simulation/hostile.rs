@@ -220,6 +220,40 @@ fn a_hello_of_an_old_version_is_refused_by_an_alert() {
     );
 }
 
+/// Hono serves these as if they were `fefd`: records of version `fefe`, and hellos of a version that
+/// counts as newer than 1.0 but is none.
+#[test]
+fn only_the_version_of_dtls_1_2_is_served() {
+    let mut pair = Pair::new();
+    pair.drain();
+    let mut record = pair.from_client[0].clone();
+    record[1..3].copy_from_slice(&[0xfe, 0xfe]);
+    let before = pair.from_server.len();
+    pair.inject(&record);
+    assert_eq!(
+        pair.from_server.len(),
+        before,
+        "a record of fefe is dropped"
+    );
+    for version in [[0xfe, 0xfe], [0x03, 0x03]] {
+        let mut pair = Pair::new();
+        pair.drain();
+        let mut hello = pair.from_client[0].clone();
+        hello[25..27].copy_from_slice(&version);
+        pair.inject(&hello);
+        let cookie = pair.from_server.last().unwrap()[28..44].to_vec();
+        let mut body = hello[25..].to_vec();
+        body.splice(35..36, [&[16][..], &cookie].concat());
+        let message = message(HandshakeType::CLIENT_HELLO, 1, &body);
+        pair.inject(&plain(ContentType::HANDSHAKE, &message));
+        assert_eq!(
+            pair.from_server.last().unwrap()[13..],
+            [2, AlertDescription::PROTOCOL_VERSION.0],
+            "{version:x?}"
+        );
+    }
+}
+
 /// Whatever byte of whatever datagram is changed on the way, the handshake comes to an end, and a good one follows it.
 #[test]
 fn a_handshake_with_one_byte_changed_ends() {
