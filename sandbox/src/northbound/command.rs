@@ -1,6 +1,9 @@
 //! Commands as an application writes them, and how it names what became of them (spec: amqp-messages §6).
 
-use amqp_proto::{Message, Outcome, message::Body};
+use amqp_proto::{
+    Message, Outcome,
+    message::{Body, MessageId},
+};
 use serde_json::Value;
 
 /// A one-way command without content. Its fields may be changed as needed: a `reply_to` makes it a request.
@@ -13,19 +16,27 @@ pub fn command(tenant: &str, device: &str, name: &str) -> Message {
     message
 }
 
-/// The command that a recorded exchange describes: members `device`, `subject`, and if they are there `body`, `content_type`,
-/// `reply_to`, `correlation`.
+/// The command that a recorded exchange describes, with the properties that it names and no others:
+/// `device` or `to`, `subject`, `body`, `content_type`, `reply_to`, `correlation`, `message_id`. Ids are
+/// texts or whole numbers.
 ///
 /// # Errors
 /// What of it is no such description.
 pub fn recorded_command(tenant: &str, recorded: &Value) -> Result<Message, String> {
     let members = recorded.as_object().ok_or("a command is no object")?;
-    let mut message = command(tenant, "", "");
-    message.properties.subject = None;
+    let mut message = Message::default();
     for (name, value) in members {
-        let text = match value {
-            Value::Null => continue,
-            Value::String(text) => text.clone(),
+        let text = match (value, value.as_u64()) {
+            (Value::Null, _) => continue,
+            (Value::String(text), _) => text.clone(),
+            (_, Some(number)) if name == "correlation" => {
+                message.properties.correlation_id = Some(MessageId::Ulong(number));
+                continue;
+            }
+            (_, Some(number)) if name == "message_id" => {
+                message.properties.message_id = Some(MessageId::Ulong(number));
+                continue;
+            }
             _ => return Err(format!("`{name}` of a command is no text")),
         };
         match name.as_str() {
@@ -65,7 +76,7 @@ mod tests {
     use amqp_proto::message::Body;
     use serde_json::{Value, json};
 
-    use super::recorded_command;
+    use super::{MessageId, recorded_command};
 
     #[test]
     fn every_recorded_command_can_be_sent() {
@@ -96,6 +107,35 @@ mod tests {
             }
         }
         assert!(seen >= 10, "only {seen} commands were found");
+    }
+
+    /// Symptom: a recorded command with `reply_to` and neither id, which is rejected, was accepted.
+    /// Cause: every recorded command got a message id that was not recorded.
+    #[test]
+    fn a_recorded_command_has_the_ids_that_were_recorded_and_no_others() {
+        let ids = |recorded: Value| {
+            let properties = recorded_command("T", &recorded).unwrap().properties;
+            (properties.message_id, properties.correlation_id)
+        };
+        let reply_to = "command_response/T/r";
+        assert_eq!(
+            ids(json!({"device": "d", "reply_to": reply_to})),
+            (None, None)
+        );
+        let null = json!({"device": "d", "message_id": null, "correlation": null});
+        assert_eq!(ids(null), (None, None));
+        assert_eq!(
+            ids(json!({"device": "d", "message_id": "m", "correlation": "c"})),
+            (Some("m".to_owned().into()), Some("c".to_owned().into()))
+        );
+        assert_eq!(
+            ids(json!({"device": "d", "message_id": 7, "correlation": 8})),
+            (Some(MessageId::Ulong(7)), Some(MessageId::Ulong(8)))
+        );
+        let properties = recorded_command("T", &json!({"device": "d"}))
+            .unwrap()
+            .properties;
+        assert_eq!(properties.subject, None);
     }
 
     #[test]
