@@ -81,9 +81,12 @@ impl Api {
 
     async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut request = format!(
-            "{method} /v1/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n",
+            "{method} /v1/{path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
             body.len()
         );
+        if !headers.iter().any(|(name, _)| *name == "Host") {
+            request.push_str(&format!("Host: {}\r\n", self.address));
+        }
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -129,6 +132,57 @@ impl Api {
         );
         answer
     }
+}
+
+/// Symptom: a web page could create tenants (a POST without body from its origin), and read and
+/// change everything with a name of its own that points to this machine. Cause: `Host` and `Origin`
+/// were not looked at.
+#[tokio::test]
+async fn requests_of_other_hosts_and_origins_are_refused() {
+    let api = Api::start().await;
+    let own = api.address.to_string();
+    let port = api.address.port();
+    let by_name = format!("localhost:{port}");
+    let (origin, by_name_origin) = (format!("http://{own}"), format!("http://{by_name}"));
+    let other_port = format!("http://127.0.0.1:{}", port ^ 1);
+    for (headers, status) in [
+        (vec![], 201),
+        (
+            vec![("Host", own.as_str()), ("Origin", origin.as_str())],
+            201,
+        ),
+        (
+            vec![
+                ("Host", by_name.as_str()),
+                ("Origin", by_name_origin.as_str()),
+            ],
+            201,
+        ),
+        (vec![("Origin", "https://evil.example")], 403),
+        (vec![("Origin", "null")], 403),
+        (vec![("Origin", other_port.as_str())], 403),
+        (
+            vec![
+                ("Origin", origin.as_str()),
+                ("Origin", "https://evil.example"),
+            ],
+            403,
+        ),
+        (vec![("Host", "evil.example")], 403),
+        (
+            vec![("Host", "evil.example"), ("Origin", "http://evil.example")],
+            403,
+        ),
+        (vec![("Host", own.as_str()), ("Host", "evil.example")], 400),
+        (vec![("Host", "a b")], 400),
+    ] {
+        let answer = api.send("POST", "tenants", &headers, "").await;
+        assert_eq!(answer.status, status, "{headers:?}: {}", answer.body);
+    }
+    let before = api.get("tenants").await.json()["total"].as_u64();
+    assert_eq!(before, Some(3));
+    let foreign = [("Host", "evil.example")];
+    assert_eq!(api.send("GET", "tenants", &foreign, "").await.status, 403);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod credentials;
 mod devices;
 mod failure;
+mod origin;
 mod request;
 mod search;
 mod secrets;
@@ -24,6 +25,7 @@ use axum::{
     routing::get,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use ring::{hmac, rand::SystemRandom};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -75,8 +77,18 @@ impl Login {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
             .and_then(|(_, login)| BASE64_STANDARD.decode(login.trim()).ok());
-        sent.is_some_and(|sent| sent == format!("{}:{}", self.user, self.password).into_bytes())
+        let expected = format!("{}:{}", self.user, self.password);
+        sent.is_some_and(|sent| is_same(&sent, expected.as_bytes()))
     }
+}
+
+/// Compares in a time that does not depend on where the two differ: not they are compared, but
+/// their authentication codes under a random key.
+fn is_same(sent: &[u8], expected: &[u8]) -> bool {
+    let Ok(key) = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()) else {
+        return false;
+    };
+    hmac::verify(&key, sent, hmac::sign(&key, expected).as_ref()).is_ok()
 }
 
 impl fmt::Debug for Login {
@@ -101,7 +113,13 @@ impl Management {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let router = routes(world, config.login);
+        let router = routes(
+            world,
+            Gate {
+                bound: address,
+                login: config.login,
+            },
+        );
         let serving = tokio::spawn(async move {
             let served = axum::serve(listener, router).with_graceful_shutdown(stopped);
             if let Err(error) = served.await {
@@ -134,7 +152,7 @@ impl Drop for Management {
     }
 }
 
-fn routes(world: SharedWorld, login: Option<Login>) -> Router {
+fn routes(world: SharedWorld, gate: Gate) -> Router {
     let tenant = get(tenants::read)
         .post(tenants::create_named)
         .put(tenants::update)
@@ -160,13 +178,23 @@ fn routes(world: SharedWorld, login: Option<Login>) -> Router {
             Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(Arc::new(login), check))
+        .layer(middleware::from_fn_with_state(Arc::new(gate), check))
         .with_state(world)
 }
 
-/// Lets nobody pass who has to say who they are and does not.
-async fn check(State(login): State<Arc<Option<Login>>>, request: Request, next: Next) -> Response {
-    match &*login {
+/// What a request needs to come in.
+#[derive(Debug)]
+struct Gate {
+    bound: SocketAddr,
+    login: Option<Login>,
+}
+
+/// Refuses requests that are not meant for this API, or lack the login that it wants.
+async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    if let Err(failure) = origin::check(request.headers(), gate.bound) {
+        return failure.into_response();
+    }
+    match &gate.login {
         Some(login) if !login.is_sent(request.headers()) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"Hono\"")];
             let failure = Failure::new(StatusCode::UNAUTHORIZED, "unauthorized");
