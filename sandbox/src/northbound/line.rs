@@ -132,6 +132,15 @@ pub struct CommandReport {
 }
 
 impl CommandReport {
+    /// What came of the wait for the response, if there was one.
+    #[must_use]
+    pub fn after_waiting(&self) -> String {
+        match &self.response {
+            Some(response) => format!("response: {response}"),
+            None => format!("no response within {RESPONSE_WITHIN:?}"),
+        }
+    }
+
     /// Whether the device has the command, and has answered it if it was asked to.
     #[must_use]
     pub fn is_success(&self) -> bool {
@@ -143,11 +152,8 @@ impl fmt::Display for CommandReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&told(self.outcome.as_ref()))?;
         match &self.response {
-            Some(response) => write!(formatter, "\nresponse: {response}"),
-            None if self.outcome == Some(Outcome::Accepted) && !self.one_way => {
-                write!(formatter, "\nno response within {RESPONSE_WITHIN:?}")
-            }
-            None => Ok(()),
+            None if self.outcome != Some(Outcome::Accepted) || self.one_way => Ok(()),
+            _ => write!(formatter, "\n{}", self.after_waiting()),
         }
     }
 }
@@ -155,7 +161,7 @@ impl fmt::Display for CommandReport {
 /// An outcome in a person's words.
 pub(crate) fn told(outcome: Option<&Outcome>) -> String {
     match outcome {
-        Some(Outcome::Accepted) => "accepted: the device has got it".to_owned(),
+        Some(Outcome::Accepted) => "accepted: the device has the command".to_owned(),
         Some(Outcome::Rejected { description, .. }) => {
             let reason = description.as_deref().unwrap_or("no reason was told");
             format!("rejected: {reason}")
@@ -178,6 +184,20 @@ pub async fn send_command_line(
     line: &str,
     default_tenant: &str,
 ) -> Result<CommandReport, SendLineError> {
+    send_command_line_noting(peer, line, default_tenant, |_| ()).await
+}
+
+/// As [`send_command_line`]; `waiting` gets to know at once that the device has the command and
+/// that its response is waited for.
+///
+/// # Errors
+/// As [`send_command_line`].
+pub async fn send_command_line_noting(
+    peer: SocketAddr,
+    line: &str,
+    default_tenant: &str,
+    waiting: impl FnOnce(&str),
+) -> Result<CommandReport, SendLineError> {
     let line = CommandLine::parse(line, default_tenant)?;
     let reply_id = uuid::Uuid::new_v4().to_string();
     let addresses = if line.one_way {
@@ -197,6 +217,10 @@ pub async fn send_command_line(
     let response = if line.one_way || outcome != Some(Outcome::Accepted) {
         None
     } else {
+        waiting(&format!(
+            "{}, waiting for the response",
+            told(outcome.as_ref())
+        ));
         application.receive(RESPONSE_WITHIN).await
     };
     application.detach().await;

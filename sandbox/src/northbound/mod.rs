@@ -22,7 +22,10 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 pub use self::{
     behaviour::{Behaviour, UnknownBehaviour},
     command::{command, recorded_command, recorded_outcome},
-    line::{CommandLine, CommandLineError, CommandReport, SendLineError, send_command_line},
+    line::{
+        CommandLine, CommandLineError, CommandReport, SendLineError, send_command_line,
+        send_command_line_noting,
+    },
 };
 use self::{client::Failure, sending::Order};
 use crate::{

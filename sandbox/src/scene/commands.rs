@@ -83,7 +83,7 @@ impl Commander {
                 Err(error) => Some(self.voice.line(clean(&error.to_string()), Mood::Bad)),
             },
             other => {
-                let text = format!("there is no `{}` here; {HELP}", clean(other));
+                let text = format!("unknown command `{}`; {HELP}", clean(other));
                 Some(self.voice.line(text, Mood::Bad))
             }
         }
@@ -123,6 +123,11 @@ impl Commander {
         });
         None
     }
+}
+
+/// Whether what was typed ends everything.
+pub(super) fn is_farewell(typed: &str) -> bool {
+    ["quit", "exit"].contains(&typed.trim())
 }
 
 /// Where the built-in application takes responses to its commands from.

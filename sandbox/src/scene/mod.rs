@@ -1,6 +1,7 @@
 //! What a newcomer sees: where everything listens, lines to paste, a short play with a device and an application, and from then
 //! on every message as it arrives north of the adapter, while a person may type commands.
 
+mod audience;
 mod cast;
 mod commands;
 mod paste;
@@ -20,14 +21,15 @@ use tokio::{
 
 pub use self::commands::typed_lines;
 use self::{
+    audience::Audience,
     cast::Cast,
-    commands::{Commander, MAX_UNDER_WAY, own_response_address, wait_and_answer},
+    commands::{Commander, MAX_UNDER_WAY, wait_and_answer},
     stage::{APPLICATION, Line, Millis, Mood, Prompt, Stage},
 };
 use crate::{
     Error,
     device::{CoapRequest, CoapResponse, Device},
-    northbound::{Application, ApplicationConfig, Behaviour, Detail},
+    northbound::Sender,
     shown::shown,
     world::World,
 };
@@ -95,18 +97,29 @@ pub async fn play(
     config: SceneConfig,
     stopped: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let (_, nothing) = mpsc::channel(1);
-    play_with_prompt(out, config, nothing, stopped).await
+    let (_, typed) = mpsc::channel(1);
+    let (_, refusals) = mpsc::channel(1);
+    play_with(out, config, Inputs { typed, refusals }, stopped).await
 }
 
-/// Shows the scene on `out` until `stopped` is there, and meanwhile does what is `typed`: see [`typed_lines`].
+/// What comes into the scene from outside.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Lines that a person types: see [`typed_lines`].
+    pub typed: mpsc::Receiver<String>,
+    /// What the adapter says of handshakes that failed and requests that it refused.
+    pub refusals: mpsc::Receiver<String>,
+}
+
+/// Shows the scene on `out` until `stopped` is there or a person types `quit`, and meanwhile does
+/// what is typed and shows what the adapter refuses.
 ///
 /// # Errors
 /// As [`play`].
-pub async fn play_with_prompt(
+pub async fn play_with(
     out: impl Write + Send,
     config: SceneConfig,
-    typed: mpsc::Receiver<String>,
+    inputs: Inputs,
     stopped: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let cast = Cast::of(&config.world);
@@ -118,7 +131,7 @@ pub async fn play_with_prompt(
         cast.as_ref(),
         device,
         (lines, spoken),
-        typed,
+        inputs,
         stopped,
     )
     .await
@@ -133,16 +146,19 @@ async fn show(
     cast: Option<&Cast>,
     device: impl Future<Output = ()> + Send,
     (lines, mut spoken): Lines,
-    mut typed: mpsc::Receiver<String>,
+    Inputs {
+        mut typed,
+        mut refusals,
+    }: Inputs,
     stopped: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let mut stage = Stage {
         out,
         colour: config.colour,
     };
-    let mut watcher = watch(config).await?;
-    stage.header(config, cast)?;
-    let mut commander = commander(config, cast, &watcher, lines);
+    let mut audience = Audience::attach(config).await?;
+    stage.header(config)?;
+    let mut commander = commander(config, cast, audience.sender(), lines);
     let mut device = std::pin::pin!(device);
     let mut stopped = std::pin::pin!(stopped);
     let mut playing = true;
@@ -150,7 +166,7 @@ async fn show(
         tokio::select! {
             biased;
             () = &mut stopped => break,
-            received = watcher.next() => match received {
+            received = audience.next() => match received {
                 Some(received) => {
                     stage.arrival(&received)?;
                     if let Some(line) = commander.on_received(&received) {
@@ -160,7 +176,11 @@ async fn show(
                 None => break,
             },
             Some(line) = spoken.recv() => stage.line(&line)?,
+            Some(refusal) = refusals.recv() => stage.refusal(&refusal)?,
             Some(typed) = typed.recv() => {
+                if commands::is_farewell(&typed) {
+                    break;
+                }
                 if let Some(line) = commander.on_typed(&typed) {
                     stage.line(&line)?;
                 }
@@ -172,23 +192,23 @@ async fn show(
                     stage.line(&line)?;
                 }
                 let prompt = if typed.is_closed() { Prompt::Closed } else { Prompt::Open };
-                stage.farewell(prompt)?;
+                stage.farewell(config, cast, prompt)?;
             }
         }
     }
-    watcher.detach().await;
+    audience.detach().await;
     Ok(())
 }
 
 fn commander(
     config: &SceneConfig,
     cast: Option<&Cast>,
-    watcher: &Application,
+    sender: Sender,
     lines: mpsc::Sender<Line>,
 ) -> Commander {
     let any_tenant = config.world.tenants.keys().next().cloned();
     Commander {
-        sender: watcher.sender(),
+        sender,
         voice: Voice {
             who: APPLICATION.to_owned(),
             lines,
@@ -202,26 +222,6 @@ fn commander(
             .map(|cast| (cast.tenant.clone(), cast.device.clone())),
         places: Arc::new(Semaphore::new(MAX_UNDER_WAY)),
     }
-}
-
-/// The built-in application: it takes what nobody else receives, so that a newcomer's own gets everything.
-async fn watch(config: &SceneConfig) -> Result<Application, Error> {
-    let tenants = config.world.tenants.keys();
-    let addresses = tenants
-        .flat_map(|tenant| {
-            let telemetry = format!("telemetry/{tenant}");
-            let event = format!("event/{tenant}");
-            [telemetry, event, own_response_address(tenant)]
-        })
-        .collect();
-    Application::start(ApplicationConfig {
-        peer: config.amqp,
-        addresses,
-        behaviour: Behaviour::Accept,
-        priority: -1,
-        detail: Detail::Sections,
-    })
-    .await
 }
 
 /// The device's part: a handshake, a measurement, an event, and a command.

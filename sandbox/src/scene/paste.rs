@@ -10,7 +10,7 @@ use crate::world::World;
 
 pub(super) fn lines_to_paste(config: &SceneConfig, cast: Option<&Cast>) -> Vec<String> {
     let mut lines = Vec::new();
-    let client = "coap-client-openssl -m";
+    let client = "coap-client-openssl -v 6 -m";
     if let Some(cast) = cast
         && let Some(key) = pasteable(&cast.key)
     {
@@ -33,7 +33,7 @@ pub(super) fn lines_to_paste(config: &SceneConfig, cast: Option<&Cast>) -> Vec<S
         }
     }
     if let (Some(coap), Some((tenant, device))) = (config.coap, any_device(&config.world, cast)) {
-        lines.push(format!("coap-client -m put -t json -e '{{\"temp\": 23}}' 'coap://{}/telemetry/{tenant}/{device}'", host(coap)));
+        lines.push(format!("coap-client-notls -v 6 -m put -t json -e '{{\"temp\": 23}}' 'coap://{}/telemetry/{tenant}/{device}'", host(coap)));
     }
     lines
 }

@@ -16,11 +16,7 @@ pub(super) struct Stage<W> {
 }
 
 impl<W: Write> Stage<W> {
-    pub(super) fn header(
-        &mut self,
-        config: &SceneConfig,
-        cast: Option<&Cast>,
-    ) -> Result<(), Error> {
+    pub(super) fn header(&mut self, config: &SceneConfig) -> Result<(), Error> {
         let (bold, dim) = (self.paint("1"), self.paint("2"));
         let plain = config.coap.map(|coap| {
             format!(
@@ -39,7 +35,7 @@ impl<W: Write> Stage<W> {
             )
         });
         let text = format!(
-            "{}\n\n  CoAPS   {:<22}{}\n{}  AMQP    {:<22}{}\n  health  {:<22}{}\n{}\n{}\n{}\n",
+            "{}\n\n  CoAPS   {:<22}{}\n{}  AMQP    {:<22}{}\n  health  {:<22}{}\n{}\n",
             bold.on("The sandbox is up: CoAP adapter, AMQP network, device registry, command router and an application, all in this process."),
             config.coaps,
             dim.on("devices over DTLS with a pre-shared key"),
@@ -47,17 +43,25 @@ impl<W: Write> Stage<W> {
             config.amqp,
             dim.on("applications: receive from telemetry/<tenant>, event/<tenant>; send to command/<tenant>"),
             config.health,
-            dim.on(&format!("http://{}/readiness", config.health)),
+            dim.on(&format!("http://{0}/readiness, http://{0}/prometheus", config.health)),
             management.unwrap_or_default(),
-            bold.on("Lines to paste into another terminal") ,
-            dim.on("(libcoap; coap-client-gnutls takes the same arguments; on Debian: apt-get install libcoap3-bin)"),
         );
-        self.write(&text)?;
-        for line in lines_to_paste(config, cast) {
-            let line = self.paint("36").on(&line);
-            self.write(&format!("  {line}\n"))?;
+        self.write(&text)
+    }
+
+    /// What the adapter says of a device that it does not serve.
+    pub(super) fn refusal(&mut self, text: &str) -> Result<(), Error> {
+        let who = self.paint("1;33").on(&format!("{ADAPTER:>WHO$}"));
+        let mut lines = text.lines();
+        let first = self
+            .paint("31")
+            .on(&clean(lines.next().unwrap_or_default()));
+        self.write(&format!("{who}  {first}\n"))?;
+        for line in lines {
+            let line = self.paint("31").on(&clean(line));
+            self.write(&format!("{:WHO$}  {line}\n", ""))?;
         }
-        self.write("\n")
+        Ok(())
     }
 
     pub(super) fn arrival(&mut self, received: &Received) -> Result<(), Error> {
@@ -82,13 +86,29 @@ impl<W: Write> Stage<W> {
         self.write(&format!("{who}  {text}\n"))
     }
 
-    pub(super) fn farewell(&mut self, prompt: Prompt) -> Result<(), Error> {
-        let next = self.paint("1").on("Now you: paste one of the lines above and see the message arrive here. Ctrl-C ends everything.");
-        let typed = match prompt {
-            Prompt::Open => format!("Or {HELP}.\n"),
-            Prompt::Closed => String::new(),
-        };
-        self.write(&format!("\n{next}\n{typed}"))
+    /// What a newcomer can do now. It comes last, so that it is still on the screen.
+    pub(super) fn farewell(
+        &mut self,
+        config: &SceneConfig,
+        cast: Option<&Cast>,
+        prompt: Prompt,
+    ) -> Result<(), Error> {
+        let (bold, dim) = (self.paint("1"), self.paint("2"));
+        let next = bold.on("Now you: paste one of these lines into another terminal and see the message arrive here.");
+        let note = dim.on("(libcoap, on Debian: apt-get install libcoap3-bin; coap-client-gnutls takes the same arguments; -v 6 shows the answer)");
+        self.write(&format!("\n{next}\n{note}\n"))?;
+        let lines = lines_to_paste(config, cast);
+        for line in &lines {
+            let line = self.paint("36").on(line);
+            self.write(&format!("  {line}\n"))?;
+        }
+        if lines.is_empty() {
+            self.write("  (no device has a key that can be written in a line)\n")?;
+        }
+        match prompt {
+            Prompt::Open => self.write(&format!("Or {HELP}. `quit` or Ctrl-C ends everything.\n")),
+            Prompt::Closed => self.write("Ctrl-C ends everything.\n"),
+        }
     }
 
     fn write(&mut self, text: &str) -> Result<(), Error> {
@@ -146,5 +166,7 @@ impl Display for Millis {
 
 /// How the application is called.
 pub(super) const APPLICATION: &str = "application";
+/// How the adapter is called.
+const ADAPTER: &str = "adapter";
 /// The width of the speakers' column.
 const WHO: usize = 12;

@@ -13,7 +13,10 @@ use super::{SceneConfig, Voice, paste::lines_to_paste, play, show, shown, wait_a
 use crate::{
     Sandbox, SandboxConfig,
     device::Device,
-    northbound::{Application, ApplicationConfig, Behaviour, Message, Outcome, send_command_line},
+    northbound::{
+        Application, ApplicationConfig, Behaviour, Message, Outcome, send_command_line,
+        send_command_line_noting,
+    },
     scene::Cast,
     world::World,
 };
@@ -44,11 +47,11 @@ fn the_lines_to_paste_name_a_device_a_gateway_and_the_plain_port() {
         Cast::of(&World::default()).as_ref(),
     );
     let expected = [
-        r#"coap-client-openssl -m post -u sensor1@DEFAULT_TENANT -k hono-secret -t json -e '{"temp": 22}' 'coaps://127.0.0.1:5684/telemetry'"#,
-        r#"coap-client-openssl -m post -u sensor1@DEFAULT_TENANT -k hono-secret -t json -e '{"alarm": "fire"}' 'coaps://127.0.0.1:5684/event'"#,
-        r#"coap-client-openssl -m post -u sensor1@DEFAULT_TENANT -k hono-secret 'coaps://127.0.0.1:5684/event?hono-ttd=30&empty'"#,
-        r#"coap-client-openssl -m put -u gw@DEFAULT_TENANT -k gw-secret -t json -e '{"temp": 3}' 'coaps://127.0.0.1:5684/telemetry/DEFAULT_TENANT/4712'"#,
-        r#"coap-client -m put -t json -e '{"temp": 23}' 'coap://127.0.0.1:5683/telemetry/DEFAULT_TENANT/4711'"#,
+        r#"coap-client-openssl -v 6 -m post -u sensor1@DEFAULT_TENANT -k hono-secret -t json -e '{"temp": 22}' 'coaps://127.0.0.1:5684/telemetry'"#,
+        r#"coap-client-openssl -v 6 -m post -u sensor1@DEFAULT_TENANT -k hono-secret -t json -e '{"alarm": "fire"}' 'coaps://127.0.0.1:5684/event'"#,
+        r#"coap-client-openssl -v 6 -m post -u sensor1@DEFAULT_TENANT -k hono-secret 'coaps://127.0.0.1:5684/event?hono-ttd=30&empty'"#,
+        r#"coap-client-openssl -v 6 -m put -u gw@DEFAULT_TENANT -k gw-secret -t json -e '{"temp": 3}' 'coaps://127.0.0.1:5684/telemetry/DEFAULT_TENANT/4712'"#,
+        r#"coap-client-notls -v 6 -m put -t json -e '{"temp": 23}' 'coap://127.0.0.1:5683/telemetry/DEFAULT_TENANT/4711'"#,
     ];
     assert_eq!(lines, expected);
 }
@@ -89,12 +92,14 @@ async fn the_device_waits_the_application_commands_and_gets_the_answer() {
     let out = Shared::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let (_, typed) = mpsc::channel(1);
+    let (_, refusals) = mpsc::channel(1);
+    let inputs = super::Inputs { typed, refusals };
     let playing = tokio::spawn({
         let out = out.clone();
         async move {
             let stopped = async { drop(stopped.await) };
             let lines = (lines, spoken);
-            show(out, &config, Some(&cast), device, lines, typed, stopped).await
+            show(out, &config, Some(&cast), device, lines, inputs, stopped).await
         }
     });
     out.comes_to("Now you").await;
@@ -107,7 +112,7 @@ async fn the_device_waits_the_application_commands_and_gets_the_answer() {
         "device 4711  sends POST /event?hono-ttd=10",
         "received event/DEFAULT_TENANT  device 4711  ttd 10",
         "sends the command setLight to device 4711  {\"on\": true}",
-        "accepted: the device has got it",
+        "accepted: the device has the command",
         "with the command setLight",
         "the application has the answer",
         "{\"light\": \"on\"}",
@@ -125,11 +130,13 @@ async fn what_is_typed_is_sent_or_told_to_be_wrong() {
     let mut config = config(sandbox.amqp_address());
     config.play = false;
     let stopped = async { drop(stopped.await) };
-    let playing = tokio::spawn(super::play_with_prompt(out.clone(), config, typed, stopped));
+    let (_, refusals) = mpsc::channel(1);
+    let inputs = super::Inputs { typed, refusals };
+    let playing = tokio::spawn(super::play_with(out.clone(), config, inputs, stopped));
     out.comes_to("Or type `command").await;
     for (typed, shown) in [
         ("help", "while a device waits"),
-        ("comand 4711 x", "there is no `comand` here"),
+        ("comand 4711 x", "unknown command `comand`"),
         ("command 4711", "the name of the command is missing"),
         (
             "command 4711 setLight on",
@@ -153,6 +160,111 @@ async fn what_is_typed_is_sent_or_told_to_be_wrong() {
     playing.await.unwrap().unwrap();
 }
 
+/// A person need not know Ctrl-C.
+#[tokio::test]
+async fn quit_and_exit_end_the_scene() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    for farewell in ["quit", " exit "] {
+        let (prompt, typed) = mpsc::channel(4);
+        let (_, refusals) = mpsc::channel(1);
+        let inputs = super::Inputs { typed, refusals };
+        let mut config = config(sandbox.amqp_address());
+        config.play = false;
+        let playing = super::play_with(Shared::default(), config, inputs, std::future::pending());
+        prompt.send(farewell.to_owned()).await.unwrap();
+        tokio::time::timeout(SOON, playing).await.unwrap().unwrap();
+    }
+}
+
+/// Symptom: the window said nothing when a device was not served. Cause: the adapter only logged it,
+/// at a level that the sandbox does not show.
+#[tokio::test]
+async fn what_the_adapter_refuses_is_a_line_of_the_scene() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let (_prompt, typed) = mpsc::channel(1);
+    let (adapter, refusals) = mpsc::channel(4);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let inputs = super::Inputs { typed, refusals };
+    let mut config = config(sandbox.amqp_address());
+    (config.play, config.colour) = (false, true);
+    let out = Shared::default();
+    let stopped = async { drop(stopped.await) };
+    let playing = tokio::spawn(super::play_with(out.clone(), config, inputs, stopped));
+    adapter
+        .send("a\u{1b} failed\nCompare".to_owned())
+        .await
+        .unwrap();
+    out.comes_to("\u{1b}[31mCompare\u{1b}[0m\n").await;
+    assert!(!out.text().contains("a\u{1b} failed"), "{}", out.text());
+    assert!(
+        out.text().contains("adapter\u{1b}[0m  \u{1b}[31ma"),
+        "{}",
+        out.text()
+    );
+    stop.send(()).unwrap();
+    playing.await.unwrap().unwrap();
+}
+
+/// Symptom: messages of devices of a tenant that was created later were answered `no consumer
+/// available`. Cause: the application attached to the tenants of the start only.
+#[tokio::test]
+async fn messages_of_a_tenant_that_is_created_later_arrive() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let out = Shared::default();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut config = config(sandbox.amqp_address());
+    config.play = false;
+    let playing = tokio::spawn(play(out.clone(), config, async { drop(stopped.await) }));
+    out.comes_to("Now you").await;
+    let sender = Application::start(ApplicationConfig::of_tenant(
+        sandbox.amqp_address(),
+        "DEFAULT_TENANT",
+        Behaviour::Accept,
+    ))
+    .await
+    .unwrap();
+    for tenant in ["LATER", "LAST", "LATER"] {
+        sandbox
+            .world()
+            .set_tenant(tenant, crate::world::Tenant::default());
+        let address = format!("telemetry/{tenant}");
+        let message = Message::data("hello");
+        let outcome = sender
+            .sender()
+            .send(&address, &message, SOON)
+            .await
+            .unwrap();
+        assert_eq!(outcome, Some(Outcome::Accepted), "{tenant}");
+        out.comes_to(&format!("received {address}")).await;
+    }
+    sandbox.world().remove_tenant("LATER");
+    assert!(!out.text().contains("notification"), "{}", out.text());
+    stop.send(()).unwrap();
+    playing.await.unwrap().unwrap();
+}
+
+/// A terminal of 80 by 40 shows what to do next without scrolling.
+#[tokio::test]
+async fn what_to_do_next_comes_last_and_fits_a_terminal() {
+    let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
+    let out = Shared::default();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut config = config(sandbox.amqp_address());
+    config.play = false;
+    let playing = tokio::spawn(play(out.clone(), config, async { drop(stopped.await) }));
+    out.comes_to("ends everything").await;
+    stop.send(()).unwrap();
+    playing.await.unwrap().unwrap();
+    let text = out.text();
+    let rows: usize = text
+        .lines()
+        .map(|line| line.chars().count().div_ceil(80).max(1))
+        .sum();
+    assert!(rows <= 40, "{rows} rows\n{text}");
+    let (_, last) = text.split_once("Now you").unwrap();
+    assert!(last.contains("coap-client-notls"), "{text}");
+}
+
 #[tokio::test]
 async fn a_command_from_another_shell_reports_what_the_device_answers() {
     let sandbox = Sandbox::start(SandboxConfig::default()).await.unwrap();
@@ -162,9 +274,15 @@ async fn a_command_from_another_shell_reports_what_the_device_answers() {
         .unwrap();
     assert_eq!(report.outcome, Some(Outcome::Released));
     let _adapter = ScriptedAdapter::start(&sandbox, "4711").await;
-    let report = send_command_line(peer, "DEFAULT_TENANT/4711 setLight on", "other")
+    let mut noted = String::new();
+    let line = "DEFAULT_TENANT/4711 setLight on";
+    let report = send_command_line_noting(peer, line, "other", |text| text.clone_into(&mut noted))
         .await
         .unwrap();
+    assert_eq!(
+        noted,
+        "accepted: the device has the command, waiting for the response"
+    );
     assert!(report.is_success(), "{report}");
     assert!(report.to_string().contains("status 200"), "{report}");
     assert_eq!(report.response.unwrap().payload, b"done");

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, ErrorCode, Transaction, params};
 
 use crate::world::{Change, Tenant, World};
 
@@ -33,7 +33,10 @@ pub enum StoreError {
     /// It can be neither opened nor made.
     #[error("the file cannot be opened")]
     Open(#[source] io::Error),
-    /// It is no `SQLite` file, another process has locked it, or the disk is full.
+    /// Another process has locked it.
+    #[error("another sandbox is running with this file; end it, or name another file")]
+    Locked,
+    /// It is no `SQLite` file, or the disk is full.
     #[error("SQLite: {0}")]
     Sqlite(String),
     /// It was written by another version of the sandbox, or by another program.
@@ -49,8 +52,11 @@ pub enum StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        // A statement's parameters are not part of the text.
-        Self::Sqlite(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            // A statement's parameters are not part of the text.
+            _ => Self::Sqlite(error.to_string()),
+        }
     }
 }
 

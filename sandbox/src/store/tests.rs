@@ -123,6 +123,6 @@ fn only_its_owner_may_read_it_and_only_one_sandbox_may_use_it() {
     assert_eq!(mode & 0o777, 0o600);
     assert!(matches!(
         Store::open(&file.0, world()),
-        Err(StoreError::Sqlite(_))
+        Err(StoreError::Locked)
     ));
 }
