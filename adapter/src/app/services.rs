@@ -12,10 +12,9 @@ use super::StartError;
 use super::reload::Source;
 use crate::command::consumer::Commands;
 use crate::command::response::Responder;
-use crate::config::{Config, Table, TracingConfig};
+use crate::config::{Config, Table};
 use crate::monitoring::metrics::{Link, Metrics, Reloaded, host_name};
 use crate::monitoring::observer::Observer;
-use crate::monitoring::spans::Sampler;
 use crate::pipeline::Pipeline;
 use crate::serve::{AdmissionControl, AdmissionLimits, Reserve, Stop};
 use crate::tenant::budget::Budgets;
@@ -165,7 +164,11 @@ impl Services {
             } else {
                 TraceFormat::ApplicationProperty
             },
-            sampler: sampler(&config.tracing),
+            sampler: config
+                .tracing
+                .endpoint
+                .as_ref()
+                .map(|_| config.tracing.sampler),
         };
         let stamps = || Stamps::new(Uuid::new_v4().simple().to_string());
         Pipeline {
@@ -200,12 +203,6 @@ impl Services {
             timeout_to_ack: config.coap.timeout_to_ack,
         }
     }
-}
-
-/// Whoever starts to export has found out that it can be understood.
-fn sampler(config: &TracingConfig) -> Option<Sampler> {
-    config.endpoint.as_ref()?;
-    Sampler::of(config).ok()
 }
 
 /// How many there are, which share what may wait to be written.

@@ -154,10 +154,10 @@ impl Level {
 pub struct TracingConfig {
     /// The OTLP receiver; none exports nothing.
     pub endpoint: Option<String>,
-    /// Who decides whether a trace is kept.
-    pub sampler: String,
-    /// What the sampler needs to know.
-    pub sampler_argument: Option<String>,
+    /// Which traces are exported where the tenant does not decide it.
+    pub sampler: Sampler,
+    /// What is not as the settings of the sampler ask for.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Default for TracingConfig {
@@ -168,14 +168,86 @@ impl Default for TracingConfig {
 
 impl TracingConfig {
     pub(super) fn from_chosen(chosen: &Chosen) -> Self {
-        let sampler = SamplerSettings::take(chosen, "otel.traces");
+        let settings = SamplerSettings::take(chosen, "otel.traces");
+        let argument = settings.sampler_argument.as_deref();
+        let (sampler, warning) = Sampler::from_settings(&settings.sampler, argument);
         Self {
             endpoint: OtlpSettings::take(chosen, "quarkus.otel.exporter.otlp").endpoint,
-            sampler: sampler.sampler,
-            sampler_argument: sampler.sampler_argument,
+            sampler,
+            warnings: warning.into_iter().collect(),
         }
     }
 }
+
+/// Decides which traces are exported. All traces begin in the adapter, so that a sampler based on
+/// the parent is the same as its root sampler.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Sampler {
+    /// Every trace.
+    AlwaysOn,
+    /// No trace.
+    AlwaysOff,
+    /// This ratio of traces, from 0 to 1.
+    Ratio(f64),
+    /// This number of traces per second.
+    RateLimiting(u32),
+}
+
+impl Sampler {
+    /// The sampler of this name, as Hono understands names and arguments, and what is not as asked
+    /// for. What Hono does not know is `always_on` there as well.
+    fn from_settings(name: &str, argument: Option<&str>) -> (Self, Option<String>) {
+        let name = name.trim();
+        let argument = argument.map(str::trim);
+        let sampler = match name.to_ascii_lowercase().as_str() {
+            "always_on" | "parentbased_always_on" | "on" => Self::AlwaysOn,
+            "always_off" | "parentbased_always_off" | "off" => Self::AlwaysOff,
+            "traceidratio" | "parentbased_traceidratio" | "ratio" => {
+                let ratio = argument.unwrap_or("1").parse().ok();
+                match ratio.filter(|ratio| (0.0..=1.0).contains(ratio)) {
+                    Some(ratio) => Self::Ratio(ratio),
+                    None => {
+                        let warning = invalid_argument(argument, "a number from 0 to 1", "1");
+                        return (Self::Ratio(1.0), Some(warning));
+                    }
+                }
+            }
+            "rate_limiting" | "parentbased_rate_limiting" | "rate-limiting" => {
+                match argument.map(str::parse) {
+                    Some(Ok(rate)) => Self::RateLimiting(rate),
+                    None => Self::RateLimiting(DEFAULT_TRACES_PER_SECOND),
+                    Some(Err(_)) => {
+                        let warning = invalid_argument(argument, "traces per second", "1");
+                        let sampler = Self::RateLimiting(DEFAULT_TRACES_PER_SECOND);
+                        return (sampler, Some(warning));
+                    }
+                }
+            }
+            "jaeger_remote" | "parentbased_jaeger_remote" => {
+                let warning = format!(
+                    "`otel.traces.sampler` is `{name}`, but no sampling strategies are fetched from Jaeger; every trace is exported, as with `always_on`"
+                );
+                return (Self::AlwaysOn, Some(warning));
+            }
+            _ => {
+                let warning = format!(
+                    "`otel.traces.sampler` is `{name}`, which is not a known sampler; every trace is exported, as with `always_on`"
+                );
+                return (Self::AlwaysOn, Some(warning));
+            }
+        };
+        (sampler, None)
+    }
+}
+
+fn invalid_argument(argument: Option<&str>, expected: &str, used: &str) -> String {
+    let argument = argument.unwrap_or_default();
+    format!("`otel.traces.sampler.arg` is `{argument}`, but should be {expected}; {used} is used")
+}
+
+/// As Hono's.
+const DEFAULT_TRACES_PER_SECOND: u32 = 1;
 
 impl AppSettings {
     /// None for zero.
@@ -327,18 +399,9 @@ settings! {
 settings! {
     /// `otel.traces` as it is written.
     pub(super) struct SamplerSettings {
-        /// Who decides whether a trace is kept.
-        sampler: String = Kind::OneOf(SAMPLERS), "sampler", Some("parentbased_always_on");
-        /// What the sampler needs to know: the share of traces to keep, from 0 to 1.
+        /// Sampler: `always_on`, `always_off`, `traceidratio` or `rate_limiting`, also with `parentbased_` before it, and Hono's `on`, `off`, `ratio`, `rate-limiting`. Others, such as `jaeger_remote`, warn and count as `always_on`.
+        sampler: String = Kind::Text, "sampler", Some("parentbased_always_on");
+        /// Argument of the sampler: the ratio of traces that are exported, from 0 to 1 (default 1), or the traces per second (default 1).
         sampler_argument: Option<String> = Kind::Text, "sampler.arg", None;
     }
 }
-
-const SAMPLERS: &[&str] = &[
-    "always_on",
-    "always_off",
-    "traceidratio",
-    "parentbased_always_on",
-    "parentbased_always_off",
-    "parentbased_traceidratio",
-];

@@ -246,8 +246,8 @@ const SINGLE: &[Row<Config>] = &[
     ("QUARKUS_LOG_CONSOLE_JSON", "true", &[], |c| c.log.json),
     ("QUARKUS_LOG_CONSOLE_JSON_ENABLED", "true", &[], |c| c.log.json),
     ("QUARKUS_OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4317", &[], |c| c.tracing.endpoint.as_deref() == Some("http://h:4317")),
-    ("OTEL_TRACES_SAMPLER", "always_off", &[], |c| c.tracing.sampler == "always_off"),
-    ("OTEL_TRACES_SAMPLER_ARG", "0.5", &[], |c| c.tracing.sampler_argument.as_deref() == Some("0.5")),
+    ("OTEL_TRACES_SAMPLER", "always_off", &[], |c| c.tracing.sampler == Sampler::AlwaysOff),
+    ("OTEL_TRACES_SAMPLER_ARG", "5", &[("OTEL_TRACES_SAMPLER", "rate_limiting")], |c| c.tracing.sampler == Sampler::RateLimiting(5)),
 ];
 
 const CLIENTS: &[(&str, Client)] = &[

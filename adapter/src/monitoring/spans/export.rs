@@ -51,6 +51,11 @@ pub enum EndpointError {
     Tls(#[from] ConfigError),
 }
 
+/// Whether spans can be exported to this endpoint.
+pub(super) fn check(endpoint: &str) -> Result<(), EndpointError> {
+    Target::of(endpoint).map(drop)
+}
+
 impl Exporter {
     pub(super) fn new(endpoint: &str) -> Result<Self, EndpointError> {
         let target = std::sync::Arc::new(Target::of(endpoint)?);

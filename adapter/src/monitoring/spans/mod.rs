@@ -6,23 +6,26 @@
 //! span!(target: TARGET) ─> tracing-opentelemetry ─> Tail: whole traces, as tenant or sampler want ─> batches ─> Exporter
 //! ```
 
+mod elapsed;
 mod export;
 mod sampler;
 mod tail;
 
+use std::time::Instant;
+
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider};
 use registry_client::tenant::Sampling;
 use tracing::{Span, field};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::{Layer, Registry};
 
 pub use self::export::EndpointError;
-pub use self::sampler::{Sampler, SamplerError};
-use self::{export::Exporter, tail::Tail};
+use self::{elapsed::Elapsed, export::Exporter, tail::Tail};
 use crate::authn::{Authenticated, Origin};
+pub use crate::config::Sampler;
 use crate::config::TracingConfig;
 use crate::monitoring::reason::Reason;
 use crate::tenant::ADAPTER;
@@ -56,21 +59,17 @@ pub enum TracesError {
     /// The receiver's URL.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The sampler's argument.
-    #[error(transparent)]
-    Sampler(#[from] SamplerError),
 }
 
 impl Traces {
     /// Exports to the configured receiver; nothing, if there is none. Needs a tokio runtime.
     ///
     /// # Errors
-    /// The endpoint or the sampler's argument cannot be understood.
+    /// The endpoint cannot be understood.
     pub fn start(config: &TracingConfig) -> Result<Option<Self>, TracesError> {
         let Some(endpoint) = &config.endpoint else {
             return Ok(None);
         };
-        let sampler = Sampler::of(config)?;
         let batches = BatchSpanProcessor::builder(Exporter::new(endpoint)?).build();
         let resource = Resource::builder_empty()
             .with_attributes([KeyValue::new("service.name", SERVICE)])
@@ -78,23 +77,27 @@ impl Traces {
         let provider = SdkTracerProvider::builder()
             // All are recorded; which traces are exported is known at their end. Else the SDK asks the environment.
             .with_sampler(opentelemetry_sdk::trace::Sampler::AlwaysOn)
-            .with_span_processor(Tail::new(batches, sampler))
+            .with_span_processor(Tail::new(batches, config.sampler))
             .with_resource(resource)
             .build();
         Ok(Some(Self { provider }))
     }
 
+    /// Whether spans can be exported as configured; nothing is sent.
+    ///
+    /// # Errors
+    /// The endpoint cannot be understood.
+    pub fn check(config: &TracingConfig) -> Result<(), TracesError> {
+        match &config.endpoint {
+            Some(endpoint) => Ok(export::check(endpoint)?),
+            None => Ok(()),
+        }
+    }
+
     /// What takes the spans from `tracing`.
     #[must_use]
     pub fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
-        tracing_opentelemetry::layer()
-            .with_tracer(self.provider.tracer(ADAPTER))
-            .with_location(false)
-            .with_threads(false)
-            .with_target(false)
-            .with_tracked_inactivity(false)
-            .with_filter(filter_fn(|metadata| metadata.target() == TARGET))
-            .boxed()
+        layer_of(self.provider.tracer(ADAPTER), Instant::now)
     }
 
     /// Exports what waits. May block for seconds.
@@ -103,6 +106,23 @@ impl Traces {
             tracing::warn!(%error, "the last spans are not exported");
         }
     }
+}
+
+/// Hands spans for traces to the tracer; `clock` measures how long they are.
+fn layer_of(
+    tracer: SdkTracer,
+    clock: impl Fn() -> Instant + Send + Sync + 'static,
+) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false);
+    Elapsed::new(clock)
+        .and_then(spans)
+        .with_filter(filter_fn(|metadata| metadata.target() == TARGET))
+        .boxed()
 }
 
 /// Notes whose request the current span is about.

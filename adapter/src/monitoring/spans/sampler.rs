@@ -1,100 +1,121 @@
-//! Which traces are kept where the tenant does not say it (`otel.traces.sampler`). All traces begin here, so whether the sampler
-//! goes by a parent makes no difference.
+//! Which traces are exported where the tenant does not decide it (`otel.traces.sampler`).
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use opentelemetry::trace::TraceId;
 
-use crate::config::TracingConfig;
-
-/// Decides by the trace's id.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Sampler {
-    /// Every trace.
-    Always,
-    /// No trace.
-    Never,
-    /// This share of them, from 0 to 1.
-    Share(f64),
-}
-
-/// The argument is no share.
-#[derive(Debug, thiserror::Error)]
-#[error("`otel.traces.sampler.arg` is `{0}`, but should be a number from 0 to 1")]
-pub struct SamplerError(String);
+use crate::config::Sampler;
 
 impl Sampler {
-    /// As configured.
-    ///
-    /// # Errors
-    /// [`SamplerError`] if a share is wanted and none is given.
-    pub fn of(config: &TracingConfig) -> Result<Self, SamplerError> {
-        match config.sampler.trim_start_matches("parentbased_") {
-            "always_off" => Ok(Self::Never),
-            "traceidratio" => {
-                let argument = config.sampler_argument.as_deref().unwrap_or("1");
-                let share = argument.trim().parse().ok();
-                let share = share.filter(|share| (0.0..=1.0).contains(share));
-                share
-                    .map(Self::Share)
-                    .ok_or_else(|| SamplerError(argument.to_owned()))
-            }
-            _ => Ok(Self::Always),
-        }
-    }
-
-    /// The same for all spans of a trace, in whichever process; ids are random in their last eight bytes.
+    /// The same for all spans of a trace; ids are random in their last eight bytes.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
-        reason = "a share needs no more precision"
+        reason = "a ratio needs no more precision"
     )]
     pub fn keeps(self, trace: TraceId) -> bool {
         let [.., a, b, c, d, e, f, g, h] = trace.to_bytes();
         let random = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
         match self {
-            Self::Always => true,
-            Self::Never => false,
-            Self::Share(share) => (random as f64) < share * u64::MAX as f64,
+            Self::AlwaysOn => true,
+            Self::AlwaysOff => false,
+            Self::Ratio(ratio) => (random as f64) < ratio * u64::MAX as f64,
+            Self::RateLimiting(rate) => {
+                let mut limiter = LIMITER.lock().unwrap_or_else(PoisonError::into_inner);
+                limiter.keeps(rate, trace, Instant::now())
+            }
         }
     }
 }
+
+/// Counts the traces of this process, which has one exporter.
+static LIMITER: Mutex<RateLimiter> = Mutex::new(RateLimiter::new());
+
+/// Token bucket of one second. A trace is asked about several times, by its messages and when it
+/// ends, and takes one token.
+#[derive(Debug)]
+struct RateLimiter {
+    tokens: f64,
+    refilled: Option<Instant>,
+    /// Traces that got a token lately, oldest first.
+    kept: VecDeque<TraceId>,
+}
+
+impl RateLimiter {
+    const fn new() -> Self {
+        Self {
+            tokens: 0.0,
+            refilled: None,
+            kept: VecDeque::new(),
+        }
+    }
+
+    fn keeps(&mut self, rate: u32, trace: TraceId, now: Instant) -> bool {
+        if self.kept.contains(&trace) {
+            return true;
+        }
+        let elapsed = match self.refilled.replace(now) {
+            Some(before) => now.saturating_duration_since(before),
+            None => Duration::from_secs(1),
+        };
+        let rate = f64::from(rate);
+        self.tokens = (self.tokens + rate * elapsed.as_secs_f64()).min(rate);
+        if self.tokens < 1.0 {
+            return false;
+        }
+        self.tokens -= 1.0;
+        if self.kept.len() == MAX_REMEMBERED {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(trace);
+        true
+    }
+}
+
+/// A trace that is pushed out before it ends may take a second token.
+const MAX_REMEMBERED: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sampler(name: &str, argument: Option<&str>) -> Result<Sampler, SamplerError> {
-        let mut config = TracingConfig::default();
-        name.clone_into(&mut config.sampler);
-        config.sampler_argument = argument.map(str::to_owned);
-        Sampler::of(&config)
+    fn trace(number: u128) -> TraceId {
+        TraceId::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
     }
 
     #[test]
-    fn every_sampler_keeps_its_share() {
+    fn a_ratio_is_the_share_of_traces_that_are_kept() {
         let rows = [
-            ("always_on", None, 1000..=1000),
-            ("parentbased_always_on", None, 1000..=1000),
-            ("always_off", None, 0..=0),
-            ("parentbased_always_off", None, 0..=0),
-            ("traceidratio", Some("0.25"), 200..=300),
-            ("parentbased_traceidratio", Some("1"), 1000..=1000),
-            ("traceidratio", Some("0"), 0..=0),
+            (Sampler::AlwaysOn, 1000..=1000),
+            (Sampler::AlwaysOff, 0..=0),
+            (Sampler::Ratio(0.25), 200..=300),
+            (Sampler::Ratio(1.0), 1000..=1000),
+            (Sampler::Ratio(0.0), 0..=0),
         ];
-        for (name, argument, share) in rows {
-            let sampler = sampler(name, argument).unwrap();
-            let traces = (0..1000_u128).map(|number| {
-                TraceId::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
-            });
-            let kept = traces.filter(|trace| sampler.keeps(*trace)).count();
-            assert!(share.contains(&kept), "{name} {argument:?}: {kept}");
+        for (sampler, share) in rows {
+            let kept = (0..1000).filter(|number| sampler.keeps(trace(*number)));
+            let kept = kept.count();
+            assert!(share.contains(&kept), "{sampler:?}: {kept}");
         }
     }
 
     #[test]
-    fn a_share_that_is_none_is_told() {
-        for argument in ["x", "1.1", "-1", "NaN"] {
-            let told = sampler("traceidratio", Some(argument)).unwrap_err();
-            assert!(told.to_string().contains(argument), "{told}");
-        }
+    fn a_rate_limit_keeps_so_many_traces_a_second_and_whole_ones() {
+        let start = Instant::now();
+        let mut limiter = RateLimiter::new();
+        let mut kept = |from: u128, now: Instant| -> Vec<u128> {
+            let all = from..from + 10;
+            all.filter(|number| limiter.keeps(2, trace(*number), now))
+                .collect()
+        };
+        assert_eq!(kept(0, start), [0, 1]);
+        // Asked about once more, a trace that was kept still is, and takes nothing from others.
+        assert_eq!(kept(0, start), [0, 1]);
+        assert_eq!(kept(10, start + Duration::from_millis(500)), [10]);
+        assert_eq!(kept(20, start + Duration::from_secs(60)), [20, 21]);
+        let mut none = RateLimiter::new();
+        assert!(!none.keeps(0, trace(1), start));
     }
 }

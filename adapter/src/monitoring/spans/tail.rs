@@ -10,7 +10,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
-use super::{PRIORITY, Sampler};
+use super::{PRIORITY, Sampler, elapsed};
 
 /// Hands whole traces on, or drops them.
 #[derive(Debug)]
@@ -76,7 +76,8 @@ impl<P: SpanProcessor> SpanProcessor for Tail<P> {
         self.next.on_start(span, context);
     }
 
-    fn on_end(&self, span: SpanData) {
+    fn on_end(&self, mut span: SpanData) {
+        elapsed::correct(&mut span);
         let spans = self.take(span);
         if spans.last().is_some_and(|first| self.keeps(first)) {
             for span in spans {
