@@ -154,6 +154,15 @@ impl CoapConfig {
     }
 }
 
+/// Whether the settings ask for an endpoint without security, which `authenticationRequired` may
+/// forbid.
+pub(super) fn wants_insecure_port(chosen: &Chosen) -> bool {
+    CoapSettings::take(chosen, PREFIX)
+        .wanted()
+        .insecure
+        .is_some()
+}
+
 /// Percent of the memory that is left free where nobody says how much may be taken.
 pub(super) fn gc_heap_percentage(chosen: &Chosen) -> u32 {
     CoapSettings::take(chosen, PREFIX).gc_heap_percentage

@@ -11,8 +11,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
 use super::{Origin, Problem, source::Written};
 
-/// Reads the text of the file `path`.
-pub(super) fn read(path: &Path, text: &str) -> (Vec<Written>, Vec<Problem>) {
+/// Reads the text of the file `path`; the flag says whether it could be read to its end.
+pub(super) fn read(path: &Path, text: &str) -> (Vec<Written>, Vec<Problem>, bool) {
     let mut reader = Reader {
         path: path.to_owned(),
         events: Parser::new_from_str(text),
@@ -20,10 +20,12 @@ pub(super) fn read(path: &Path, text: &str) -> (Vec<Written>, Vec<Problem>) {
         lines: BTreeMap::new(),
         problems: Vec::new(),
     };
+    let mut is_whole = true;
     if let Err(Broken(line, text)) = reader.stream() {
         reader.tell(line, text);
+        is_whole = false;
     }
-    (reader.written, reader.problems)
+    (reader.written, reader.problems, is_whole)
 }
 
 /// Nothing behind this place can be read.

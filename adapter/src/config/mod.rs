@@ -50,7 +50,7 @@ pub use self::{
     origin::{Origin, Problem},
     page::table,
     schema::schema,
-    service::{HealthConfig, Level, LogConfig, METRICS_PATH, TracingConfig},
+    service::{HealthConfig, Level, LogConfig, METRICS_PATH, Sampler, TracingConfig},
     sessions::{SessionsConfig, StoreConfig},
     setting::Setting,
 };
@@ -188,17 +188,17 @@ impl Config {
     ) -> (Self, Vec<Problem>) {
         let mut written = Vec::new();
         let mut chosen = Chosen::default();
+        let mut is_whole = true;
         if let Some(path) = file {
             match std::fs::read_to_string(path) {
-                Ok(text) => (written, chosen.problems) = file::read(path, &text),
+                Ok(text) => (written, chosen.problems, is_whole) = file::read(path, &text),
                 Err(error) => {
                     let origin = Origin::File {
                         path: path.to_owned(),
                         line: 0,
                     };
-                    chosen
-                        .problems
-                        .push(Problem::new(origin, format!("cannot be read: {error}")));
+                    let problem = Problem::new(origin, format!("cannot be read: {error}"));
+                    return (Self::nothing(), vec![problem]);
                 }
             }
         }
@@ -216,15 +216,35 @@ impl Config {
         config.choose(written, &mut chosen);
         config.build(&mut chosen);
         let mut problems = chosen.problems;
+        if !is_whole {
+            // What seems to be missing may stand in the part that cannot be read.
+            problems.retain(|problem| problem.origin != Origin::Default);
+        }
         problems.sort();
         problems.dedup();
         (config, problems)
+    }
+
+    /// What holds if the file cannot be read: nothing that could be shown.
+    fn nothing() -> Self {
+        Self {
+            effective: Vec::new(),
+            ..Self::default()
+        }
     }
 
     /// The files that are named in settings and cannot be read now.
     #[must_use]
     pub fn unreadable_files(&self) -> Vec<Problem> {
         effective::unreadable(&self.effective)
+    }
+
+    /// A problem with a setting, at the place where it is written.
+    #[must_use]
+    pub fn problem_with(&self, setting: &str, text: &str) -> Problem {
+        let written = self.effective.iter().find(|it| it.name == setting);
+        let origin = written.map_or(Origin::Default, |it| it.origin.clone());
+        Problem::new(origin, format!("`{setting}`: {text}"))
     }
 
     /// Finds the row of everything that is written.
@@ -291,6 +311,15 @@ impl Config {
         self.budget = BudgetConfig::from_chosen(chosen);
         self.health = HealthConfig::from_chosen(chosen);
         self.tracing = TracingConfig::from_chosen(chosen);
+        self.warnings.append(&mut self.tracing.warnings);
+        if self.coap.insecure.is_none()
+            && coap::wants_insecure_port(chosen)
+            && self.coap.secure.is_some()
+        {
+            self.warnings.push(
+                "`hono.coap.insecurePortEnabled` or `insecurePort` asks for a port without security, but `hono.coap.authenticationRequired` is true: there is none".to_owned(),
+            );
+        }
         if self
             .coap
             .insecure

@@ -282,6 +282,91 @@ fn the_port_of_dtls_for_the_endpoint_without_it_is_told() {
     );
 }
 
+/// Symptom: `insecurePortEnabled: true` gave no port and no word. Cause: authentication is required
+/// unless it is switched off, and then only devices with a DTLS session are served.
+#[test]
+fn a_port_without_security_that_authentication_forbids_is_warned_of() {
+    let asked = [("HONO_COAP_INSECUREPORTENABLED", "true")];
+    let warnings = load(&asked).unwrap().warnings;
+    assert!(
+        warnings[0].contains("authenticationRequired"),
+        "{warnings:?}"
+    );
+    assert_eq!(
+        load(&[("HONO_COAP_INSECUREPORT", "0")]).unwrap().warnings,
+        warnings
+    );
+    let allowed = [asked[0], ("HONO_COAP_AUTHENTICATIONREQUIRED", "false")];
+    assert_eq!(load(&allowed).unwrap().warnings, [""; 0]);
+    assert_eq!(load(&[]).unwrap().warnings, [""; 0]);
+}
+
+/// Symptom: with a sampler of Hono that is not one of OpenTelemetry's the adapter did not start.
+/// Cause: names were compared with OpenTelemetry's. Hono starts with any name.
+#[test]
+fn samplers_mean_what_they_mean_in_hono_and_never_stop_the_start() {
+    let rows = [
+        ("always_on", "", Sampler::AlwaysOn, ""),
+        ("parentbased_always_on", "", Sampler::AlwaysOn, ""),
+        ("on", "", Sampler::AlwaysOn, ""),
+        ("ALWAYS_OFF", "", Sampler::AlwaysOff, ""),
+        ("parentbased_always_off", "", Sampler::AlwaysOff, ""),
+        ("off", "", Sampler::AlwaysOff, ""),
+        ("traceidratio", "0.25", Sampler::Ratio(0.25), ""),
+        (
+            "parentbased_traceidratio",
+            " 0.25 ",
+            Sampler::Ratio(0.25),
+            "",
+        ),
+        ("ratio", "", Sampler::Ratio(1.0), ""),
+        ("ratio", "1.1", Sampler::Ratio(1.0), "a number from 0 to 1"),
+        ("ratio", "-1", Sampler::Ratio(1.0), "a number from 0 to 1"),
+        ("ratio", "NaN", Sampler::Ratio(1.0), "a number from 0 to 1"),
+        ("ratio", "x", Sampler::Ratio(1.0), "a number from 0 to 1"),
+        ("rate_limiting", "", Sampler::RateLimiting(1), ""),
+        ("rate-limiting", "20", Sampler::RateLimiting(20), ""),
+        (
+            "parentbased_rate_limiting",
+            "x",
+            Sampler::RateLimiting(1),
+            "traces per second",
+        ),
+        (
+            "rate_limiting",
+            "-1",
+            Sampler::RateLimiting(1),
+            "traces per second",
+        ),
+        (
+            "jaeger_remote",
+            "endpoint=http://j:14250",
+            Sampler::AlwaysOn,
+            "from Jaeger",
+        ),
+        (
+            "parentbased_jaeger_remote",
+            "",
+            Sampler::AlwaysOn,
+            "from Jaeger",
+        ),
+        ("xray", "", Sampler::AlwaysOn, "not a known sampler"),
+    ];
+    for (name, argument, sampler, warning) in rows {
+        let argument = Some(("OTEL_TRACES_SAMPLER_ARG", argument)).filter(|it| !it.1.is_empty());
+        let all: Vec<_> = argument
+            .into_iter()
+            .chain([("OTEL_TRACES_SAMPLER", name)])
+            .collect();
+        let config = load(&all).unwrap();
+        assert_eq!(config.tracing.sampler, sampler, "{all:?}");
+        match warning {
+            "" => assert_eq!(config.warnings, [""; 0], "{all:?}"),
+            text => assert!(config.warnings[0].contains(text), "{:?}", config.warnings),
+        }
+    }
+}
+
 #[test]
 fn settings_of_sessions_that_cannot_be_are_told() {
     for length in ["-1", "0", "6", "20"] {

@@ -42,7 +42,7 @@ fn defaults_in_their_plain_form_are_read_as_the_defaults() {
             continue;
         };
         let file = PathBuf::from("f");
-        let (written, problems) = file::read(&file, &format!("{name}: {plain}\n"));
+        let (written, problems, _) = file::read(&file, &format!("{name}: {plain}\n"));
         assert_eq!(problems, [], "{name}");
         let read = |text| format!("{:?}", setting.kind.read(text));
         assert_eq!(read(&written[0].text), read(default), "{name}");
