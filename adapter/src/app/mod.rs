@@ -1,5 +1,6 @@
 //! The composition root: builds all parts from a configuration, owns their tasks, and ends them in order.
 
+pub mod preflight;
 pub mod reload;
 mod gauges;
 mod ports;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use downstream::Connection;
 use registry_client::Notifications;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
@@ -26,7 +28,7 @@ use crate::command::consumer::ConsumerState;
 use crate::config::Config;
 use crate::monitoring::checks::{CommandConsumerCheck, ConnectionCheck, DeploymentCheck};
 use crate::monitoring::health::{self, Check, Health, Probes};
-use crate::monitoring::observer::Observer;
+use crate::monitoring::observer::{Observer, RefusedDevice};
 use crate::monitoring::operator;
 use crate::monitoring::recent::Recent;
 use crate::serve::Stop;
@@ -60,6 +62,17 @@ impl App {
     /// # Errors
     /// [`StartError`]: a setting is missing or unusable, or a port cannot be had.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_watched(config, None).await
+    }
+
+    /// As [`App::start`], and tells `refusals` of each device that is not served.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn start_watched(
+        config: Config,
+        refusals: Option<mpsc::Sender<RefusedDevice>>,
+    ) -> Result<Self, StartError> {
         let services = Services::connect(&config)?;
         let connections = services.connections();
         let (requests, ports, stop) = (TaskTracker::new(), TaskTracker::new(), Stop::default());
@@ -72,7 +85,8 @@ impl App {
         let recent = operator
             .as_ref()
             .map(|operator| Arc::new(Recent::new(operator.devices)));
-        let observer = Observer::new(services.metrics.clone(), recent.clone());
+        let observer =
+            Observer::new(services.metrics.clone(), recent.clone()).with_refusals(refusals);
         let pipeline =
             services.pipeline(&config, &registry, Arc::clone(&commands), budgets, observer);
         let pipeline = Arc::new(pipeline);

@@ -242,8 +242,22 @@ fn limit(dtls: &mut dtls_server::Config, limits: &DtlsConfig) {
     dtls.raw_public_keys = limits.raw_public_keys;
 }
 
-/// The server's certificates and key; none if the key is for RSA, with which the suites for certificates cannot sign.
+/// The server's certificates and key; none if the key is for RSA, with which the suites for
+/// certificates cannot sign.
 fn identity(files: &KeyAndCertificate) -> Result<Option<Identity>, StartError> {
+    match read_identity(files) {
+        Ok(identity) => Ok(Some(identity)),
+        Err(StartError::Identity { source, .. })
+            if source.downcast_ref() == Some(&IdentityError::RsaKey) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The server's certificates and key.
+pub(super) fn read_identity(files: &KeyAndCertificate) -> Result<Identity, StartError> {
     let read = |path: &Path| {
         let unreadable = |source| StartError::Identity {
             path: path.to_owned(),
@@ -251,19 +265,11 @@ fn identity(files: &KeyAndCertificate) -> Result<Option<Identity>, StartError> {
         };
         std::fs::read(path).map(Zeroizing::new).map_err(unreadable)
     };
-    match Identity::from_pem(&read(&files.certificate)?, &read(&files.key)?) {
-        Ok(identity) => Ok(Some(identity)),
-        Err(IdentityError::RsaKey) => {
-            tracing::warn!(
-                "the server's key is for RSA: only devices with pre-shared keys are served"
-            );
-            Ok(None)
-        }
-        Err(error) => Err(StartError::Identity {
-            path: files.certificate.clone(),
-            source: Box::new(error),
-        }),
-    }
+    let (certificate, key) = (read(&files.certificate)?, read(&files.key)?);
+    Identity::from_pem(&certificate, &key).map_err(|error| StartError::Identity {
+        path: files.certificate.clone(),
+        source: Box::new(error),
+    })
 }
 
 /// Hands a new certificate and key to the port.

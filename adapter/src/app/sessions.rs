@@ -47,13 +47,17 @@ pub(super) fn ticket_keys(path: &Path) -> Result<TicketKeys, StartError> {
 
 /// Where sessions are kept, known to be writable.
 pub(super) fn store(config: &StoreConfig) -> Result<SessionStore, StartError> {
-    let key = match keys(&config.key)?.as_slice() {
-        [key] => SaveKey::new(**key),
-        _ => return Err(unusable(&config.key, KeyError::Count { most: 1 })),
-    };
-    let store = SessionStore::new(config.path.clone(), key);
+    let store = SessionStore::new(config.path.clone(), save_key(&config.key)?);
     store.check()?;
     Ok(store)
+}
+
+/// The key in a file with which sessions are sealed.
+pub(super) fn save_key(path: &Path) -> Result<SaveKey, StartError> {
+    match keys(path)?.as_slice() {
+        [key] => Ok(SaveKey::new(**key)),
+        _ => Err(unusable(path, KeyError::Count { most: 1 })),
+    }
 }
 
 /// Takes sessions in from where they were kept. A file of ours that cannot be used costs devices a handshake, and the start goes on; one

@@ -3,15 +3,16 @@
 use std::{
     collections::BTreeSet,
     io::{self, ErrorKind, Write},
+    time::SystemTime,
 };
 
-use adapter::config::{Config, Effective, MemoryConfig};
+use adapter::app::preflight;
+use adapter::config::{Config, Effective, MemoryConfig, Problem};
 
 use super::{ConfigOptions, Error, environment};
 
 pub(crate) fn execute(options: &ConfigOptions) -> Result<(), Error> {
-    let (config, mut problems) = Config::inspect(options.config.as_deref(), environment());
-    problems.extend(config.unreadable_files());
+    let (config, problems) = inspect(options);
     match io::stdout().write_all(page(&config).as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             return Err(Error::Io(
@@ -28,7 +29,22 @@ pub(crate) fn execute(options: &ConfigOptions) -> Result<(), Error> {
     }
 }
 
+/// Reads the configuration and loads every file that it names.
+pub(super) fn inspect(options: &ConfigOptions) -> (Config, Vec<Problem>) {
+    let (mut config, problems) = Config::inspect(options.config.as_deref(), environment());
+    if config.effective.is_empty() {
+        // The configuration file itself cannot be read.
+        return (config, problems);
+    }
+    let findings = preflight::check(&config, problems, SystemTime::now());
+    config.warnings.extend(findings.warnings);
+    (config, findings.problems)
+}
+
 fn page(config: &Config) -> String {
+    if config.effective.is_empty() {
+        return String::new();
+    }
     let unused = unused(&config.effective);
     let shown: Vec<&Effective> = config
         .effective

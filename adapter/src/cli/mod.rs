@@ -8,6 +8,7 @@ pub(crate) mod send;
 pub(crate) mod doctor;
 pub(crate) mod docs_table;
 mod logging;
+mod marker;
 mod reconfigure;
 mod signals;
 
@@ -175,6 +176,7 @@ impl Error {
             | Self::Start(
                 StartError::Missing(_)
                 | StartError::Connection { .. }
+                | StartError::Identity { .. }
                 | StartError::Key { .. }
                 | StartError::Sessions(_),
             ) => ExitCode::from(EX_USAGE),

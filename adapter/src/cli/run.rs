@@ -6,15 +6,14 @@ use adapter::{app::App, config::Config, monitoring::spans::Traces};
 use tokio::time::timeout;
 
 use super::{
-    ConfigOptions, Error, environment, logging, reconfigure,
+    ConfigOptions, Error, check_config, logging, reconfigure,
     signals::{Signals, Told},
 };
 
 pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
-    let config = Config::load(options.config.as_deref(), environment()).map_err(Error::Config)?;
-    let unreadable = config.unreadable_files();
-    if !unreadable.is_empty() {
-        return Err(Error::Config(unreadable));
+    let (config, problems) = check_config::inspect(options);
+    if !problems.is_empty() {
+        return Err(Error::Config(problems));
     }
     let traces = Traces::start(&config.tracing).map_err(|error| Error::Wrong(error.to_string()))?;
     let levels = logging::start(&config.log, traces.as_ref())?;

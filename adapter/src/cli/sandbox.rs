@@ -11,18 +11,23 @@ use std::{
 use adapter::{
     app::{App, StartError},
     config::{Config, Level, LogConfig},
-    monitoring::health::ServeError,
+    monitoring::{health::ServeError, observer::RefusedDevice},
 };
 use downstream::ConnectionConfig;
 use sandbox::{
     Sandbox, SandboxConfig,
     management::ManagementConfig,
-    scene::{self, SceneConfig},
+    scene::{self, Inputs, SceneConfig},
     world::World,
 };
 use tokio::{sync::mpsc, time};
 
-use super::{Error, SandboxOptions, logging, print, signals::Signals};
+use super::{
+    Error, SandboxOptions, logging,
+    marker::Marker,
+    print,
+    signals::{self, Signals, Told},
+};
 
 pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
     if options.print_world {
@@ -35,20 +40,33 @@ pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
     // Its peer is in this process: when that ends, so does everything.
     log.categories.insert("downstream".to_owned(), Level::Error);
     logging::start(&log, None)?;
+    let hangup_is_ignored = signals::hangup_is_ignored();
     let mut signals =
         Signals::new().map_err(|error| Error::Io("cannot listen for signals".to_owned(), error))?;
     let sandbox = start(&options, world).await?;
     let config = config(&options, sandbox.amqp_address());
-    let app = App::start(config)
+    let (refuse, refused) = mpsc::channel(REFUSALS);
+    let app = App::start_watched(config, Some(refuse))
         .await
         .map_err(|error| told(error, &options))?;
+    let marker = app.coaps_address().map(|coaps| Marker::new(coaps.port()));
+    if let Some(Err(error)) = &marker {
+        tracing::debug!(%error, "`doctor` takes this sandbox for an adapter");
+    }
     let result = tokio::select! {
-        result = show(&app, &sandbox, options.no_play) => result,
-        () = signals.end() => Ok(()),
+        result = show(&app, &sandbox, options.no_play, refused) => result,
+        () = ended(&mut signals, hangup_is_ignored) => Ok(()),
     };
+    drop(marker);
     app.stop().await;
     sandbox.stop().await;
     result
+}
+
+/// Waits for the end. SIGHUP comes when the terminal is closed, and there is nothing to reload; who
+/// starts the sandbox with `nohup` wants it to go on.
+async fn ended(signals: &mut Signals, hangup_is_ignored: bool) {
+    while signals.next().await == Told::Reload && hangup_is_ignored {}
 }
 
 async fn start(options: &SandboxOptions, world: World) -> Result<Sandbox, Error> {
@@ -68,7 +86,12 @@ async fn start(options: &SandboxOptions, world: World) -> Result<Sandbox, Error>
 }
 
 /// Waits for the adapter and plays; ends when nothing more can be shown.
-async fn show(app: &App, sandbox: &Sandbox, no_play: bool) -> Result<(), Error> {
+async fn show(
+    app: &App,
+    sandbox: &Sandbox,
+    no_play: bool,
+    mut refused: mpsc::Receiver<RefusedDevice>,
+) -> Result<(), Error> {
     ready(app).await?;
     let Some(coaps) = app.coaps_address() else {
         return Err(StartError::Missing("coaps").into());
@@ -89,11 +112,44 @@ async fn show(app: &App, sandbox: &Sandbox, no_play: bool) -> Result<(), Error> 
     } else {
         mpsc::channel(1).1
     };
-    match scene::play_with_prompt(io::stdout(), scene, typed, std::future::pending()).await {
+    let (show, refusals) = mpsc::channel(1);
+    let inputs = Inputs { typed, refusals };
+    let playing = scene::play_with(io::stdout(), scene, inputs, std::future::pending());
+    let describing = async {
+        while let Some(refused) = refused.recv().await {
+            if show.send(described(&refused)).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let result = tokio::select! {
+        result = playing => result,
+        () = describing => Ok(()),
+    };
+    match result {
         // Whoever watched has seen enough.
         Err(sandbox::Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }
+}
+
+/// A device that was not served, in two lines: who and why, and what to do.
+fn described(refused: &RefusedDevice) -> String {
+    let name = match (&refused.name, &refused.tenant) {
+        (Some(name), Some(tenant)) => format!("{name}@{tenant} "),
+        (Some(name), None) => format!("{name} "),
+        (None, Some(tenant)) => format!("a device of {tenant} "),
+        (None, None) => String::new(),
+    };
+    let (peer, reason) = (refused.peer, refused.reason);
+    let what = match &refused.request {
+        None => format!("refused the handshake of {name}({peer}): {reason}"),
+        Some((operation, code)) => {
+            format!("answered {code} to the {operation} request of {name}({peer}): {reason}")
+        }
+    };
+    format!("{what}\n{} {}", reason.meaning(), reason.remedy())
 }
 
 async fn ready(app: &App) -> Result<(), Error> {
@@ -192,3 +248,6 @@ fn busy(address: SocketAddr, what: &str, flag: &str) -> Error {
 const START: Duration = Duration::from_secs(10);
 
 const POLL: Duration = Duration::from_millis(10);
+
+/// Refusals that are not shown yet; further ones are not.
+const REFUSALS: usize = 64;

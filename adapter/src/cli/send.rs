@@ -2,23 +2,34 @@
 
 use std::net::SocketAddr;
 
-use sandbox::northbound::{SendLineError, send_command_line};
+use sandbox::northbound::{SendLineError, send_command_line_noting};
 
 use super::{Error, SendOptions, print};
 
 pub(crate) async fn execute(options: SendOptions) -> Result<(), Error> {
     let peer = resolve(&options.amqp).await?;
-    let report = send_command_line(peer, &line(&options), &options.tenant)
-        .await
-        .map_err(|error| match error {
-            SendLineError::Line(told) => Error::Wrong(told.to_string()),
-            SendLineError::Network(source) => Error::Sandbox(source),
-            other => Error::Failed(other.to_string()),
-        })?;
-    if report.is_success() {
-        print(&format!("{report}\n"))
+    let mut printed = Ok(());
+    let mut is_waiting = false;
+    let report = send_command_line_noting(peer, &line(&options), &options.tenant, |text| {
+        is_waiting = true;
+        printed = print(&format!("{text}\n"));
+    })
+    .await
+    .map_err(|error| match error {
+        SendLineError::Line(told) => Error::Wrong(told.to_string()),
+        SendLineError::Network(source) => Error::Sandbox(source),
+        other => Error::Failed(other.to_string()),
+    })?;
+    printed?;
+    let text = if is_waiting {
+        report.after_waiting()
     } else {
-        Err(Error::Failed(report.to_string()))
+        report.to_string()
+    };
+    if report.is_success() {
+        print(&format!("{text}\n"))
+    } else {
+        Err(Error::Failed(text))
     }
 }
 
@@ -35,13 +46,17 @@ fn line(options: &SendOptions) -> String {
     }
 }
 
-/// The first address of a host; a port must be told.
+/// The first address of a host, which must come with a port.
 async fn resolve(amqp: &str) -> Result<SocketAddr, Error> {
-    let mut found = tokio::net::lookup_host(amqp).await.map_err(|error| {
-        Error::Wrong(format!(
-            "--amqp is `{amqp}`, but should be like `127.0.0.1:5672`: {error}"
-        ))
-    })?;
+    let port = amqp.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    if !matches!(port, Some(Ok(_))) {
+        return Err(Error::Wrong(format!(
+            "--amqp is `{amqp}`, but should be like `127.0.0.1:5672`"
+        )));
+    }
+    let mut found = tokio::net::lookup_host(amqp)
+        .await
+        .map_err(|error| Error::Failed(format!("the host of `{amqp}` cannot be found: {error}")))?;
     found
         .next()
         .ok_or_else(|| Error::Failed(format!("`{amqp}` has no address")))

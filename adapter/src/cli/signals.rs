@@ -4,6 +4,16 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Whether whoever started this process wants it to go on without its terminal, as `nohup` does. To
+/// be asked before [`Signals::new`], which takes the signal over.
+pub(super) fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // The first signal is SIGHUP.
+    mask.is_some_and(|mask| mask & 1 != 0)
+}
+
 /// Listens from its creation on, so that no signal is missed.
 #[derive(Debug)]
 pub(super) struct Signals {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtls_server::CipherSuite;
+use tokio::sync::mpsc;
 
 use super::lines::Lines;
 use super::metrics::Metrics;
+use super::reason::Reason;
 use super::recent::{Recent, Standing, What};
 use crate::authn::{Claim, Origin, Principal, Refusal};
 use crate::respond::{Outcome, Rejection};
@@ -18,6 +20,23 @@ pub struct Observer {
     metrics: Metrics,
     recent: Option<Arc<Recent>>,
     lines: Arc<Lines>,
+    refusals: Option<mpsc::Sender<RefusedDevice>>,
+}
+
+/// A device that was not served, for a person who watches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RefusedDevice {
+    /// The device's address.
+    pub peer: SocketAddr,
+    /// The tenant, if it is known.
+    pub tenant: Option<Arc<str>>,
+    /// The device, or what it claims to be, if it is known.
+    pub name: Option<Arc<str>>,
+    /// What it asked for and the code of the response; none if its handshake failed.
+    pub request: Option<(&'static str, String)>,
+    /// Why it was not served.
+    pub reason: Reason,
 }
 
 /// A request that was answered.
@@ -47,7 +66,15 @@ impl Observer {
             metrics,
             recent,
             lines: Arc::default(),
+            refusals: None,
         }
+    }
+
+    /// Also tells `refusals` of each device that is not served, as far as there is room.
+    #[must_use]
+    pub fn with_refusals(mut self, refusals: Option<mpsc::Sender<RefusedDevice>>) -> Self {
+        self.refusals = refusals;
+        self
     }
 
     /// What is counted.
@@ -67,6 +94,13 @@ impl Observer {
         let (tenant, auth_id) = (claim.tenant.as_deref(), claim.auth_id.as_deref());
         let (device, detail) = (claim.device.as_deref(), detail.as_deref());
         if let Some(unsaid) = self.lines.take() {
+            self.tell(|| RefusedDevice {
+                peer,
+                tenant: claim.tenant.clone(),
+                name: claim.auth_id.clone().or_else(|| claim.device.clone()),
+                request: None,
+                reason,
+            });
             tracing::info!(
                 %peer, tenant, auth_id, device, %reason, detail, unsaid,
                 meaning = reason.meaning(), remedy = reason.remedy(),
@@ -112,10 +146,18 @@ impl Observer {
         });
         if let Some((reason, rejection)) = refused {
             tracing::Span::current().record("reason", reason.code());
+            let whose = (tenant, device);
             let (tenant, device) = (tenant.map(|it| &**it), device.map(|it| &**it));
             let (gateway, operation) = (gateway.map(|it| &**it), ended.operation);
             let (peer, code) = (ended.peer, rejection.code());
             if let Some(unsaid) = self.lines.take() {
+                self.tell(|| RefusedDevice {
+                    peer,
+                    tenant: whose.0.map(Arc::clone),
+                    name: whose.1.map(Arc::clone),
+                    request: Some((operation, code.to_string())),
+                    reason,
+                });
                 tracing::info!(
                     %peer, tenant, device, gateway, operation, %code, %reason, detail = chain(rejection), unsaid,
                     meaning = reason.meaning(), remedy = reason.remedy(),
@@ -155,6 +197,12 @@ impl Observer {
             },
             duration: ended.duration,
         });
+    }
+
+    fn tell(&self, refused: impl FnOnce() -> RefusedDevice) {
+        if let Some(Err(error)) = self.refusals.as_ref().map(|it| it.try_send(refused())) {
+            tracing::debug!(%error, "a refusal is not shown");
+        }
     }
 
     /// Whoever the registry knows is told from whoever just claims something.

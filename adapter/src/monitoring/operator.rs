@@ -55,19 +55,17 @@ async fn recent_events(
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "));
     let file = Arc::clone(&asked.token);
-    let read = tokio::task::spawn_blocking(move || std::fs::read(file).map(Zeroizing::new)).await;
-    let token = match read.unwrap_or_else(|ended| Err(std::io::Error::other(ended))) {
+    let read = tokio::task::spawn_blocking(move || read_token(&file)).await;
+    let unreadable = |ended| Err(TokenError::Unreadable(std::io::Error::other(ended)));
+    let token = match read.unwrap_or_else(unreadable) {
         Ok(token) => token,
         Err(error) => {
-            tracing::error!(%error, file = %asked.token.display(), "the operator's token cannot be read");
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, file = %asked.token.display(), "cannot use the operator's token");
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     };
     let token = token.trim_ascii();
-    if token.len() < SHORTEST_TOKEN {
-        tracing::error!(file = %asked.token.display(), "the operator's token is shorter than {SHORTEST_TOKEN} bytes");
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
     if !given.is_some_and(|given| is_same(given.trim().as_bytes(), token)) {
         return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response();
     }
@@ -81,6 +79,32 @@ async fn recent_events(
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+/// The token in a file, with blanks around it.
+///
+/// # Errors
+/// The file cannot be read, or holds no token that is long enough.
+pub fn read_token(file: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, TokenError> {
+    let token = std::fs::read(file)
+        .map(Zeroizing::new)
+        .map_err(TokenError::Unreadable)?;
+    if token.trim_ascii().len() < SHORTEST_TOKEN {
+        return Err(TokenError::Short);
+    }
+    Ok(token)
+}
+
+/// Why a file gives no token.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// It cannot be read.
+    #[error("it cannot be read")]
+    Unreadable(#[source] std::io::Error),
+    /// It can be guessed.
+    #[error("the token should have at least {SHORTEST_TOKEN} bytes")]
+    Short,
 }
 
 /// Takes the same time wherever the two differ: not they are compared, but what a key that nobody knows makes of them.
