@@ -132,6 +132,79 @@ fn files_that_settings_name_must_be_there() {
     }
 }
 
+/// A certificate and a key that do not belong together.
+fn mismatch() -> (File, File) {
+    let issue = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["adapter".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let (certificate, _) = issue();
+    let (_, key) = issue();
+    (
+        File::new("mismatch.crt", &certificate),
+        File::new("mismatch.key", &key),
+    )
+}
+
+/// Symptom: `check-config` exited 0, and `run` connected to the services before it exited 1.
+#[test]
+fn an_identity_that_cannot_be_used_stops_the_start_before_anything_is_connected() {
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    service.set_nonblocking(true).unwrap();
+    let (certificate, key) = mismatch();
+    let mut told = Vec::new();
+    for command in ["check-config", "run"] {
+        let mut command = coap_adapter(&[command]);
+        command
+            .env("HONO_COAP_KEYPATH", key.path())
+            .env("HONO_COAP_CERTPATH", certificate.path());
+        command.envs(sandbox::variables(service.local_addr().unwrap(), &[]));
+        let (code, _, text) = output(&mut command);
+        assert_eq!(code, 64, "{text}");
+        assert!(
+            text.contains("the key does not belong to the first certificate"),
+            "{text}"
+        );
+        told.push(text);
+    }
+    assert_eq!(told[0], told[1]);
+    assert!(service.accept().is_err(), "a service was connected");
+}
+
+/// Symptom: seven lines `not configured: …` came before the one about the file.
+#[test]
+fn a_configuration_file_that_cannot_be_read_is_the_only_error() {
+    for command in ["run", "check-config"] {
+        let (code, out, told) = output(&mut coap_adapter(&[
+            command,
+            "--config",
+            "/does/not/exist.yml",
+        ]));
+        assert_eq!((code, out.as_str()), (64, ""));
+        assert_eq!(
+            told,
+            "error: /does/not/exist.yml: cannot be read: No such file or directory (os error 2)\n"
+        );
+    }
+}
+
+/// Hono starts with any name of a sampler.
+#[test]
+fn a_sampler_never_stops_the_start() {
+    let file = File::new("sampler.yml", LEAST);
+    for (sampler, warned) in [("jaeger_remote", true), ("what", true), ("ratio", false)] {
+        let mut command = coap_adapter(&["check-config", "--config", file.path()]);
+        let (code, shown, told) = output(command.env("OTEL_TRACES_SAMPLER", sampler));
+        assert_eq!(code, 0, "{told}");
+        assert_eq!(
+            shown.contains("warning: `otel.traces.sampler`"),
+            warned,
+            "{shown}"
+        );
+    }
+}
+
 #[test]
 fn the_configuration_is_shown_with_origins_and_without_secrets() {
     let file = File::new("good.yml", LEAST);
@@ -332,6 +405,104 @@ fn the_sandbox_ends_by_sigterm_without_a_scene_too() {
     let seen = sandbox.lines_until("Now you");
     assert!(!seen.contains("2.04"), "{seen}");
     assert_eq!(sandbox.end("-TERM"), 0);
+}
+
+/// Symptom: it went on without its terminal and kept ports and database. Cause: SIGHUP meant to
+/// reload files, as for `run`.
+#[test]
+fn the_sandbox_ends_when_its_terminal_is_closed() {
+    let mut sandbox = sandbox(&["--no-play"]);
+    sandbox.lines_until("Now you");
+    assert_eq!(sandbox.end("-HUP"), 0);
+}
+
+#[test]
+fn a_sandbox_started_with_nohup_goes_on() {
+    let arguments = [
+        "--coaps", "0", "--coap", "0", "--amqp", "0", "--health", "0",
+    ];
+    let mut command = Command::new("nohup");
+    command
+        .arg(env!("CARGO_BIN_EXE_coap-adapter"))
+        .arg("sandbox")
+        .arg("--no-play");
+    let mut sandbox = Running::start(command.args(arguments).stdout(Stdio::piped()));
+    sandbox.lines_until("ends everything");
+    sandbox.signal("-HUP");
+    thread::sleep(Duration::from_millis(200));
+    assert!(sandbox.0.try_wait().unwrap().is_none(), "it ended");
+    assert_eq!(sandbox.end("-TERM"), 0);
+}
+
+/// Symptom: the window said nothing when a device was not served, and `doctor` sent its reader to the
+/// log and the operator's port, which a sandbox does not have.
+#[test]
+fn the_sandbox_shows_why_a_device_is_not_served_and_doctor_points_there() {
+    let mut sandbox = sandbox(&["--no-play"]);
+    let seen = sandbox.lines_until("ends everything");
+    let address = |name: &str| {
+        let mut lines = seen.lines().map(str::split_whitespace).map(Vec::from_iter);
+        let line = lines.find(|words| words.first() == Some(&name)).unwrap();
+        line[1].to_owned()
+    };
+    let (coaps, coap) = (address("CoAPS"), address("CoAP"));
+    let doctor = |url: &str, more: &[&str]| {
+        let mut command = coap_adapter(&["doctor", url, "--timeout", "2"]);
+        let (code, told, _) = output(command.args(more).env("COAP_PSK", "wrong"));
+        assert_eq!(code, 1, "{told}");
+        told
+    };
+    let told = doctor(
+        &format!("coaps://{coaps}"),
+        &["-u", "sensor1@DEFAULT_TENANT"],
+    );
+    assert!(told.contains("The sandbox shows the reason"), "{told}");
+    assert!(
+        !told.contains("/operator/") && !told.contains("log line"),
+        "{told}"
+    );
+    let shown = sandbox.lines_until("Compare the key");
+    assert!(
+        shown.contains("refused the handshake of sensor1@DEFAULT_TENANT"),
+        "{shown}"
+    );
+    assert!(shown.contains("wrong-key"), "{shown}");
+    let told = doctor(&format!("coap://{coap}/telemetry/NONE/4711"), &[]);
+    assert!(told.contains("does not know the tenant"), "{told}");
+    let shown = sandbox.lines_until("tenant-unknown");
+    assert!(
+        shown.contains("answered 4.04 to the telemetry request"),
+        "{shown}"
+    );
+    // The right port with the wrong scheme, whatever its number is.
+    let told = doctor(&format!("coap://{coaps}/telemetry/T/d"), &[]);
+    assert!(told.contains("use coaps:// instead of coap://"), "{told}");
+    let told = doctor(
+        &format!("coaps://{coap}"),
+        &["-u", "sensor1@DEFAULT_TENANT"],
+    );
+    assert!(told.contains("use coap:// instead of coaps://"), "{told}");
+    let told = doctor(&format!("coap://{coap}/telemetry"), &[]);
+    assert!(
+        told.contains("Name tenant and device in the path"),
+        "{told}"
+    );
+    assert_eq!(sandbox.end("-TERM"), 0);
+}
+
+#[test]
+fn a_database_in_use_is_said_to_be_that_of_another_sandbox() {
+    let name = format!("coap-adapter-{}-registry.db", std::process::id());
+    let file = File(std::env::temp_dir().join(name));
+    let mut first = sandbox(&["--no-play", "--data", file.path()]);
+    first.lines_until("ends everything");
+    let arguments = [
+        "sandbox", "--coaps", "0", "--coap", "0", "--amqp", "0", "--health", "0",
+    ];
+    let (code, _, told) = output(coap_adapter(&arguments).args(["--data", file.path()]));
+    assert_eq!(code, 1);
+    assert!(told.contains("another sandbox is running"), "{told}");
+    assert_eq!(first.end("-TERM"), 0);
 }
 
 /// Where no service listens.

@@ -4,6 +4,7 @@ mod target;
 mod credentials;
 mod trust;
 mod steps;
+mod probe;
 mod advice;
 
 use std::fmt;

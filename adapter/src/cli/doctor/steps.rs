@@ -10,11 +10,12 @@ use std::time::Duration;
 use dtls_client::{CloseReason, Stage};
 use sandbox::device::{CoapRequest, CoapResponse, Device, Handshake};
 
-use super::super::Error;
+use super::super::{Error, marker};
+use super::advice::{Other, Server};
 use super::credentials::Credentials;
 use super::target::{Security, Target};
 use super::trust::Trust;
-use super::{Answer, DoctorOptions, Method, Report, Step, advice};
+use super::{Answer, DoctorOptions, Method, Report, Step, advice, probe};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -64,7 +65,8 @@ impl Examination {
             None => match Device::plain(address).await {
                 Ok(device) => device,
                 Err(error) => {
-                    self.failed("reach", chain(&error), advice::nobody(address));
+                    let advice = advice::nobody(address, Security::None);
+                    self.failed("reach", chain(&error), advice);
                     return None;
                 }
             },
@@ -109,7 +111,7 @@ impl Examination {
         let stage = seen.stage.unwrap_or(Stage::Begun);
         if stage > Stage::Begun {
             self.passed("reach", format!("a DTLS server answers at UDP {address}"));
-            self.passed("cookie", "it asked for its cookie, and got it".to_owned());
+            self.passed("cookie", "the cookie exchange is complete".to_owned());
         }
         if stage > Stage::Verified {
             self.passed(
@@ -120,18 +122,18 @@ impl Examination {
         match result {
             Ok(device) => {
                 let suite = device.suite().unwrap_or_default();
-                self.passed("prove", format!("both have proved who they are; {suite}"));
+                self.passed("prove", format!("both sides are authenticated; {suite}"));
                 self.trust(device, trust)
             }
             Err(error) => {
-                self.stuck(address, stage, seen, &error, credentials);
+                self.stuck(address, stage, seen, &error, credentials).await;
                 None
             }
         }
     }
 
-    /// Tells why the handshake ended where it did.
-    fn stuck(
+    /// Says why the handshake ended where it did.
+    async fn stuck(
         &mut self,
         address: SocketAddr,
         stage: Stage,
@@ -144,10 +146,11 @@ impl Examination {
             Stage::Verified => "suite",
             Stage::Chosen | Stage::Presented | Stage::Established => "prove",
         };
+        let server = server(address);
         match (seen.closed, error) {
             (Some(CloseReason::PeerAlert(alert)), _) => {
                 let step = if step == "reach" { "suite" } else { step };
-                let advice = advice::alert(alert, credentials);
+                let advice = advice::alert(alert, credentials, server);
                 self.failed(
                     step,
                     format!("the server refused by the alert {alert:?}"),
@@ -166,15 +169,16 @@ impl Examination {
                 );
             }
             (_, sandbox::Error::Connection { .. }) => {
-                self.failed("reach", chain(error), advice::nobody(address));
+                let advice = advice::nobody(address, Security::Dtls);
+                self.failed("reach", chain(error), advice);
             }
             _ => {
                 let waited = format!("no answer within {} s", self.patience.as_secs());
                 let advice = match stage {
-                    Stage::Begun => advice::silence(address),
+                    Stage::Begun => silence(address, Security::Dtls).await,
                     Stage::Verified => advice::full(),
                     Stage::Chosen | Stage::Presented | Stage::Established => {
-                        advice::not_accepted(credentials, seen.local)
+                        advice::not_accepted(credentials, seen.local, server)
                     }
                 };
                 self.failed(step, waited, advice);
@@ -192,18 +196,15 @@ impl Examination {
                 let origin = trust.origin();
                 self.passed(
                     "trust",
-                    format!("the server's certificate is good by {origin}"),
+                    format!("the server's certificate is valid (trusted by {origin})"),
                 );
                 Some(device)
             }
-            Err(why) => {
-                let advice = vec![
-                    format!("It was compared with {}.", trust.origin()),
-                    "Give the authority that issued it by --trust FILE, and use the host name it is for. Nothing was sent.".to_owned(),
-                ];
+            Err(distrust) => {
+                let advice = distrust.advice(trust.origin());
                 self.failed(
                     "trust",
-                    format!("the server's certificate is not good: {why}"),
+                    format!("the server's certificate is not valid: {distrust}"),
                     advice,
                 );
                 None
@@ -221,7 +222,7 @@ impl Examination {
                 if response.is_success() {
                     self.passed("request", detail);
                 } else {
-                    let advice = advice::response(&answer.code, &answer.payload);
+                    let advice = advice::response(&answer.code, &answer.payload, server(address));
                     let text = Some(&answer.payload).filter(|text| !text.is_empty());
                     let text = text.map(|text| format!(": {text}")).unwrap_or_default();
                     self.failed("request", format!("{}{text}", answer.code), advice);
@@ -236,7 +237,7 @@ impl Examination {
             }
             Err(sandbox::Error::Timeout(within)) => {
                 let advice = if self.target.security == Security::None {
-                    advice::silence(address)
+                    silence(address, Security::None).await
                 } else {
                     vec!["The session is there, but the request or its answer got lost, or the query hono-ttd is longer than --timeout.".to_owned()]
                 };
@@ -249,7 +250,7 @@ impl Examination {
             }
             Err(error @ sandbox::Error::Connection { .. }) => {
                 let advice = if self.target.security == Security::None {
-                    advice::nobody(address)
+                    advice::nobody(address, Security::None)
                 } else {
                     vec!["The server ended the session: the device may just have been disabled or deleted.".to_owned()]
                 };
@@ -280,6 +281,25 @@ impl Examination {
             advice,
         });
     }
+}
+
+/// What serves at this address.
+fn server(address: SocketAddr) -> Server {
+    if marker::is_sandbox(address) {
+        Server::Sandbox
+    } else {
+        Server::Adapter
+    }
+}
+
+/// Advice for a server that does not answer, by whether it speaks the other protocol.
+async fn silence(address: SocketAddr, security: Security) -> Vec<String> {
+    let other = match security {
+        Security::None if probe::speaks_dtls(address).await => Other::Dtls,
+        Security::Dtls if probe::speaks_plain_coap(address).await => Other::PlainCoap,
+        _ => Other::Nothing,
+    };
+    advice::silence(address, security, other)
 }
 
 /// What the options ask for. Without a wish: something that is harmless, and passes every check that data does.
