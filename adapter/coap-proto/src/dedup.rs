@@ -1,6 +1,7 @@
 //! What is remembered of one peer: its requests, to tell duplicates, and our messages it has yet to acknowledge (RFC 7252 §4.5).
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use fair_share::Holder;
 
@@ -17,16 +18,22 @@ pub(crate) struct Peer {
     pub(crate) ids: MessageIds,
     /// Who pays for its entries, and its index among the peers of that holder.
     pub(crate) holder: Option<(Holder, usize)>,
+    /// Bytes that may be sent to its address while that is not proved.
+    pub(crate) credit: u32,
+    /// How long its address is proved.
+    pub(crate) proved_until: Option<Instant>,
 }
 
 impl Peer {
     /// Most peers of a server with many have one request remembered: there is room for that, and more as needed.
-    pub(crate) fn new(random: &mut Random, holder: Option<(Holder, usize)>) -> Self {
+    pub(crate) fn new(random: &mut Random, holder: Option<(Holder, usize)>, credit: u32) -> Self {
         Self {
             requests: VecDeque::with_capacity(1),
             unacknowledged: Vec::new(),
             ids: MessageIds::new(random),
             holder,
+            credit,
+            proved_until: None,
         }
     }
 

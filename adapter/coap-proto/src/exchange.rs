@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::block::Asked;
-use crate::message::{MessageId, Token};
+use crate::endpoint::UNLIMITED;
+use crate::message::{Code, MessageId, Token};
 use crate::reliability::Retransmission;
 use crate::request::{NoResponse, Reliability, Request};
 
@@ -47,6 +48,10 @@ pub(crate) struct Exchange<P> {
     pub(crate) token: Token,
     pub(crate) reliability: Reliability,
     pub(crate) no_response: NoResponse,
+    /// Whether the method changes nothing (RFC 7252 §5.1).
+    pub(crate) is_safe: bool,
+    /// Bytes that may be sent for it; `UNLIMITED` to an address that is proved.
+    pub(crate) allowance: u16,
     /// Of a request the caller has yet to answer: how to answer in blocks.
     pub(crate) asked: Option<Asked>,
     pub(crate) received: Instant,
@@ -75,6 +80,8 @@ impl<P> Exchange<P> {
             token: request.token(),
             reliability: request.reliability(),
             no_response: request.no_response(),
+            is_safe: matches!(request.code(), Code::GET | Code::FETCH),
+            allowance: UNLIMITED,
             asked: None,
             received,
             forget_at,

@@ -55,6 +55,8 @@ mod exchange;
 
 mod holders;
 
+mod address;
+
 mod dedup;
 
 mod reliability;

@@ -71,6 +71,8 @@ counters! {
     non_confirmable,
     /// Responses not sent because the client asked so (RFC 7967).
     suppressed,
+    /// Responses shortened, as an address was not proved.
+    shortened,
     /// Responses for exchanges that are over or unknown.
     late_responses,
     /// Responses that cannot be written as a message, sent as 5.00.

@@ -93,7 +93,11 @@ impl Starter<'_> {
 
     pub(super) fn plain(&mut self, address: SocketAddr) -> Result<SocketAddr, StartError> {
         let (sockets, address) = self.bind(address)?;
-        let endpoints = self.endpoints(sockets.len())?;
+        let mut endpoints = self.endpoints(sockets.len())?;
+        let key = random_bytes()?;
+        for endpoint in &mut endpoints {
+            endpoint.require_address_validation(key);
+        }
         let renewals = renewals(sockets.len()).1;
         let transports = sockets.into_iter().map(Plain::new).collect();
         self.run("coap", renewals, transports, endpoints, drop);
@@ -321,11 +325,15 @@ fn coap_config(config: &Config, shards: usize) -> coap_proto::Config {
 }
 
 fn random_seed() -> Result<[u8; 32], StartError> {
-    let mut seed = [0; 32];
+    random_bytes()
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N], StartError> {
+    let mut bytes = [0; N];
     SystemRandom::new()
-        .fill(&mut seed)
+        .fill(&mut bytes)
         .map_err(|_| StartError::Random)?;
-    Ok(seed)
+    Ok(bytes)
 }
 
 /// Requests of a shard whose permits are released and that are not answered yet.

@@ -47,9 +47,10 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             count(&mut self.statistics.invalid_responses);
             response = Response::new(Code::INTERNAL_SERVER_ERROR);
         }
+        let peer = entry.peer.clone();
+        response = self.within_allowance(now, exchange, response);
         if let Some(asked) = asked {
-            let peer = entry.peer.clone();
-            response = self.cut(now, &peer, asked, response);
+            response = self.cut(now, &peer, exchange, asked, response);
         }
         self.send_response(now, exchange, way, response);
     }
@@ -61,6 +62,10 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         let Some(peer) = self.peers.get_mut(&entry.peer) else {
             return;
         };
+        if !entry.fits(&response) {
+            count(&mut self.statistics.shortened);
+            return self.answer_nothing(exchange, way);
+        }
         let (kind, id) = match way {
             Way::PiggyBacked => (Type::Acknowledgement, Some(entry.request_id)),
             Way::Separate | Way::InPlaceOfAck => (
@@ -113,7 +118,9 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         if let Some(holder) = holder {
             self.limit_unacknowledged(holder);
         }
-        self.send(peer, message);
+        if self.pay(now, &peer, message.len()) {
+            self.send(peer, message);
+        }
     }
 
     /// Ends an exchange without a response; a confirmable request is acknowledged all the same (RFC 7967 §2).
@@ -157,7 +164,6 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         };
         match response.next_attempt(now, self.config.max_retransmit) {
             Attempt::SendAgain => {
-                count(&mut self.statistics.retransmissions);
                 let (at, message, peer) = (
                     response.due,
                     Arc::clone(&response.message),
@@ -165,7 +171,10 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
                 );
                 self.timers
                     .start(Timer::Retransmit, Deadline { at, exchange });
-                self.send(peer, message);
+                if self.pay(now, &peer, message.len()) {
+                    count(&mut self.statistics.retransmissions);
+                    self.send(peer, message);
+                }
             }
             Attempt::GiveUp => self.give_up(exchange),
         }

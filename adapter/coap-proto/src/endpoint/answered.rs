@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fair_share::Holder;
 
-use super::{Endpoint, Source};
+use super::{Endpoint, Source, UNLIMITED};
 use crate::dedup::Peer;
 use crate::exchange::{Exchange, State};
 use crate::message::MessageId;
@@ -54,7 +54,12 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         let Some(received) = now.checked_sub(answered.age) else {
             return;
         };
-        let source = Source { peer, holder };
+        let source = Source {
+            peer,
+            holder,
+            allowance: UNLIMITED,
+            has_echoed: false,
+        };
         let forget_at = after(received, self.lifetime(answered.reliability));
         if forget_at > now && self.make_room_of_peer(peer) {
             self.make_room(now, holder);
@@ -73,6 +78,8 @@ impl<P> Exchange<P> {
             token: Default::default(),
             reliability: answered.reliability,
             no_response: Default::default(),
+            is_safe: false,
+            allowance: UNLIMITED,
             asked: None,
             received,
             forget_at,

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Instant;
 
+use super::address::{FIRST_BLOCK_OPTIONS, LATER_BLOCK_OPTIONS};
 use super::{Endpoint, Event, Source};
 use crate::block::{
     Asked, Block, Cut, Direction, Progress, Target, Transfer, Upload, block_of, cut, too_large,
@@ -29,7 +30,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         };
         let whole = match asked.block1 {
             Some(block) => self.take_block(now, source, block, &asked.target, request),
-            None => self.take_undivided(now, source, &asked, request),
+            None => self.take_undivided(now, source, exchange, &asked, request),
         };
         match whole {
             Ok(request) => self.hand_on(exchange, source.peer, request, asked),
@@ -59,7 +60,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         target: &Target,
         request: Request,
     ) -> Result<Request, Box<Response>> {
-        let Source { peer, holder } = source;
+        let Source { peer, holder, .. } = source;
         let under_way = self.transfers.take(peer, target, Direction::Upload);
         let max_body = self.config.max_body;
         if request.size1().is_some_and(|size| size > max_body) {
@@ -101,6 +102,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         &mut self,
         now: Instant,
         source: Source<'_, P>,
+        exchange: ExchangeId,
         asked: &Asked,
         request: Request,
     ) -> Result<Request, Box<Response>> {
@@ -111,10 +113,13 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         let Some(block) = asked.block2.filter(|block| block.num > 0) else {
             return Ok(request);
         };
-        let Source { peer, holder } = source;
+        let Source { peer, holder, .. } = source;
         let kept = self.transfers.take(peer, &asked.target, Direction::Answer);
         if let Some(Transfer::Answer(kept)) = kept {
-            let answer = block_of(&kept, block.limited(self.config.preferred_block_size));
+            let answer = match self.block_size(exchange, &kept, LATER_BLOCK_OPTIONS) {
+                Some(size) => block_of(&kept, block.limited(size)),
+                None => Response::new(Code::INTERNAL_SERVER_ERROR),
+            };
             let transfer = Transfer::Answer(kept);
             let target = asked.target.clone();
             self.transfers.put(now, peer, holder, target, transfer);
@@ -136,11 +141,21 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         &mut self,
         now: Instant,
         peer: &P,
+        exchange: ExchangeId,
         asked: Asked,
         response: Response,
     ) -> Response {
-        let preferred = self.config.preferred_block_size;
-        let max_unblocked = self.config.max_unblocked_payload;
+        let fits = self.fits(exchange, &response);
+        let preferred = match self.block_size(exchange, &response, FIRST_BLOCK_OPTIONS) {
+            Some(size) => size,
+            None if fits => self.config.preferred_block_size,
+            None => return Response::new(response.code),
+        };
+        let max_unblocked = if fits {
+            self.config.max_unblocked_payload
+        } else {
+            self.max_unblocked(exchange, &response)
+        };
         let mut response = match cut(response, asked.block2, preferred, max_unblocked) {
             Cut::Whole(response) => response,
             Cut::First { block, whole } => self.keep(now, peer, asked.target, whole, block),

@@ -8,15 +8,19 @@ mod answer;
 
 mod answered;
 
+mod address;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::hash::{BuildHasherDefault, Hash};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use address::UNLIMITED;
 pub use answered::Answered;
 use fair_share::Holder;
 
+use crate::address::AddressValidation;
 use crate::block::Transfers;
 use crate::config::Config;
 use crate::dedup::Peer;
@@ -45,6 +49,8 @@ pub struct Endpoint<P> {
     transmits: VecDeque<Transmit<P>>,
     events: VecDeque<Event<P>>,
     statistics: Statistics,
+    /// Whether and how peers have to prove their addresses.
+    validation: Option<AddressValidation>,
 }
 
 /// A datagram to send.
@@ -106,6 +112,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             statistics: Statistics::default(),
+            validation: None,
         }
     }
 
@@ -124,8 +131,15 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         datagram: &[u8],
     ) {
         count(&mut self.statistics.datagrams);
+        let allowance = self.allowance(peer, datagram.len());
+        let source = Source {
+            peer,
+            holder,
+            allowance,
+            has_echoed: false,
+        };
         match Message::decode(datagram) {
-            Ok(message) => self.handle_message(now, Source { peer, holder }, message),
+            Ok(message) => self.handle_message(now, source, message),
             Err(error) => self.reject_malformed(peer, error),
         }
     }
@@ -148,15 +162,19 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     /// Tells the peer that its request arrived and the answer will take time (RFC 7252 §5.2.2).
     ///
     /// Does nothing for requests that are non-confirmable, acknowledged or answered.
-    pub fn acknowledge(&mut self, _now: Instant, exchange: ExchangeId) {
+    pub fn acknowledge(&mut self, now: Instant, exchange: ExchangeId) {
         let Some(entry) = self.exchanges.get_mut(&exchange) else {
             return;
         };
         if entry.way_of_answer() == Some(Way::PiggyBacked) {
             entry.state = State::Acknowledged;
             count(&mut self.statistics.acknowledgements);
-            let (peer, id) = (entry.peer.clone(), entry.request_id);
-            self.send(peer, empty(Type::Acknowledgement, id));
+            let acknowledgement = empty(Type::Acknowledgement, entry.request_id);
+            address::spend(&mut entry.allowance, &acknowledgement);
+            let peer = entry.peer.clone();
+            if self.pay(now, &peer, acknowledgement.len()) {
+                self.send(peer, acknowledgement);
+            }
         }
     }
 
@@ -254,7 +272,7 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
                 let index = holders.add_peer(holder, source.peer.clone());
                 (holder, index)
             });
-            Peer::new(random, holder)
+            Peer::new(random, holder, source.allowance.into())
         })
     }
 
@@ -310,6 +328,10 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
 struct Source<'a, P> {
     peer: &'a P,
     holder: Option<Holder>,
+    /// Bytes that may be sent for it, if the address of the peer is not proved.
+    allowance: u16,
+    /// Whether it proves the address of the peer.
+    has_echoed: bool,
 }
 
 impl<P> Clone for Source<'_, P> {

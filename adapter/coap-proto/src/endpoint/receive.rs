@@ -70,9 +70,14 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         message: Message,
     ) {
         if let Some(exchange) = self.duplicate(now, source.peer, message.id) {
-            return self.repeat(exchange, reliability);
+            return self.repeat(now, source, exchange, reliability);
         }
-        match Request::from_message(reliability, message) {
+        let (request, verdict) = Request::from_message(reliability, message);
+        let source = Source {
+            has_echoed: self.has_echoed(now, source.peer, &request),
+            ..source
+        };
+        match (request, verdict) {
             (request, Ok(())) => self.accept(now, source, request),
             (request, Err(Refusal::Proxy)) => {
                 count(&mut self.statistics.proxy_requests);
@@ -103,7 +108,13 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
 
     /// Answers a repeated request as before. A non-confirmable one is never answered with an ACK or
     /// a CON: where its message id is that of a confirmable request, it is ignored.
-    fn repeat(&mut self, exchange: ExchangeId, reliability: Reliability) {
+    fn repeat(
+        &mut self,
+        now: Instant,
+        source: Source<'_, P>,
+        exchange: ExchangeId,
+        reliability: Reliability,
+    ) {
         count(&mut self.statistics.duplicates);
         let Some(entry) = self.exchanges.get(&exchange) else {
             return;
@@ -121,9 +132,12 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
                 repeat: Some(message),
             } => Arc::clone(message),
         };
+        let is_limited = entry.is_limited() && message.len() > source.allowance.into();
+        if is_limited || !self.pay(now, source.peer, message.len()) {
+            return;
+        }
         count(&mut self.statistics.repeated);
-        let peer = entry.peer.clone();
-        self.send(peer, message);
+        self.send(source.peer.clone(), message);
     }
 
     /// Begins to remember a request; `None` if there is no room for it.
@@ -141,7 +155,9 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         self.open = self.open.saturating_add(1);
         let forget_at = after(now, self.lifetime(request.reliability()));
         let entry = Exchange::new(source.peer.clone(), request, now, forget_at);
-        Some(self.insert(source, entry))
+        let exchange = self.insert(source, entry);
+        self.limit(now, source, exchange);
+        Some(exchange)
     }
 
     /// Remembers an exchange.

@@ -1,5 +1,6 @@
 //! Tests of the endpoint as a whole, in virtual time.
 
+mod addresses;
 mod blockwise;
 mod bounds;
 mod exchanges;
