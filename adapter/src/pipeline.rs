@@ -24,7 +24,7 @@ use crate::serve::{AckDue, AdmissionControl, Exchange, RequestPermit, WaitPermit
 use crate::tenant::budget::Budgets;
 use crate::tenant::usage::{MessageLimits, Verdict};
 use crate::tenant::{self, AckTimeout};
-use crate::upload::query::Query;
+use crate::upload::query::{self, Query};
 use crate::upload::{Uplink, Upload};
 
 /// Everything that requests need on their way.
@@ -98,6 +98,9 @@ impl Pipeline {
         let query = Query::of(request);
         let origin = exchange.is_from(Origin::of(exchange.principal(), addressing)?);
         spans::about(exchange.trace(), origin);
+        if let Some(unsplit) = query::unsplit(request) {
+            self.observer.query_not_split(origin, unsplit);
+        }
         self.budget(origin, request.payload())?;
         let upload = Upload::of(endpoint, request, &query)?;
         let mut account = Account::open(self.observer.metrics(), request.payload());
@@ -212,6 +215,9 @@ impl Pipeline {
         let query = Query::of(request);
         let origin = exchange.is_from(Origin::of(exchange.principal(), addressing)?);
         spans::about(exchange.trace(), origin);
+        if let Some(unsplit) = query::unsplit(request) {
+            self.observer.query_not_split(origin, unsplit);
+        }
         self.budget(origin, request.payload())?;
         CommandResponse::check_reliability(request)?;
         let mut account = Account::open(self.observer.metrics(), request.payload());

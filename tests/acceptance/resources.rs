@@ -98,7 +98,14 @@ async fn every_method_of_every_path_has_its_answer() {
         let links = "</command_response>,</cr>,</e>,</event>,</t>,</telemetry>";
         let core = || request(GET, ".well-known/core");
         assert_told(port, &core(), "2.05", links).await;
-        assert_told(port, &core().query("rt=x"), "2.05", links).await;
+        for (filter, passed) in [
+            ("href=/event", "</event>"),
+            ("href=/t*", "</t>,</telemetry>"),
+            ("rt=core.rd", ""),
+            ("if=x*", ""),
+        ] {
+            assert_told(port, &core().query(filter), "2.05", passed).await;
+        }
         assert_told(port, &core().option(ACCEPT, &[40]), "2.05", links).await;
         assert_told(port, &core().option(ACCEPT, &[50]), "4.06", "").await;
         let two = core().query("rt=x").query("if=y");

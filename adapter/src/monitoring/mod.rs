@@ -4,6 +4,7 @@ pub mod reason;
 pub mod recent;
 pub mod observer;
 mod lines;
+mod once;
 pub mod operator;
 pub mod account;
 pub mod checks;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::lines::Lines;
 use super::metrics::Metrics;
+use super::once::OncePerDevice;
 use super::reason::Reason;
 use super::recent::{Recent, Standing, What};
 use crate::authn::{Claim, Origin, Principal, Refusal};
@@ -21,6 +22,7 @@ pub struct Observer {
     recent: Option<Arc<Recent>>,
     lines: Arc<Lines>,
     refusals: Option<mpsc::Sender<RefusedDevice>>,
+    unsplit_queries: Arc<OncePerDevice>,
 }
 
 /// A device that was not served, for a person who watches.
@@ -67,6 +69,7 @@ impl Observer {
             recent,
             lines: Arc::default(),
             refusals: None,
+            unsplit_queries: Arc::default(),
         }
     }
 
@@ -115,6 +118,23 @@ impl Observer {
             reason,
             detail: detail.map(shortened),
         });
+    }
+
+    /// A device has put several query arguments into one option, where they mean nothing. Logs this
+    /// once per device.
+    pub fn query_not_split(&self, origin: &Origin, query: &str) {
+        let (tenant, device) = (&*origin.tenant, &*origin.device);
+        if !self.unsplit_queries.is_first(tenant, device) {
+            return;
+        }
+        let (query, reason) = (shortened(query), Reason::QueryNotSplit);
+        if let Some(unsaid) = self.lines.take() {
+            tracing::info!(
+                tenant, device, %query, %reason, unsaid,
+                meaning = reason.meaning(), remedy = reason.remedy(),
+                "a device does not split its query into options"
+            );
+        }
     }
 
     /// A device has proved who it is.

@@ -257,8 +257,11 @@ reasons! {
         "The AMQP network takes the adapter's messages too slowly, or there are too many links.",
         "Look at the AMQP network's load; add replicas.";
     Overloaded = "overloaded", Request,
-        "So many requests are in the works that the memory has no room for another.",
+        "So many requests are in progress that there is no room for another, or the device, its tenant or its address prefix has its share of the room.",
         "Look for a slow registry or AMQP network, and at the gauges of tables; raise `hono.app.maxMemory`, or add replicas.";
+    QueryNotSplit = "query-not-split", Request,
+        "The device put several query arguments into one Uri-Query option, joined by `&`; such an option means nothing. The request is served as if it had no query.",
+        "Let the device send each argument in a Uri-Query option of its own (RFC 7252 section 5.10.1); some modems and tools take the whole query as one.";
     Stopping = "stopping", Request,
         "The adapter is ending.",
         "Nothing: the device is served when it comes again.";

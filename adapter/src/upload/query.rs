@@ -20,6 +20,18 @@ pub struct Query {
     pub command_status: Option<i32>,
 }
 
+/// A query of several arguments in one option, joined by `&`, of which one is known here. Only a
+/// hint: an option is one argument, whatever it contains (RFC 7252 §5.10.1).
+#[must_use]
+pub fn unsplit(request: &Request) -> Option<&str> {
+    let queries = request.uri_query().iter().map(String::as_str);
+    let mut joined = queries.filter(|query| query.contains('&'));
+    joined.find(|query| {
+        let mut arguments = query.split('&');
+        arguments.any(|argument| NAMES.iter().any(|name| value(argument, name).is_some()))
+    })
+}
+
 /// What a message says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notification {
@@ -65,6 +77,9 @@ impl Query {
     }
 }
 
+/// Every argument that is known.
+const NAMES: [&str; 5] = ["hono-ttd", "empty", "hono-time", "piggy", "hono-cmd-status"];
+
 /// The value of a query argument of this name, empty if it has none.
 fn value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     let (found, value) = query.split_once('=').unwrap_or((query, ""));
@@ -79,6 +94,10 @@ mod tests {
     use super::*;
 
     fn query(queries: &[&str], time_option: Option<&[u8]>) -> Query {
+        Query::of(&request(queries, time_option))
+    }
+
+    fn request(queries: &[&str], time_option: Option<&[u8]>) -> Request {
         let mut options = Options::default();
         for query in queries {
             options.push(option::URI_QUERY, query.as_bytes());
@@ -86,17 +105,42 @@ mod tests {
         if let Some(value) = time_option {
             options.push(option::HONO_TIME, value);
         }
-        Query::of(
-            &Request::of(Message {
-                kind: Type::Confirmable,
-                code: Code::POST,
-                id: MessageId(1),
-                token: Token::default(),
-                options,
-                payload: Vec::new(),
-            })
-            .unwrap(),
-        )
+        Request::of(Message {
+            kind: Type::Confirmable,
+            code: Code::POST,
+            id: MessageId(1),
+            token: Token::default(),
+            options,
+            payload: Vec::new(),
+        })
+        .unwrap()
+    }
+
+    /// `hono-ttd=2&empty` in one option means nothing, and nobody could see why.
+    #[test]
+    fn a_query_that_is_not_split_is_noticed_and_means_nothing() {
+        for (queries, expected) in [
+            (&["hono-ttd=2&empty"][..], Some("hono-ttd=2&empty")),
+            (&["x=1&hono-ttd=1"], Some("x=1&hono-ttd=1")),
+            (&["hono-time&x"], Some("hono-time&x")),
+            (&["&piggy"], Some("&piggy")),
+            (
+                &["a=1", "x=1&hono-cmd-status=200"],
+                Some("x=1&hono-cmd-status=200"),
+            ),
+            (&["hono-ttd=2", "empty"], None),
+            (&["x=a&b", "hono-ttd=2"], None),
+            (&["emptyx&xhono-ttd=2"], None),
+            (&["&"], None),
+            (&[], None),
+        ] {
+            assert_eq!(unsplit(&request(queries, None)), expected, "{queries:?}");
+        }
+        let joined = query(&["hono-ttd=2&empty"], None);
+        assert_eq!(
+            (joined.ttd, joined.notification),
+            (None, Notification::Body)
+        );
     }
 
     #[test]
