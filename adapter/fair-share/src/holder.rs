@@ -20,6 +20,12 @@ impl Holder {
     pub const fn group(self) -> u64 {
         self.group
     }
+
+    /// The member, as a hash.
+    #[must_use]
+    pub const fn member(self) -> u64 {
+        self.member
+    }
 }
 
 /// Makes holders from names. Clones make equal holders; two instances made by
