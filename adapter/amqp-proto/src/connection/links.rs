@@ -134,6 +134,13 @@ impl Connection {
             .is_some_and(|link| link.state == LinkState::Attached)
     }
 
+    /// Number of links that can be attached at a time: as many as we want, and no more than the
+    /// peer's handle-max allows (§2.7.2).
+    #[must_use]
+    pub const fn max_links(&self) -> usize {
+        self.links.limit
+    }
+
     /// How many messages a sender may send now.
     #[must_use]
     pub fn credit(&self, link: LinkId) -> u32 {

@@ -159,6 +159,14 @@ impl Connection {
         self.shared.lock().books.waiting.len()
     }
 
+    /// Number of links that can be attached at a time; none without a connection.
+    #[must_use]
+    pub fn max_links(&self) -> Option<usize> {
+        let state = self.shared.lock();
+        let core = state.core.as_ref().filter(|core| core.is_open());
+        core.map(amqp_proto::Connection::max_links)
+    }
+
     /// Whom it is for.
     #[must_use]
     pub fn role(&self) -> &str {
