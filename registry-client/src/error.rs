@@ -25,6 +25,17 @@ impl ServiceError {
         }
     }
 
+    /// This error with the text of Hono's client if its status is 404: Hono's registry sends none, and
+    /// Hono's client ignores what another one sends.
+    #[must_use]
+    pub(crate) fn with_not_found_text(self, text: &str) -> Self {
+        if self.status == 404 {
+            Self::new(404, text)
+        } else {
+            self
+        }
+    }
+
     /// The service cannot be reached or does not answer in time (503).
     #[must_use]
     pub fn unavailable(text: impl Into<String>) -> Self {

@@ -5,16 +5,16 @@ mod directive;
 mod tests;
 
 use std::{
+    collections::HashMap,
     future::Future,
     hash::Hash,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
-use moka::{Equivalent, Expiry, future::Cache};
+use fair_share::Holder;
+use fair_table::{Equivalent, FairTable};
+use tokio::sync::watch;
 
 pub(crate) use self::directive::lifetime;
 use crate::ServiceError;
@@ -71,108 +71,162 @@ impl<T> Answer<T> {
     }
 }
 
-/// The answers of one API for all tenants. Who asks for what somebody else is asking for at the moment shares that request.
+/// The answers of one API for all tenants, each counted for a [`Holder`]. Equal look-ups at the same
+/// time are coalesced.
 pub(crate) struct Answers<K, T> {
-    kept: Cache<K, Kept<T>>,
-    /// Counts the calls of [`Answers::forget`]: an answer that was on its way meanwhile may be out of date and is not kept.
-    forgotten: AtomicU64,
+    kept: RwLock<Kept<K, T>>,
+    /// The look-ups that are under way.
+    pending: Mutex<HashMap<K, Pending<T>>>,
 }
 
-impl<K: Hash + Eq + Clone + Send + Sync + 'static, T: Send + Sync + 'static> Answers<K, T> {
+struct Kept<K, T> {
+    table: FairTable<K, Outcome<T>>,
+    /// Counts the calls of [`Answers::forget`]: an answer that was on its way meanwhile may be out of
+    /// date and is not kept.
+    forgotten: u64,
+}
+
+type Pending<T> = watch::Receiver<Option<Outcome<T>>>;
+
+impl<K: Hash + Eq + Clone, T> Answers<K, T> {
     pub(crate) fn new(config: &CacheConfig) -> Self {
         let max_size = usize::try_from(config.max_size).unwrap_or(usize::MAX);
         Self {
-            kept: Cache::builder()
-                .max_capacity(config.max_size)
-                .initial_capacity(config.min_size.min(max_size))
-                .expire_after(Lifetime)
-                .build(),
-            forgotten: AtomicU64::new(0),
+            kept: RwLock::new(Kept {
+                table: FairTable::new(max_size).with_room_for(config.min_size),
+                forgotten: 0,
+            }),
+            pending: Mutex::default(),
         }
     }
 
-    /// The answer that is kept, or else the one that `ask` gets. No key is made for a look-up that finds one.
+    /// The answer that is kept, if there is one. No key is made.
+    pub(crate) fn get(&self, asked: &(impl Hash + Equivalent<K>)) -> Option<Outcome<T>> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        kept.table.get(asked, now()).cloned()
+    }
+
+    /// The answer that is kept, or else the one that `ask` gets, which counts for `holder` if it is
+    /// kept. Neither key nor holder is made for a look-up that finds one.
     pub(crate) async fn find<F: Future<Output = Answer<T>>>(
         &self,
-        asked: impl Hash + Equivalent<K> + Into<K> + Sync,
+        asked: impl Hash + Equivalent<K> + Into<K>,
+        holder: impl FnOnce() -> Holder,
         ask: impl FnOnce() -> F,
     ) -> Outcome<T> {
-        if let Some(kept) = self.kept.get(&asked).await {
-            return kept.outcome;
+        if let Some(kept) = self.get(&asked) {
+            return kept;
         }
         // Seldom needed, so that the futures of those who find an answer are not to hold its state.
-        Box::pin(self.fetch(asked.into(), ask())).await
+        Box::pin(self.fetch(asked.into(), holder(), ask)).await
     }
 
-    async fn fetch(&self, key: K, ask: impl Future<Output = Answer<T>>) -> Outcome<T> {
-        let forgotten = self.forgotten.load(Ordering::SeqCst);
-        let found = self.kept.try_get_with(key.clone(), keep(ask)).await;
-        if self.forgotten.load(Ordering::SeqCst) != forgotten {
-            self.kept.invalidate(&key).await;
+    async fn fetch<F: Future<Output = Answer<T>>>(
+        &self,
+        key: K,
+        holder: Holder,
+        ask: impl FnOnce() -> F,
+    ) -> Outcome<T> {
+        let lead = loop {
+            match self.join(&key) {
+                Ok(lead) => break lead,
+                Err(mut pending) => {
+                    // An error means that the one that asked gave up: another has to ask.
+                    if let Ok(answered) = pending.wait_for(Option::is_some).await
+                        && let Some(outcome) = answered.clone()
+                    {
+                        return outcome;
+                    }
+                }
+            }
+        };
+        let forgotten = self.kept_mut().forgotten;
+        let Answer { outcome, lifetime } = ask().await;
+        if let Some(lifetime) = lifetime {
+            let mut kept = self.kept_mut();
+            if kept.forgotten == forgotten {
+                let now = now();
+                let expires = now.checked_add(lifetime);
+                kept.table
+                    .insert(key, outcome.clone(), holder, now, expires);
+            }
         }
-        match found {
-            Ok(kept) => kept.outcome,
-            Err(not_kept) => not_kept.0.clone(),
-        }
+        lead.answer(&outcome);
+        outcome
     }
 
-    /// How many answers are kept, more or less: those that just came or went may not be counted yet.
+    /// The task to ask for `key`, or what others have asked already.
+    fn join(&self, key: &K) -> Result<Lead<'_, K, T>, Pending<T>> {
+        let mut pending = self.pending();
+        if let Some(asked) = pending.get(key)
+            && asked.has_changed().is_ok()
+        {
+            return Err(asked.clone());
+        }
+        let (answer, asked) = watch::channel(None);
+        pending.insert(key.clone(), asked);
+        Ok(Lead {
+            answers: self,
+            key: key.clone(),
+            answer,
+        })
+    }
+
+    /// Number of answers that are kept.
     pub(crate) fn len(&self) -> usize {
-        usize::try_from(self.kept.entry_count()).unwrap_or(usize::MAX)
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        kept.table.fresh(now())
     }
 
     /// Forgets the answers that meet the condition.
-    pub(crate) async fn forget(&self, condition: impl Fn(&K, Option<&T>) -> bool) {
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
-        for (key, kept) in &self.kept {
-            if condition(&key, kept.outcome.as_deref().ok()) {
-                self.kept.invalidate(&*key).await;
-            }
+    pub(crate) fn forget(&self, condition: impl Fn(&K, Option<&T>) -> bool) {
+        let mut kept = self.kept_mut();
+        kept.forgotten = kept.forgotten.wrapping_add(1);
+        kept.table
+            .remove_if(|key, outcome| condition(key, outcome.as_deref().ok()));
+        drop(kept);
+        // What is asked from now on gets an answer of its own.
+        self.pending().clear();
+    }
+
+    fn kept_mut(&self) -> std::sync::RwLockWriteGuard<'_, Kept<K, T>> {
+        self.kept.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pending(&self) -> MutexGuard<'_, HashMap<K, Pending<T>>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task to ask for a key on behalf of all. Dropped, it leaves the task to another.
+struct Lead<'a, K: Hash + Eq + Clone, T> {
+    answers: &'a Answers<K, T>,
+    key: K,
+    answer: watch::Sender<Option<Outcome<T>>>,
+}
+
+impl<K: Hash + Eq + Clone, T> Lead<'_, K, T> {
+    fn answer(self, outcome: &Outcome<T>) {
+        self.answer.send_replace(Some(outcome.clone()));
+    }
+}
+
+impl<K: Hash + Eq + Clone, T> Drop for Lead<'_, K, T> {
+    fn drop(&mut self) {
+        let own = self.answer.subscribe();
+        let mut pending = self.answers.pending();
+        if pending
+            .get(&self.key)
+            .is_some_and(|asked| asked.same_channel(&own))
+        {
+            pending.remove(&self.key);
         }
     }
 }
 
-struct Kept<T> {
-    outcome: Outcome<T>,
-    lifetime: Duration,
-}
-
-impl<T> Clone for Kept<T> {
-    fn clone(&self) -> Self {
-        Self {
-            outcome: self.outcome.clone(),
-            lifetime: self.lifetime,
-        }
-    }
-}
-
-struct NotKept<T>(Outcome<T>);
-
-async fn keep<T>(ask: impl Future<Output = Answer<T>>) -> Result<Kept<T>, NotKept<T>> {
-    let Answer { outcome, lifetime } = ask.await;
-    match lifetime {
-        Some(lifetime) => Ok(Kept { outcome, lifetime }),
-        None => Err(NotKept(outcome)),
-    }
-}
-
-/// Tells when an answer is too old: so long after it was written, however often it is read.
-struct Lifetime;
-
-impl<K, T> Expiry<K, Kept<T>> for Lifetime {
-    fn expire_after_create(&self, _: &K, kept: &Kept<T>, _: Instant) -> Option<Duration> {
-        Some(kept.lifetime)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &K,
-        kept: &Kept<T>,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(kept.lifetime)
-    }
+/// The time by tokio's clock, which tests may pause.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// No answer is kept longer, whatever is configured (spec: registry-apis A.2).

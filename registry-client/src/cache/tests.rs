@@ -5,13 +5,13 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use moka::Expiry;
+use fair_share::{Holder, HolderHasher};
 use tokio::sync::Notify;
 
-use super::{Answer, Answers, CacheConfig, Kept, Lifetime};
+use super::{Answer, Answers, CacheConfig};
 use crate::ServiceError;
 
 /// A service that counts what it is asked, and answers with that count.
@@ -54,28 +54,29 @@ async fn a_second_question_costs_a_request_only_if_the_answer_was_not_kept() {
         ),
     ] {
         let (answers, service) = (Answers::<&str, _>::new(&config), Service::default());
-        let first = answers.find("key", || service.answer(&config, status, directive));
+        let first = answers.find("key", holder, || service.answer(&config, status, directive));
         let first = first.await;
-        let second = answers.find("key", || service.answer(&config, status, directive));
+        let second = answers.find("key", holder, || service.answer(&config, status, directive));
         let second = second.await;
         assert_eq!(service.0.into_inner(), requests, "{line}");
         assert_eq!(first == second, requests == 1, "{line}");
     }
 }
 
-#[test]
-fn an_answer_ages_from_the_time_it_was_written() {
-    let (now, kept) = (Instant::now(), |seconds| Kept {
-        outcome: Ok(Arc::new(0)),
-        lifetime: Duration::from_secs(seconds),
-    });
-    let left = Some(Duration::from_secs(3));
-    let created = Lifetime.expire_after_create(&"key", &kept(9), now);
-    let updated = Lifetime.expire_after_update(&"key", &kept(7), now, left);
-    let read = Lifetime.expire_after_read(&"key", &kept(9), now, left, now);
-    assert_eq!(created, Some(Duration::from_secs(9)));
-    assert_eq!(updated, Some(Duration::from_secs(7)));
-    assert_eq!(read, left);
+fn holder() -> Holder {
+    HolderHasher::default().holder(&1, &1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_ages_from_the_time_it_was_written() {
+    let (config, service) = (CacheConfig::default(), Service::default());
+    let answers = Answers::<&str, _>::new(&config);
+    for (seconds, count) in [(0, 1), (8, 1), (2, 2), (8, 2)] {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let ask = || service.answer(&config, 200, "max-age = 9");
+        let answer = answers.find("key", holder, ask).await;
+        assert_eq!(answer, Ok(Arc::new(count)), "{seconds}");
+    }
 }
 
 #[test]
@@ -99,7 +100,7 @@ async fn who_asks_at_the_same_time_shares_a_request_even_if_its_answer_is_not_ke
             Notify::new(),
         );
         let ask = || async {
-            let answered = answers.find("key", || async {
+            let answered = answers.find("key", holder, || async {
                 go.notified().await;
                 service.answer(&config, 200, directive).await
             });
@@ -120,11 +121,11 @@ async fn an_asker_who_gives_up_leaves_the_others_their_answer() {
     let answers: Arc<Answers<&str, usize>> = Arc::new(Answers::new(&config));
     let asker = tokio::spawn({
         let answers = answers.clone();
-        async move { answers.find("key", std::future::pending).await }
+        async move { answers.find("key", holder, std::future::pending).await }
     });
     tokio::task::yield_now().await;
     let service = Service::default();
-    let second = answers.find("key", || service.answer(&config, 200, ""));
+    let second = answers.find("key", holder, || service.answer(&config, 200, ""));
     let give_up = async {
         tokio::task::yield_now().await;
         asker.abort();
@@ -139,14 +140,16 @@ async fn only_the_answers_that_meet_the_condition_are_forgotten() {
     let answers = Answers::<&str, _>::new(&config);
     for key in ["a", "b", "c"] {
         answers
-            .find(key, || service.answer(&config, 200, ""))
+            .find(key, holder, || service.answer(&config, 200, ""))
             .await
             .unwrap();
     }
     let condition = |key: &&str, count: Option<&usize>| *key == "a" || count == Some(&2);
-    answers.forget(condition).await;
+    answers.forget(condition);
     for (key, count) in [("a", 4), ("b", 5), ("c", 3)] {
-        let answer = answers.find(key, || service.answer(&config, 200, "")).await;
+        let answer = answers
+            .find(key, holder, || service.answer(&config, 200, ""))
+            .await;
         assert_eq!(answer, Ok(Arc::new(count)), "{key}");
     }
 }
@@ -156,14 +159,14 @@ async fn only_the_answers_that_meet_the_condition_are_forgotten() {
 async fn an_answer_under_way_while_something_is_forgotten_is_not_kept() {
     let (config, service) = (CacheConfig::default(), Service::default());
     let answers = Answers::<&str, _>::new(&config);
-    let first = answers.find("key", || async {
+    let first = answers.find("key", holder, || async {
         let answer = service.answer(&config, 200, "").await;
-        answers.forget(|_, _| true).await;
+        answers.forget(|_, _| true);
         answer
     });
     assert_eq!(first.await, Ok(Arc::new(1)));
     let second = answers
-        .find("key", || service.answer(&config, 200, ""))
+        .find("key", holder, || service.answer(&config, 200, ""))
         .await;
     assert_eq!(second, Ok(Arc::new(2)));
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use downstream::{Connection, Outcome, SendError};
+use fair_share::HolderHasher;
 use serde_json::{Value, json};
 
 use super::{Credentials, CredentialsType};
@@ -19,6 +20,7 @@ pub struct CredentialsClient {
     exchange: Exchange,
     answers: Answers<Key, Credentials>,
     cache: CacheConfig,
+    hasher: HolderHasher,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,6 +54,7 @@ impl CredentialsClient {
             exchange,
             answers: Answers::new(&cache),
             cache,
+            hasher: HolderHasher::default(),
         }
     }
 
@@ -114,12 +117,16 @@ impl CredentialsClient {
         self
     }
 
-    pub(crate) async fn forget(&self, subject: &Subject) {
-        let outdated = |key: &Key, credentials: Option<&Credentials>| {
+    pub(crate) fn forget(&self, subject: &Subject) {
+        self.answers.forget(|key, credentials| {
             let device = credentials.map(|credentials| credentials.device_id.as_str());
             is_outdated(subject, &key.tenant, device)
-        };
-        self.answers.forget(outdated).await;
+        });
+    }
+
+    /// Forgets every answer, as any of them may be out of date.
+    pub(crate) fn forget_all(&self) {
+        self.answers.forget(|_, _| true);
     }
 
     async fn find(&self, key: Key) -> Result<Arc<Credentials>, ServiceError> {
@@ -127,11 +134,18 @@ impl CredentialsClient {
         let ask = || async {
             let request = Request::new("get").with_json(&asked.json());
             match self.exchange.ask(Some(&asked.tenant), request).await {
-                Ok(response) => response.read(Credentials::from_json, &self.cache),
+                Ok(response) => {
+                    let mut answer = response.read(Credentials::from_json, &self.cache);
+                    answer.outcome = answer
+                        .outcome
+                        .map_err(|error| error.with_not_found_text(NO_SUCH_CREDENTIALS));
+                    answer
+                }
                 Err(error) => Answer::not_kept(error),
             }
         };
-        self.answers.find(key, ask).await
+        let holder = || self.hasher.holder(&asked.tenant, &());
+        self.answers.find(key, holder, ask).await
     }
 }
 
@@ -142,6 +156,9 @@ impl std::fmt::Debug for CredentialsClient {
             .finish_non_exhaustive()
     }
 }
+
+/// The text of Hono's client.
+const NO_SUCH_CREDENTIALS: &str = "no such credentials";
 
 /// Whether a change may have made the answer for a tenant, credentials of this device, out of date (spec: registry-apis B).
 pub(crate) fn is_outdated(subject: &Subject, tenant: &str, device: Option<&str>) -> bool {

@@ -264,9 +264,9 @@ async fn kept_credentials_are_asked_for_again_after_they_changed() {
         tenant_id: "S".to_owned(),
         device_id: device.to_owned(),
     };
-    client.forget(&changed("other")).await;
+    client.forget(&changed("other"));
     assert_eq!(key().await, b"first");
-    client.forget(&changed("d")).await;
+    client.forget(&changed("d"));
     let second = async {
         let request = service.take().await;
         service.send(&request, &kept(&request, "b3RoZXI=")).await;

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -38,6 +38,7 @@ pub(super) struct Pair {
     pending: Arc<Pending>,
     sending: JoinHandle<()>,
     replies: JoinHandle<()>,
+    standing: AtomicU8,
 }
 
 /// What is under way on the request link.
@@ -68,17 +69,13 @@ impl Pair {
         connection: &Connection,
         endpoint: &'static str,
         to: String,
-    ) -> Result<Self, ServiceError> {
+    ) -> Result<Self, LinkError> {
         let reply_to = format!("{to}/{}", Uuid::new_v4());
         let config = connection.config();
         let replies = connection
             .receiver(&reply_to, config.initial_credits)
-            .await
-            .map_err(|error| no_link(&error))?;
-        let requests = connection
-            .sender(&to)
-            .await
-            .map_err(|error| no_link(&error))?;
+            .await?;
+        let requests = connection.sender(&to).await?;
         let pending = Arc::new(Pending::default());
         let traffic = Arc::new(Traffic::default());
         let (queue, queued) = mpsc::channel(MOST);
@@ -100,7 +97,36 @@ impl Pair {
             replies: tokio::spawn(take_responses(replies, pending.clone())),
             requests,
             pending,
+            standing: AtomicU8::new(NEW),
         })
+    }
+
+    /// Whether no request is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Number of requests so far.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Notes an answer other than 404. True for the first one.
+    pub(super) fn prove(&self) -> bool {
+        !self.is_proved() && self.standing.swap(PROVED, Ordering::Relaxed) != PROVED
+    }
+
+    /// Whether there was an answer other than 404.
+    pub(super) fn is_proved(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) == PROVED
+    }
+
+    /// Notes an answer 404. True if it is the first answer of all.
+    pub(super) fn doubt(&self) -> bool {
+        let doubted =
+            self.standing
+                .compare_exchange(NEW, DOUBTED, Ordering::Relaxed, Ordering::Relaxed);
+        doubted.is_ok()
     }
 
     /// Whether requests can be sent and responses can come.
@@ -299,9 +325,16 @@ fn not_sent(error: SendError) -> ServiceError {
 }
 
 /// Whatever the peer says when it refuses a link: that is about us, not about the device.
-fn no_link(error: &LinkError) -> ServiceError {
+pub(super) fn no_link(error: &LinkError) -> ServiceError {
     ServiceError::unavailable(error.to_string())
 }
+
+/// No answer yet.
+const NEW: u8 = 0;
+/// Only answers 404.
+const DOUBTED: u8 = 1;
+/// The service has known something.
+const PROVED: u8 = 2;
 
 /// How long the next request waits before it is looked for credit again.
 const CREDIT_PAUSE: Duration = Duration::from_millis(1);

@@ -7,5 +7,5 @@ mod tests;
 
 pub use self::{
     notification::{Change, Notification, Subject},
-    receiver::{Caches, Events, Notifications},
+    receiver::{Caches, Event, Events, Notifications},
 };

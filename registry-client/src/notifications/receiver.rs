@@ -23,17 +23,27 @@ pub struct Caches {
     pub credentials: Arc<CredentialsClient>,
 }
 
+/// What a subscriber learns.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Something changed; the caches have forgotten what it concerns.
+    Changed(Notification),
+    /// Notifications were missed, so anything may have changed: a link was lost, or the subscriber
+    /// was too slow. After a lost link the caches have forgotten everything.
+    Missed,
+}
+
 /// Receives notifications until it is dropped.
 #[derive(Debug)]
 #[must_use = "notifications are received until this is dropped"]
 pub struct Notifications {
-    events: broadcast::Sender<Notification>,
+    events: broadcast::Sender<Event>,
     _receivers: JoinSet<()>,
 }
 
-/// The notifications from the time of subscription on, each after the caches have forgotten what it concerns.
+/// The events from the time of subscription on.
 #[derive(Debug)]
-pub struct Events(broadcast::Receiver<Notification>);
+pub struct Events(broadcast::Receiver<Event>);
 
 impl Notifications {
     /// Starts to receive over a connection, on which links are opened anew after each outage.
@@ -58,26 +68,35 @@ impl Notifications {
 }
 
 impl Events {
-    /// The next notification; `None` once no more are received. Who is so slow that 1,000 are waiting misses the oldest.
-    pub async fn next(&mut self) -> Option<Notification> {
-        loop {
-            match self.0.recv().await {
-                Ok(notification) => return Some(notification),
-                Err(RecvError::Lagged(missed)) => {
-                    tracing::warn!(missed, "notifications come faster than they are processed");
-                }
-                Err(RecvError::Closed) => return None,
+    /// The next event; `None` once no more are received. A subscriber that is so slow that 1,000 wait
+    /// misses the oldest.
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        match self.0.recv().await {
+            Ok(event) => Some(event),
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "notifications come faster than they are processed");
+                Some(Event::Missed)
             }
+            Err(RecvError::Closed) => None,
         }
     }
 }
 
 impl Caches {
     /// Forgets what may be different now.
-    pub(super) async fn forget(&self, notification: &Notification) {
-        self.tenants.forget(&notification.subject).await;
-        self.registrations.forget(&notification.subject).await;
-        self.credentials.forget(&notification.subject).await;
+    pub(super) fn forget(&self, notification: &Notification) {
+        self.tenants.forget(&notification.subject);
+        self.registrations.forget(&notification.subject);
+        self.credentials.forget(&notification.subject);
+    }
+
+    /// Forgets everything, as anything may be different now.
+    fn forget_all(&self) {
+        self.tenants.forget_all();
+        self.registrations.forget_all();
+        self.credentials.forget_all();
     }
 }
 
@@ -85,17 +104,27 @@ async fn receive(
     connection: Connection,
     address: &'static str,
     caches: Caches,
-    events: broadcast::Sender<Notification>,
+    events: broadcast::Sender<Event>,
 ) {
+    let mut is_first = true;
     loop {
         match connection.receiver(address, CREDIT).await {
             Ok(mut link) => {
+                // What the registry sent while there was no link is lost.
+                caches.forget_all();
+                if !std::mem::take(&mut is_first) {
+                    tracing::info!(
+                        address,
+                        "notifications may have been missed: forgetting all answers"
+                    );
+                    drop(events.send(Event::Missed));
+                }
                 while let Some(incoming) = link.next().await {
                     match incoming.message.as_ref().map(read) {
                         Ok(Some(notification)) => {
-                            caches.forget(&notification).await;
+                            caches.forget(&notification);
                             // Nobody has to subscribe.
-                            drop(events.send(notification));
+                            drop(events.send(Event::Changed(notification)));
                         }
                         Ok(None) | Err(_) => {
                             tracing::debug!(address, "ignored a malformed notification");

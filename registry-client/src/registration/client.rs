@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use downstream::{Connection, Outcome, SendError};
-use moka::Equivalent;
+use fair_semaphore::FairSemaphore;
+use fair_share::{Holder, HolderHasher};
+use fair_table::Equivalent;
+use tokio::time::timeout;
 
 use super::Assertion;
 use crate::{
@@ -18,6 +21,9 @@ pub struct RegistrationClient {
     exchange: Exchange,
     answers: Answers<Key, Assertion>,
     cache: CacheConfig,
+    hasher: HolderHasher,
+    /// Turns for requests.
+    turns: FairSemaphore,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,6 +66,8 @@ impl RegistrationClient {
             exchange: Exchange::new(connection, "registration"),
             answers: Answers::new(&cache),
             cache,
+            hasher: HolderHasher::default(),
+            turns: FairSemaphore::new(MAX_REQUESTS, MAX_WAITING),
         }
     }
 
@@ -80,6 +88,13 @@ impl RegistrationClient {
             gateway,
         };
         let ask = || async {
+            // One tenant or device that asks for many leaves others their turns.
+            let speaker = self.hasher.holder(&tenant, &gateway.unwrap_or(device));
+            let within = self.exchange.request_timeout();
+            let Ok(Ok(_turn)) = timeout(within, self.turns.acquire(speaker)).await else {
+                let text = "too many registration assertions wait";
+                return Answer::not_kept(ServiceError::unavailable(text));
+            };
             let request = Request::new("assert").with_text("device_id", device);
             let request = match gateway {
                 Some(gateway) => request.with_text("gateway_id", gateway),
@@ -90,7 +105,13 @@ impl RegistrationClient {
                 Err(error) => Answer::not_kept(error),
             }
         };
-        self.answers.find(asked, ask).await
+        // A device has one answer for itself; a gateway may have any number, so each counts alone.
+        let holder = || self.holder(tenant, gateway);
+        self.answers.find(asked, holder, ask).await
+    }
+
+    fn holder(&self, tenant: &str, gateway: Option<&str>) -> Holder {
+        self.hasher.holder(&tenant, &gateway)
     }
 
     /// How many answers are kept, more or less.
@@ -109,10 +130,13 @@ impl RegistrationClient {
         self
     }
 
-    pub(crate) async fn forget(&self, subject: &Subject) {
-        self.answers
-            .forget(|key, _| is_outdated(subject, key))
-            .await;
+    pub(crate) fn forget(&self, subject: &Subject) {
+        self.answers.forget(|key, _| is_outdated(subject, key));
+    }
+
+    /// Forgets every answer, as any of them may be out of date.
+    pub(crate) fn forget_all(&self) {
+        self.answers.forget(|_, _| true);
     }
 
     /// Gives up the links of a tenant whose devices have been silent for long; they are opened again when needed.
@@ -144,6 +168,12 @@ pub(crate) fn is_outdated(subject: &Subject, key: &Key) -> bool {
         Subject::Tenant { .. } | Subject::Credentials { .. } => false,
     }
 }
+
+/// Number of requests at a time.
+const MAX_REQUESTS: usize = 1_024;
+
+/// Number of requests that wait for their turn.
+const MAX_WAITING: usize = 8_192;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use self::client::{Key, is_outdated};
 pub use self::{
-    client::TenantClient,
+    client::{ABSENT_FOR, TenantClient, is_plausible},
     limits::{DataVolume, Period, ResourceLimits},
     object::{AdapterEntry, Sampling, Tenant, Tracing},
     trust_anchor::{Ocsp, TrustAnchor},

@@ -1,13 +1,21 @@
 //! What the clients tell of what the registry knows.
 
-use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::SystemTime,
+};
 
 use registry_client::{
-    CacheConfig, CredentialsClient, CredentialsType, RegistrationClient, ServiceError, TenantClient,
+    CacheConfig, CredentialsClient, CredentialsType, RegistrationClient, ServiceError,
+    TenantClient, tenant::ABSENT_FOR,
 };
 use serde_json::json;
 
-use crate::network::{connect, sandbox};
+use crate::network::{SOURCE, connect, sandbox};
 
 fn status<T>(answer: Result<T, ServiceError>) -> u16 {
     answer.map_or_else(|error| error.status, |_| 200)
@@ -24,11 +32,11 @@ async fn a_tenant_is_found_by_its_id_its_alias_and_its_authority() {
         Some(30)
     );
     assert_eq!(client.by_id("other").await.unwrap().id, "T");
-    assert_eq!(client.by_subject_dn("CN=ca").await.unwrap().id, "T");
+    assert_eq!(client.by_subject_dn(SOURCE, "CN=ca").await.unwrap().id, "T");
     assert!(!client.by_id("U").await.unwrap().enabled);
     let unknown = Err(ServiceError::new(404, "no such tenant"));
     assert_eq!(client.by_id("X").await, unknown);
-    assert_eq!(client.by_subject_dn("CN=x").await, unknown);
+    assert_eq!(client.by_subject_dn(SOURCE, "CN=x").await, unknown);
 }
 
 #[tokio::test]
@@ -106,3 +114,57 @@ async fn many_requests_at_a_time_are_not_mixed_up() {
 
 /// The sandbox grants credit for 100 requests, as Hono's registry does; the others wait for their turn.
 const AT_A_TIME: usize = 1_000;
+
+/// Symptom: each made-up name of a tenant cost the registry a request, and one of the adapter's links
+/// to other services. Cause: that there is no such tenant was not remembered.
+#[tokio::test]
+async fn that_there_is_no_such_tenant_is_remembered_for_a_moment() {
+    let sandbox = sandbox().await;
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    let client = TenantClient::new(connect(sandbox.amqp_address()), CacheConfig::default());
+    let client = client.observed_by(move |_, _, _| {
+        counter.fetch_add(1, Ordering::SeqCst);
+    });
+    let long = "x".repeat(257);
+    for (name, expected) in [
+        ("none", 1),
+        ("none", 1),
+        ("a/b", 1),
+        ("a\n", 1),
+        ("", 1),
+        (long.as_str(), 1),
+    ] {
+        let unknown = client.by_id_from(SOURCE, name).await.unwrap_err();
+        assert_eq!(
+            unknown,
+            ServiceError::new(404, "no such tenant"),
+            "{name:?}"
+        );
+        assert_eq!(status(client.exists(SOURCE, name).await), 404, "{name:?}");
+        assert_eq!(requests.load(Ordering::SeqCst), expected, "{name:?}");
+        assert!(!client.is_known(name), "{name:?}");
+    }
+    tokio::time::pause();
+    tokio::time::advance(ABSENT_FOR).await;
+    tokio::time::resume();
+    assert_eq!(status(client.exists(SOURCE, "none").await), 404);
+    assert_eq!(requests.load(Ordering::SeqCst), 2);
+}
+
+/// A device's handshake needs no answer of the tenant service where there was one before.
+#[tokio::test]
+async fn a_tenant_that_was_once_confirmed_is_known_without_a_request() {
+    let sandbox = sandbox().await;
+    let config = CacheConfig {
+        max_size: 0,
+        ..CacheConfig::default()
+    };
+    let client = TenantClient::new(connect(sandbox.amqp_address()), config);
+    assert!(!client.is_known("T"));
+    client.exists(SOURCE, "T").await.unwrap();
+    assert!(client.is_known("T"));
+    sandbox.stop().await;
+    client.exists(SOURCE, "T").await.unwrap();
+    assert_eq!(status(client.exists(SOURCE, "U").await), 503);
+}

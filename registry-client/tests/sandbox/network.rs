@@ -1,6 +1,9 @@
 //! A sandbox, and connections to it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use downstream::{Connection, ConnectionConfig};
 use sandbox::{Sandbox, SandboxConfig, world::World};
@@ -67,3 +70,6 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(ask: impl Fn() 
         sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// The address of a peer that may be anybody.
+pub(crate) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));

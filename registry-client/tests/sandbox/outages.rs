@@ -8,7 +8,7 @@ use registry_client::{
     TenantClient,
 };
 
-use crate::network::{config, connect, eventually, sandbox, sandbox_at};
+use crate::network::{SOURCE, config, connect, eventually, sandbox, sandbox_at};
 
 #[tokio::test]
 async fn every_look_up_without_a_service_is_a_503_and_works_once_it_is_there() {
@@ -27,7 +27,11 @@ async fn every_look_up_without_a_service_is_a_503_and_works_once_it_is_there() {
 
     assert_eq!(tenants.by_id("T").await.unwrap_err().status, 503);
     assert_eq!(
-        tenants.by_subject_dn("CN=ca").await.unwrap_err().status,
+        tenants
+            .by_subject_dn(SOURCE, "CN=ca")
+            .await
+            .unwrap_err()
+            .status,
         503
     );
     assert_eq!(
