@@ -34,8 +34,11 @@ pub trait KeyStore: Send + Sync + 'static {
     ///
     /// May take its time: it runs in a task of its own and is dropped when the handshake's deadline has passed. Where sessions may be
     /// resumed ([`dtls_proto::Resumption`]) it is asked again before one is, and the key must still be the same.
+    ///
+    /// `peer` is the address of the peer, proved by the cookie; so it is below.
     fn key(
         &self,
+        peer: SocketAddr,
         identity: Vec<u8>,
     ) -> impl Future<Output = Result<(Psk, Self::Principal), Self::Refusal>> + Send;
 
@@ -46,6 +49,7 @@ pub trait KeyStore: Send + Sync + 'static {
     /// take its time as [`KeyStore::key`] may.
     fn verdict(
         &self,
+        peer: SocketAddr,
         chain: Vec<Vec<u8>>,
         server_name: Option<String>,
     ) -> impl Future<Output = Result<Self::Principal, Self::Refusal>> + Send;
@@ -54,9 +58,17 @@ pub trait KeyStore: Send + Sync + 'static {
     /// if [`Config::raw_public_keys`] is on.
     fn raw_key(
         &self,
+        peer: SocketAddr,
         public_key: Vec<u8>,
         server_name: Option<String>,
     ) -> impl Future<Output = Result<Self::Principal, Self::Refusal>> + Send;
+
+    /// What the look-ups of one address are told apart by when they wait for their turn, such as a
+    /// hash of the tenant that the identity names. Unless this is overridden, they are not.
+    fn lookup_class(&self, identity: &[u8]) -> u64 {
+        let _ = identity;
+        0
+    }
 
     /// Whether the owner of a session that was loaded ([`crate::Shards::load`]) may still speak: what the registry told while there was no
     /// process, nobody has heard. Asked once for each session, with its first record. May take its time as [`KeyStore::key`] may. Unless
@@ -334,6 +346,18 @@ impl<K: KeyStore> Listener<K> {
         closed.len()
     }
 
+    /// Asks the key store about the owner of each session with its next record, as for a loaded session:
+    /// nobody may have heard of a change. Whatever a look-up under way will find is looked up once
+    /// more. It looks at all sessions.
+    pub fn reconfirm_all(&mut self) {
+        for holder in self.principals.values_mut() {
+            if holder.standing == Standing::Confirmed {
+                holder.standing = Standing::Loaded;
+            }
+        }
+        self.lookups.doubt_all();
+    }
+
     /// Proves itself to clients with another identity from now on, for instance a renewed certificate.
     pub fn set_identity(&mut self, identity: Option<Arc<Identity>>) {
         self.server.set_identity(identity);
@@ -439,7 +463,7 @@ impl<K: KeyStore> Listener<K> {
                         identity: Some(identity.clone()),
                         refusal: None,
                     };
-                    self.lookups.ask(association, Question::Key(identity));
+                    self.ask(association, Question::Key(identity));
                 }
                 CoreEvent::VerdictRequested {
                     association,
@@ -447,7 +471,7 @@ impl<K: KeyStore> Listener<K> {
                     server_name,
                 } => {
                     let question = Question::Verdict { chain, server_name };
-                    self.lookups.ask(association, question);
+                    self.ask(association, question);
                 }
                 CoreEvent::RawKeyRequested {
                     association,
@@ -458,7 +482,7 @@ impl<K: KeyStore> Listener<K> {
                         public_key,
                         server_name,
                     };
-                    self.lookups.ask(association, question);
+                    self.ask(association, question);
                 }
                 CoreEvent::Established {
                     association,
@@ -484,6 +508,14 @@ impl<K: KeyStore> Listener<K> {
         }
         // What an event led to may have to be sent.
         self.flush();
+    }
+
+    /// Looks something up for a handshake.
+    fn ask(&mut self, association: AssociationId, question: Question<K::Principal>) {
+        // Without a peer, it ended just now.
+        if let Some(peer) = self.server.peer(association) {
+            self.lookups.ask(association, peer, question);
+        }
     }
 
     fn on_established(&mut self, association: AssociationId, peer: SocketAddr, suite: CipherSuite) {
@@ -542,7 +574,7 @@ impl<K: KeyStore> Listener<K> {
             Standing::Loaded => {
                 holder.standing = Standing::InQuestion;
                 let question = Question::Confirmation(holder.principal.clone());
-                self.lookups.ask(association, question);
+                self.lookups.ask(association, peer, question);
                 self.held.insert(association, vec![Held { peer, data }]);
             }
             Standing::InQuestion => {
@@ -633,7 +665,7 @@ pub(crate) enum Standing {
     Handshaking,
     /// It has proved itself, and nothing else was heard.
     Confirmed,
-    /// It has proved itself to an earlier process.
+    /// It has proved itself to an earlier process, or before a change that may have been missed.
     Loaded,
     /// The same, and its rights are being looked up.
     InQuestion,

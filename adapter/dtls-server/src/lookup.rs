@@ -1,12 +1,11 @@
 //! Questions to the key store, each in a task of its own, so many at a time, each within its deadline.
 
-use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use dtls_proto::{AssociationId, Config, Psk};
-use tokio::{
-    sync::Semaphore,
-    task::{AbortHandle, JoinSet},
-};
+use fair_semaphore::FairSemaphore;
+use fair_share::{Holder, HolderHasher};
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::listener::{Confirmation, KeyStore};
 
@@ -16,8 +15,9 @@ pub(crate) struct Lookups<K: KeyStore> {
     keys: Arc<K>,
     tasks: JoinSet<(AssociationId, Option<Given<K>>)>,
     running: HashMap<AssociationId, Running<K::Principal>>,
-    /// How many questions the store is asked at a time.
-    turns: Arc<Semaphore>,
+    /// Turns to ask the store, which no source of handshakes takes from all others.
+    turns: FairSemaphore,
+    hasher: HolderHasher,
     deadlines: Deadlines,
 }
 
@@ -71,6 +71,7 @@ type Given<K> = Answer<<K as KeyStore>::Principal, <K as KeyStore>::Refusal>;
 #[derive(Debug)]
 struct Running<P> {
     task: AbortHandle,
+    peer: SocketAddr,
     question: Question<P>,
     trust: Trust,
 }
@@ -89,13 +90,14 @@ impl<K: KeyStore> Lookups<K> {
             keys,
             tasks: JoinSet::new(),
             running: HashMap::new(),
-            turns: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            turns: turns(MAX_LOOKUPS),
+            hasher: HolderHasher::default(),
             deadlines,
         }
     }
 
     pub(crate) fn limit(&mut self, limit: usize) {
-        self.turns = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
+        self.turns = turns(limit);
     }
 
     pub(crate) fn keys(&self) -> &K {
@@ -106,13 +108,19 @@ impl<K: KeyStore> Lookups<K> {
         self.tasks.len()
     }
 
-    /// Asks, in place of what was asked for the association before. There are never more questions than associations, which the core
+    /// Asks for a peer, in place of what was asked for its association before. There are never more questions than associations, which the core
     /// bounds: one that ends takes its question with it.
-    pub(crate) fn ask(&mut self, association: AssociationId, question: Question<K::Principal>) {
-        let answer = self.answer(question.clone());
+    pub(crate) fn ask(
+        &mut self,
+        association: AssociationId,
+        peer: SocketAddr,
+        question: Question<K::Principal>,
+    ) {
+        let answer = self.answer(peer, question.clone());
         let task = self.tasks.spawn(async move { (association, answer.await) });
         let running = Running {
             task,
+            peer,
             question,
             trust: Trust::Good,
         };
@@ -150,7 +158,7 @@ impl<K: KeyStore> Lookups<K> {
         // Without one, the association ended just before.
         let running = self.running.remove(&association)?;
         if running.trust == Trust::Doubtful {
-            self.ask(association, running.question);
+            self.ask(association, running.peer, running.question);
             return None;
         }
         // Without one in time, the handshake's own deadline is over, too.
@@ -171,32 +179,49 @@ impl<K: KeyStore> Lookups<K> {
         }
     }
 
+    /// Whose share of the turns a question takes: its source prefix's, and in that the address's,
+    /// by what the store tells look-ups apart by.
+    fn holder(&self, peer: SocketAddr, question: &Question<K::Principal>) -> Holder {
+        let source = self.hasher.source(peer.ip());
+        let class = match question {
+            Question::Key(identity) => self.keys.lookup_class(identity),
+            _ => 0,
+        };
+        self.hasher
+            .holder(&source.group(), &(source.member(), class))
+    }
+
     fn answer(
         &self,
+        peer: SocketAddr,
         question: Question<K::Principal>,
     ) -> impl Future<Output = Option<Given<K>>> + Send + 'static {
-        let (keys, turns) = (Arc::clone(&self.keys), Arc::clone(&self.turns));
+        let holder = self.holder(peer, &question);
+        let (keys, turns) = (Arc::clone(&self.keys), self.turns.clone());
+        let turn = async move { turns.acquire(holder).await.ok() };
         let Deadlines { psk, verdict } = self.deadlines;
         async move {
             match question {
                 Question::Key(identity) => {
-                    let key = in_turn(turns, psk, || keys.key(identity));
+                    let key = in_turn(turn, psk, || keys.key(peer, identity));
                     key.await.map(Answer::Key)
                 }
                 Question::Verdict { chain, server_name } => {
-                    let principal = in_turn(turns, verdict, || keys.verdict(chain, server_name));
+                    let principal =
+                        in_turn(turn, verdict, || keys.verdict(peer, chain, server_name));
                     principal.await.map(Answer::Verdict)
                 }
                 Question::RawKey {
                     public_key,
                     server_name,
                 } => {
-                    let principal =
-                        in_turn(turns, verdict, || keys.raw_key(public_key, server_name));
+                    let principal = in_turn(turn, verdict, || {
+                        keys.raw_key(peer, public_key, server_name)
+                    });
                     principal.await.map(Answer::Verdict)
                 }
                 Question::Confirmation(principal) => {
-                    let confirmed = in_turn(turns, psk, || keys.confirm(principal)).await;
+                    let confirmed = in_turn(turn, psk, || keys.confirm(principal)).await;
                     let confirmed = confirmed.unwrap_or(Confirmation::Unknown);
                     Some(Answer::Confirmation(confirmed))
                 }
@@ -212,18 +237,22 @@ impl<P, R> fmt::Debug for Answer<P, R> {
 }
 
 /// Asks when it is its turn, unless the deadline passes first.
-async fn in_turn<F: Future>(
-    turns: Arc<Semaphore>,
+async fn in_turn<F: Future, P>(
+    turn: impl Future<Output = Option<P>>,
     deadline: Duration,
     ask: impl FnOnce() -> F,
 ) -> Option<F::Output> {
     let answer = async {
-        // Never closed, so there is always a turn to wait for.
-        let _turn = turns.acquire().await.ok()?;
+        let _turn = turn.await?;
         // In a storm thousands wait for their turn; the room that asking takes is for those that have it.
         Some(Box::pin(ask()).await)
     };
     tokio::time::timeout(deadline, answer).await.ok().flatten()
+}
+
+/// As many turns; more questions than associations, which the core bounds, do not wait.
+fn turns(limit: usize) -> FairSemaphore {
+    FairSemaphore::new(limit, usize::MAX)
 }
 
 /// How many questions are asked at a time, unless told otherwise.

@@ -281,6 +281,16 @@ impl Server {
         self.sessions.len()
     }
 
+    /// The address of a handshake's peer, proved by the cookie, or the present one of a session's.
+    #[must_use]
+    pub fn peer(&self, association: AssociationId) -> Option<SocketAddr> {
+        let handshake = self.handshakes.get(&association);
+        let session = self.sessions.get(&association);
+        handshake
+            .map(|handshake| handshake.peer())
+            .or_else(|| session.map(|session| session.peer()))
+    }
+
     /// How many handshakes are under way; none of these is without a good cookie.
     #[must_use]
     pub fn handshaking(&self) -> usize {

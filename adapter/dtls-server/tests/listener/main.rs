@@ -46,7 +46,11 @@ impl KeyStore for Store {
     type Principal = String;
     type Refusal = &'static str;
 
-    async fn key(&self, identity: Vec<u8>) -> Result<(Psk, String), &'static str> {
+    async fn key(
+        &self,
+        _peer: SocketAddr,
+        identity: Vec<u8>,
+    ) -> Result<(Psk, String), &'static str> {
         self.asked.add_permits(1);
         let identity = String::from_utf8(identity).map_err(|_| "no text")?;
         if identity.starts_with("slow") {
@@ -61,6 +65,7 @@ impl KeyStore for Store {
 
     async fn verdict(
         &self,
+        _peer: SocketAddr,
         chain: Vec<Vec<u8>>,
         server_name: Option<String>,
     ) -> Result<String, &'static str> {
@@ -77,6 +82,7 @@ impl KeyStore for Store {
 
     async fn raw_key(
         &self,
+        _peer: SocketAddr,
         public_key: Vec<u8>,
         server_name: Option<String>,
     ) -> Result<String, &'static str> {
