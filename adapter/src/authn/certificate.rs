@@ -1,5 +1,6 @@
 //! The device that a client certificate stands for (spec: coap-adapter §9, "Client certificate").
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use dtls_server::{AnchorName, Certificate, CertificateError, TrustAnchor};
@@ -11,9 +12,10 @@ use super::revocation::{NotGood, Revocation};
 use super::{Claim, Principal, Refusal};
 use crate::monitoring::reason::Reason;
 
-/// What a client has shown: its certificates, and the host that it named.
+/// What a client has shown: its address, its certificates, and the host that it named.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown<'a> {
+    pub(super) source: IpAddr,
     pub(super) chain: &'a [Vec<u8>],
     pub(super) server_name: Option<&'a str>,
 }
@@ -53,10 +55,15 @@ async fn judge(
     shown: Shown<'_>,
     claim: &mut Claim,
 ) -> Result<Principal, Refused> {
-    let Shown { chain, server_name } = shown;
+    let Shown {
+        source,
+        chain,
+        server_name,
+    } = shown;
     let certificate = Certificate::from_der(chain.first().ok_or(Refused::NoCertificate)?)?;
     certificate.check_usage()?;
-    let tenant = tenant(tenants, &certificate.issuer().to_string(), server_name).await?;
+    let issuer_name = certificate.issuer().to_string();
+    let tenant = tenant(tenants, source, &issuer_name, server_name).await?;
     claim.tenant = Some(tenant.id.as_str().into());
     let (fitting, anchor) = issuer(&tenant.trusted_ca, &certificate, SystemTime::now())?;
     if let Some(ocsp) = &fitting.ocsp {
@@ -91,17 +98,18 @@ async fn judge(
 /// The tenant that trusts the issuer; where that does not tell one, the host name's first label does.
 async fn tenant(
     tenants: &TenantClient,
+    source: IpAddr,
     issuer: &str,
     server_name: Option<&str>,
 ) -> Result<std::sync::Arc<Tenant>, Refused> {
     let failed = |error: ServiceError| Refused::Tenant {
         status: error.status,
     };
-    match (tenants.by_subject_dn(issuer).await, server_name) {
+    match (tenants.by_subject_dn(source, issuer).await, server_name) {
         (Ok(tenant), _) => Ok(tenant),
         (Err(ServiceError { status: 404, .. }), Some(host)) => {
             let (label, _) = host.split_once('.').ok_or(Refused::NoTenantInServerName)?;
-            tenants.by_id(label).await.map_err(failed)
+            tenants.by_id_from(source, label).await.map_err(failed)
         }
         (Err(error), _) => Err(failed(error)),
     }

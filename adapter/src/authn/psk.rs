@@ -2,25 +2,35 @@
 //!
 //! Whatever is wrong, the peer learns nothing: no key means that the handshake gets no answer.
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use dtls_server::Psk;
 use regex::Regex;
-use registry_client::{CredentialsClient, CredentialsType};
+use registry_client::{CredentialsClient, CredentialsType, TenantClient, tenant::is_plausible};
 
 use super::{Claim, Principal, Refusal};
 use crate::monitoring::reason::Reason;
 
 /// The key of an identity, and whom it stands for. `split` parts auth-id and tenant at its first match (`idSplitRegex`).
+///
+/// Anybody may name a tenant at no cost, so nothing is asked of the credentials service, which has
+/// links for each tenant, before the tenant is known to exist.
 pub(super) async fn key(
+    tenants: &TenantClient,
     credentials: &CredentialsClient,
     split: &Regex,
+    source: IpAddr,
     identity: &[u8],
 ) -> Result<(Psk, Principal), Refusal> {
     let Some((auth_id, tenant)) = parts(split, identity) else {
         return Err(Claim::default().refused(Reason::MalformedIdentity));
     };
     let mut claim = claim(auth_id, tenant);
+    if let Err(error) = tenants.exists(source, tenant).await {
+        let reason = Reason::of_service(&error, Reason::UnknownIdentity);
+        return Err(claim.refused_as(reason, error));
+    }
     let found = match credentials.get(tenant, CredentialsType::Psk, auth_id).await {
         Ok(found) => found,
         Err(error) => {
@@ -59,13 +69,14 @@ fn claim(auth_id: &str, tenant: &str) -> Claim {
     }
 }
 
-/// Auth-id and tenant, neither of which is empty; the tenant is all that stands behind the first match.
+/// Auth-id and tenant, if they can be such; the tenant is all that stands behind the first match.
 fn parts<'a>(split: &Regex, identity: &'a [u8]) -> Option<(&'a str, &'a str)> {
     let identity = std::str::from_utf8(identity).ok()?;
     let at = split.find(identity)?;
     let auth_id = identity.get(..at.start())?;
     let tenant = identity.get(at.end()..)?;
-    (!auth_id.is_empty() && !tenant.is_empty()).then_some((auth_id, tenant))
+    let is_text = !auth_id.is_empty() && !auth_id.chars().any(char::is_control);
+    (is_text && is_plausible(tenant)).then_some((auth_id, tenant))
 }
 
 #[cfg(test)]
@@ -76,7 +87,16 @@ mod tests {
     fn an_identity_is_split_at_the_first_match_only() {
         let at = Regex::new("@").unwrap();
         let dashes = Regex::new("-{2,3}").unwrap();
-        let rows: [(&Regex, &[u8], _); 8] = [
+        let long = format!("a@{}", "t".repeat(257));
+        let longest = "t".repeat(256);
+        let good = format!("a@{longest}");
+        let rows: [(&Regex, &[u8], _); 14] = [
+            (&at, b"a@b/c", None),
+            (&at, b"a/b@c", Some(("a/b", "c"))),
+            (&at, b"a@b\n", None),
+            (&at, b"a\x00@b", None),
+            (&at, long.as_bytes(), None),
+            (&at, good.as_bytes(), Some(("a", longest.as_str()))),
             (&at, b"sensor1@T", Some(("sensor1", "T"))),
             (&at, b"sensor1@T@x", Some(("sensor1", "T@x"))),
             (&at, b"sensor1", None),

@@ -3,6 +3,7 @@
 //! of type `rpk` with that key.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use registry_client::{CredentialsClient, CredentialsType, TenantClient};
@@ -15,6 +16,7 @@ use crate::monitoring::reason::Reason;
 pub(super) async fn principal(
     tenants: &TenantClient,
     credentials: &CredentialsClient,
+    source: IpAddr,
     public_key: &[u8],
     server_name: Option<&str>,
 ) -> Result<Principal, Refusal> {
@@ -28,7 +30,7 @@ pub(super) async fn principal(
         return Err(claim.refused(Reason::RawKeyUnknown));
     };
     claim.tenant = Some(label.into());
-    let tenant = match tenants.by_id(label).await {
+    let tenant = match tenants.by_id_from(source, label).await {
         Ok(tenant) => tenant,
         Err(error) => {
             let reason = Reason::of_status(error.status, Reason::RawKeyUnknown);

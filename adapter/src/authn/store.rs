@@ -2,6 +2,8 @@
 //!
 //! Whatever is wrong with an identity or a key, the peer learns nothing; a certificate is refused without a reason.
 
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -26,12 +28,13 @@ pub struct DeviceStore {
     split: Regex,
     budgets: Arc<Budgets>,
     revocation: Revocation,
+    hashes: RandomState,
 }
 
 impl DeviceStore {
     /// `split` parts a PSK identity into auth-id and tenant at its first match (`idSplitRegex`).
     #[must_use]
-    pub const fn new(
+    pub fn new(
         tenants: Arc<TenantClient>,
         credentials: Arc<CredentialsClient>,
         split: Regex,
@@ -44,6 +47,7 @@ impl DeviceStore {
             split,
             budgets,
             revocation,
+            hashes: RandomState::new(),
         }
     }
 
@@ -65,16 +69,23 @@ impl KeyStore for DeviceStore {
     type Principal = Principal;
     type Refusal = Refusal;
 
-    async fn key(&self, identity: Vec<u8>) -> Result<(Psk, Principal), Refusal> {
-        let found = patiently(|| psk::key(&self.credentials, &self.split, &identity));
+    async fn key(&self, peer: SocketAddr, identity: Vec<u8>) -> Result<(Psk, Principal), Refusal> {
+        let (tenants, credentials) = (&self.tenants, &self.credentials);
+        let found = patiently(|| psk::key(tenants, credentials, &self.split, peer.ip(), &identity));
         let span = trace_span!("look up pre-shared key", component = ADAPTER);
         let (key, principal) = Box::pin(found).instrument(span).await?;
         self.within_budget(&principal)?;
         Ok((key, principal))
     }
 
+    /// A tenant whose look-ups take long does not delay those of other tenants from the same address.
+    fn lookup_class(&self, identity: &[u8]) -> u64 {
+        self.hashes.hash_one(self.claimed(identity).tenant)
+    }
+
     async fn verdict(
         &self,
+        peer: SocketAddr,
         chain: Vec<Vec<u8>>,
         server_name: Option<String>,
     ) -> Result<Principal, Refusal> {
@@ -84,6 +95,7 @@ impl KeyStore for DeviceStore {
                 &self.credentials,
                 &self.revocation,
                 Shown {
+                    source: peer.ip(),
                     chain: &chain,
                     server_name: server_name.as_deref(),
                 },
@@ -97,6 +109,7 @@ impl KeyStore for DeviceStore {
 
     async fn raw_key(
         &self,
+        peer: SocketAddr,
         public_key: Vec<u8>,
         server_name: Option<String>,
     ) -> Result<Principal, Refusal> {
@@ -104,6 +117,7 @@ impl KeyStore for DeviceStore {
             raw_key::principal(
                 &self.tenants,
                 &self.credentials,
+                peer.ip(),
                 &public_key,
                 server_name.as_deref(),
             )
