@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use coap_proto::{Reliability, Request};
-use registry_client::{Assertion, RegistrationClient, Tenant, TenantClient};
+use registry_client::{Assertion, RegistrationClient, ServiceError, Tenant, TenantClient};
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
 
-use crate::authn::Origin;
+use crate::authn::{Authenticated, Origin};
 use crate::command::consumer::{Commands, Wait, Waited};
 use crate::command::inbox::Received;
 use crate::command::location::{self, Naming};
@@ -21,7 +21,7 @@ use crate::monitoring::spans::{self, trace_span};
 use crate::respond::{Instruction, OVER_LIMIT, Outcome, Rejection, TimeRequest};
 use crate::route::{self, Addressing, Endpoint, Operation};
 use crate::serve::{AckDue, AdmissionControl, Exchange, RequestPermit, WaitPermit};
-use crate::tenant::budget::Budgets;
+use crate::tenant::budget::{Budgets, Payer};
 use crate::tenant::usage::{MessageLimits, Verdict};
 use crate::tenant::{self, AckTimeout};
 use crate::upload::query::{self, Query};
@@ -252,16 +252,39 @@ impl Pipeline {
             .await
     }
 
-    /// What is over the budget costs no look-up and counts nowhere else.
+    /// Charges the device whose session a message came in. What is over the budget costs no look-up
+    /// and counts nowhere else. Without a session nobody is charged yet.
     fn budget(&self, origin: &Origin, payload: &[u8]) -> Result<(), Rejection> {
-        let (tenant, device) = (&origin.tenant, &origin.device);
-        let spent = self
-            .budgets
-            .message(Instant::now(), tenant, device, payload.len());
-        spent.map_err(Rejection::OverBudget)
+        let payer = Payer {
+            tenant: &origin.tenant,
+            device: origin.gateway.as_ref().unwrap_or(&origin.device),
+            gateway: None,
+        };
+        let (now, bytes) = (Instant::now(), payload.len());
+        let result = match origin.authenticated {
+            Authenticated::Yes => self.budgets.charge_message(now, payer, bytes),
+            Authenticated::No => self.budgets.check_message(now, payer, bytes),
+        };
+        result.map_err(Rejection::OverBudget)
     }
 
-    /// Asks for the tenant and for the device's registration at once; the tenant's word comes first.
+    /// Charges the device that a message is from: the registry says that it may be.
+    fn charge_device(&self, origin: &Origin, payload: &[u8]) -> Result<(), Rejection> {
+        let payer = Payer {
+            tenant: &origin.tenant,
+            device: &origin.device,
+            gateway: origin.gateway.as_ref(),
+        };
+        let (now, bytes) = (Instant::now(), payload.len());
+        let result = match origin.authenticated {
+            Authenticated::Yes => self.budgets.pass_charge(now, payer, bytes),
+            Authenticated::No => self.budgets.charge_message(now, payer, bytes),
+        };
+        result.map_err(Rejection::OverBudget)
+    }
+
+    /// Asks for the tenant, and then for the device's registration: on the port without security
+    /// anybody may name a tenant, and registrations are asked for over links of each tenant.
     async fn admit(
         &self,
         exchange: &Exchange,
@@ -269,15 +292,11 @@ impl Pipeline {
         payload: &[u8],
         account: &mut Account<'_>,
     ) -> Result<(Arc<Tenant>, Arc<Assertion>), Rejection> {
-        let (tenant, assertion) = tokio::join!(
-            self.tenants
-                .by_id(&origin.tenant)
-                .instrument(trace_span!("get Tenant by ID")),
-            self.registrations
-                .assert(&origin.tenant, &origin.device, origin.gateway.as_deref())
-                .instrument(trace_span!("assert Device Registration")),
-        );
-        let tenant = tenant.map_err(Rejection::Tenant)?;
+        let tenant = self
+            .tenant(exchange, origin)
+            .instrument(trace_span!("get Tenant by ID"))
+            .await
+            .map_err(Rejection::Tenant)?;
         let sampling = tenant.tracing.sampling_of(origin.auth_id.as_deref());
         spans::prioritise(exchange.trace(), sampling);
         account.weigh(&tenant);
@@ -285,9 +304,29 @@ impl Pipeline {
         if self.limits.check(&tenant, payload.len()) == Verdict::Exceeded {
             return Err(Rejection::MessageLimit);
         }
-        let assertion = assertion.map_err(Rejection::Registration)?;
+        let assertion = self
+            .registrations
+            .assert(&origin.tenant, &origin.device, origin.gateway.as_deref())
+            .instrument(trace_span!("assert Device Registration"))
+            .await
+            .map_err(Rejection::Registration)?;
+        self.charge_device(origin, payload)?;
         self.commands.heard_of(origin, &assertion);
         Ok((tenant, assertion))
+    }
+
+    async fn tenant(
+        &self,
+        exchange: &Exchange,
+        origin: &Origin,
+    ) -> Result<Arc<Tenant>, ServiceError> {
+        match origin.authenticated {
+            Authenticated::Yes => self.tenants.by_id(&origin.tenant).await,
+            Authenticated::No => {
+                let source = exchange.source().holder();
+                self.tenants.by_id_from(source, &origin.tenant).await
+            }
+        }
     }
 
     /// A command counts towards the tenant's data volume, too; over the limit it is refused, and the device gets none.

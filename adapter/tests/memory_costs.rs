@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use adapter::config::{BudgetConfig, Table};
 use adapter::monitoring::metrics::{Metrics, Qos, Status, Ttd, Upload, UploadKind};
-use adapter::tenant::budget::Budgets;
+use adapter::tenant::budget::{Budgets, Payer};
 use coap_proto::{Code, Endpoint, Event, Response};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -93,9 +93,12 @@ fn a_budget() {
         let tenant: Arc<str> = "a-tenant".into();
         for number in 0..entries {
             let device: Arc<str> = format!("a-device-{number}").into();
-            budgets
-                .message(Instant::now(), &tenant, &device, 20)
-                .unwrap();
+            let payer = Payer {
+                tenant: &tenant,
+                device: &device,
+                gateway: None,
+            };
+            budgets.charge_message(Instant::now(), payer, 20).unwrap();
         }
         budgets
     });

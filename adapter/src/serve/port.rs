@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use coap_proto::{Endpoint, Event, ExchangeId, Request};
 use downstream::after_the_ready;
 use dtls_server::CloseReason;
-use registry_client::notifications::Events;
+use registry_client::notifications::{Event as Change, Events};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
@@ -147,11 +147,14 @@ impl<T: Transport> Port<T> {
                     self.arrive(arrival?);
                     self.take_arrivals();
                 }
-                Some(change) = self.changes.next() => {
-                    if let Some(revoked) = Revoked::by(change.subject) {
-                        self.transport.expel(&revoked);
+                Some(change) = self.changes.next() => match change {
+                    Change::Changed(notification) => {
+                        if let Some(revoked) = Revoked::by(notification.subject) {
+                            self.transport.expel(&revoked);
+                        }
                     }
-                }
+                    Change::Missed => self.transport.reconfirm(),
+                },
                 Some(renewal) = self.renewals.recv() => self.transport.renew(renewal),
                 _ = beat.tick() => self.beat(),
                 () = until(due) => self.endpoint.handle_timeout(Instant::now()),

@@ -44,6 +44,10 @@ pub trait Transport: Send + 'static {
     /// Ends the sessions of devices that may not speak any more.
     fn expel(&mut self, revoked: &Revoked);
 
+    /// Asks the registry about the device of each session with its next message: changes may have been
+    /// missed.
+    fn reconfirm(&mut self) {}
+
     /// Takes something new in use for handshakes to come.
     fn renew(&mut self, renewal: Renewal);
 
@@ -154,6 +158,10 @@ impl Transport for Listener<DeviceStore> {
                 "sessions are closed, for the registry told so"
             );
         }
+    }
+
+    fn reconfirm(&mut self) {
+        self.reconfirm_all();
     }
 
     fn renew(&mut self, renewal: Renewal) {

@@ -13,6 +13,19 @@ impl Bucket {
         Self { full_at: now }
     }
 
+    /// When it is full again.
+    pub(super) const fn full_at(self) -> Instant {
+        self.full_at
+    }
+
+    /// Gives back what was taken.
+    pub(super) fn refund(&mut self, now: Instant, per_minute: u64, cost: u64) {
+        if let Some(price) = price(per_minute, cost) {
+            let before = self.full_at.checked_sub(price);
+            self.full_at = before.map_or(now, |before| before.max(now));
+        }
+    }
+
     /// Takes `cost` of a budget of `per_minute`, which is none if it is 0. How long to wait until there is as much, and nothing
     /// was taken; zero if it was. What costs more than a minute's worth takes all of it.
     pub(super) fn spend(&mut self, now: Instant, per_minute: u64, cost: u64) -> Duration {

@@ -25,14 +25,27 @@ fn message(
     name: &str,
     bytes: usize,
 ) -> Option<(BudgetOf, Spent, f64)> {
+    let (tenant, device) = ("T".into(), name.into());
     let exhausted = budgets
-        .message(at, &"T".into(), &name.into(), bytes)
+        .charge_message(at, payer(&tenant, &device, None), bytes)
         .err()?;
     Some((
         exhausted.of,
         exhausted.what,
         exhausted.retry_after.as_secs_f64(),
     ))
+}
+
+const fn payer<'a>(
+    tenant: &'a Arc<str>,
+    device: &'a Arc<str>,
+    gateway: Option<&'a Arc<str>>,
+) -> Payer<'a> {
+    Payer {
+        tenant,
+        device,
+        gateway,
+    }
 }
 
 fn principal(device: &str) -> Principal {
@@ -147,9 +160,75 @@ fn without_limits_nothing_is_remembered_and_with_them_no_more_than_is_set() {
     let start = Instant::now();
     for number in 0..1000 {
         assert_eq!(message(&budgets, start, &format!("d{number}"), 1), None);
-        assert!(budgets.table.as_ref().unwrap().lock().unwrap().len() <= 10);
+        assert!(remembered(&budgets, start) <= 10);
     }
     assert!(message(&budgets, start, "d999", 1).is_some());
+}
+
+fn remembered(budgets: &Budgets, now: Instant) -> usize {
+    budgets.table.as_ref().unwrap().lock().unwrap().fresh(now)
+}
+
+/// Symptom: a device that may not speak for another spent the other's budget. Cause: the device that
+/// the path names was charged, before the registry was asked.
+#[test]
+fn a_gateway_pays_until_the_registry_says_that_it_may_speak_for_the_device() {
+    let (start, budgets) = (Instant::now(), budgets(budget(3, 0, 0), budget(7, 0, 0)));
+    let [tenant, gateway, device]: [Arc<str>; 3] = ["T".into(), "gw".into(), "d".into()];
+    let own = payer(&tenant, &gateway, None);
+    let passed = payer(&tenant, &device, Some(&gateway));
+    for _ in 0..3 {
+        budgets.charge_message(start, own, 1).unwrap();
+        budgets.pass_charge(start, passed, 1).unwrap();
+    }
+    budgets.charge_message(start, own, 1).unwrap();
+    let exhausted = budgets.pass_charge(start, passed, 1).unwrap_err();
+    assert_eq!(
+        (exhausted.of, exhausted.what),
+        (BudgetOf::Device, Spent::Messages)
+    );
+    // What the registry refuses is never passed on.
+    for _ in 0..3 {
+        budgets.charge_message(start, own, 1).unwrap();
+    }
+    assert!(budgets.charge_message(start, own, 1).is_err());
+    // The device's own session has its own budget, used by the gateway; the tenant's has one left.
+    assert_eq!(message(&budgets, start, "other", 1), None);
+    let wait = message(&budgets, start, "another", 1).unwrap();
+    assert_eq!((wait.0, wait.1), (BudgetOf::Tenant, Spent::Messages));
+}
+
+/// Symptom: naming 100,000 devices that are none gave everybody a full budget again. Cause: whatever
+/// a path named was remembered, and the oldest half was forgotten.
+#[test]
+fn a_gateway_with_many_devices_makes_no_other_budget_full_again() {
+    let mut config = BudgetConfig::default();
+    (config.device, config.max_entries) = (budget(1, 0, 0), 100);
+    let budgets = Budgets::new(&config, Metrics::new("h"));
+    let (start, tenant, gateway) = (Instant::now(), "T".into(), Arc::<str>::from("gw"));
+    for number in 0..20 {
+        assert_eq!(message(&budgets, start, &format!("own{number}"), 1), None);
+    }
+    for number in 0..1000 {
+        let device = format!("d{number}").into();
+        let payer = payer(&tenant, &device, Some(&gateway));
+        budgets.pass_charge(start, payer, 1).unwrap();
+    }
+    for number in 0..20 {
+        assert!(message(&budgets, start, &format!("own{number}"), 1).is_some());
+    }
+}
+
+#[test]
+fn a_name_that_has_proved_nothing_is_not_remembered() {
+    let budgets = budgets(budget(1, 0, 0), Budget::UNLIMITED);
+    let (start, tenant) = (Instant::now(), "T".into());
+    for number in 0..1000 {
+        let device = format!("d{number}").into();
+        let payer = payer(&tenant, &device, None);
+        budgets.check_message(start, payer, 1).unwrap();
+    }
+    assert_eq!(remembered(&budgets, start), 0);
 }
 
 #[test]
