@@ -77,6 +77,11 @@ impl App {
         let connections = services.connections();
         let (requests, ports, stop) = (TaskTracker::new(), TaskTracker::new(), Stop::default());
         let registry = services.registry(&config);
+        let tenants = Arc::downgrade(&registry.tenants);
+        services.metrics.only_known_tenants(move |tenant| {
+            let tenants = tenants.upgrade();
+            tenants.is_some_and(|tenants| tenants.is_known(tenant))
+        });
         let notifications = Notifications::start(&services.notification, &registry);
         let commands = services.commands(&stop);
         let attached = Arc::new(ConsumerState::default());

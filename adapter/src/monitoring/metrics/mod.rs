@@ -9,8 +9,9 @@
 //! parts of the adapter ─> gauges ───────────┘       descriptions ─> docs/metrics.md
 //! ```
 //!
-//! Nothing here is global; each adapter has its own numbers. Label values are bounded: there is no device among them, and beyond
-//! a number of tenants further ones share the label `UNKNOWN`.
+//! Nothing here is global; each adapter has its own numbers. Label values are bounded: there is no device among them. A tenant has
+//! a label once it is known to exist; until then, and while as many others are active as there is room for, it is counted as
+//! `UNKNOWN`.
 
 mod labels;
 mod distribution;
@@ -28,7 +29,7 @@ use std::{
     collections::HashMap,
     fmt,
     net::{Ipv4Addr, UdpSocket},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -115,6 +116,12 @@ impl Metrics {
             registry,
             shard: 0,
         }
+    }
+
+    /// Gives labels only to tenants for which `is_known` is true; all others are counted as
+    /// `UNKNOWN`. It is asked when a tenant without a label is counted, and the first one stays.
+    pub fn only_known_tenants(&self, is_known: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        drop(self.meters.is_known.set(Box::new(is_known)));
     }
 
     /// The same meters, told by one of several shards of a port: what cores have counted and what tables hold is added up.
@@ -302,6 +309,10 @@ fn own_address() -> Option<String> {
 struct Meters {
     host: String,
     max_tenants: usize,
+    /// Whether a tenant is known to exist. Unless set, all are.
+    is_known: OnceLock<Box<IsKnown>>,
+    /// When tenants were last looked through for some that are idle.
+    evicted: Mutex<Option<Instant>>,
     tenants: RwLock<HashMap<String, Arc<Mutex<Series>>>>,
     cores: Mutex<Cores>,
     operation: Mutex<Operation>,
@@ -314,6 +325,8 @@ impl Meters {
         Self {
             host: host.to_owned(),
             max_tenants,
+            is_known: OnceLock::new(),
+            evicted: Mutex::default(),
             tenants: RwLock::default(),
             cores: Mutex::default(),
             operation: Mutex::default(),
@@ -334,13 +347,44 @@ impl Meters {
         }
         let is_full = known.len() >= self.max_tenants;
         drop(known);
-        let label = if is_full { UNKNOWN } else { tenant };
+        let is_known = self.is_known.get().is_none_or(|is_known| is_known(tenant));
+        let has_label = is_known && (!is_full || self.evict(Instant::now()));
+        let label = if has_label { tenant } else { UNKNOWN };
         let mut tenants = self.tenants_mut();
         Arc::clone(
             tenants
                 .entry(label.to_owned())
                 .or_insert_with(|| Arc::new(Mutex::new(Series::new(Instant::now())))),
         )
+    }
+
+    /// Removes the series of the tenants that were not heard of for the longest, and for
+    /// [`EVICTABLE_AFTER`] at least. True if there is room for another now.
+    fn evict(&self, now: Instant) -> bool {
+        let mut evicted = self.evicted.lock().unwrap_or_else(PoisonError::into_inner);
+        if evicted.is_some_and(|at| now.saturating_duration_since(at) < EVICTION_PERIOD) {
+            return false;
+        }
+        *evicted = Some(now);
+        drop(evicted);
+        let heard = |series: &Mutex<Series>| {
+            let series = series.lock().unwrap_or_else(PoisonError::into_inner);
+            series.heard()
+        };
+        let mut idle: Vec<_> = self
+            .all_series()
+            .into_iter()
+            .filter(|(tenant, _)| tenant != UNKNOWN)
+            .map(|(tenant, series)| (heard(&series), tenant))
+            .filter(|(heard, _)| now.saturating_duration_since(*heard) >= EVICTABLE_AFTER)
+            .collect();
+        idle.sort_unstable();
+        idle.truncate(self.max_tenants.div_ceil(EVICTED_PART));
+        let mut tenants = self.tenants_mut();
+        for (_, tenant) in &idle {
+            tenants.remove(tenant);
+        }
+        !idle.is_empty()
     }
 
     /// A copy, so that nobody waits while a page is written.
@@ -423,7 +467,18 @@ const UNAUTHENTICATED: Meter = (
     "Connections without authentication.",
 );
 
-/// So many tenants have labels of their own, lest devices without credentials fill the memory with names of no tenants.
+type IsKnown = dyn Fn(&str) -> bool + Send + Sync;
+
+/// A tenant that was heard of within this time keeps its series, even if another needs the room.
+const EVICTABLE_AFTER: Duration = Duration::from_secs(60);
+
+/// The table is looked through for idle tenants this often at most.
+const EVICTION_PERIOD: Duration = Duration::from_secs(1);
+
+/// At most this part of the table is evicted at once.
+const EVICTED_PART: usize = 16;
+
+/// Maximum number of tenants with a label of their own.
 const MAX_TENANTS: usize = 10_000;
 
 /// TEST-NET-1 (RFC 5737), which is no host's.

@@ -36,6 +36,10 @@ impl Series {
         }
     }
 
+    pub(super) const fn heard(&self) -> Instant {
+        self.heard
+    }
+
     pub(super) fn is_idle(&self, now: Instant, timeout: Duration) -> bool {
         now.saturating_duration_since(self.heard) >= timeout
     }

@@ -274,6 +274,46 @@ fn more_tenants_than_there_is_room_for_share_a_label() {
     assert_eq!(unknown.unwrap().value, "5");
 }
 
+/// Symptom: after 519 handshakes with made-up names, telemetry of real tenants was counted as
+/// `UNKNOWN` until the restart. Cause: each claimed name got a label.
+#[test]
+fn a_tenant_that_is_not_known_to_exist_has_no_label() {
+    let metrics = Metrics::bounded("h", 3);
+    metrics.only_known_tenants(|tenant| tenant.starts_with("real"));
+    for number in 0..100 {
+        metrics.no_credit_of(&format!("made-up-{number}"));
+    }
+    metrics.no_credit_of("real-1");
+    let page = metrics.render();
+    let mut labels = values_of(&page, "hono_amqp_nocredit_total", "tenant");
+    labels.sort_unstable();
+    assert_eq!(labels, ["UNKNOWN", "real-1"]);
+    let unknown = samples(&page).find(|sample| sample.labels.contains(&("tenant", "UNKNOWN")));
+    assert_eq!(unknown.unwrap().value, "100");
+}
+
+/// Symptom: once the table was full, a tenant without label had none for good. Cause: no tenant
+/// ever made room.
+#[test]
+fn the_tenant_that_was_not_heard_of_for_the_longest_makes_room() {
+    let metrics = Metrics::bounded("h", 3);
+    let start = Instant::now();
+    for (tenant, heard) in [("A", 2), ("B", 1), ("C", 90)] {
+        let series = metrics.meters.series(tenant);
+        let mut series = series.lock().unwrap();
+        series.command(&one_command(tenant), start + Duration::from_secs(heard));
+    }
+    let at = |seconds| start + Duration::from_secs(seconds);
+    assert!(!metrics.meters.evict(at(30)), "all are active");
+    assert!(metrics.meters.evict(at(100)));
+    assert_eq!(metrics.tenants(), 2);
+    assert!(!metrics.meters.tenants.read().unwrap().contains_key("B"));
+    assert!(
+        !metrics.meters.evict(at(100)),
+        "looks through all tenants too often"
+    );
+}
+
 #[test]
 fn odd_names_of_tenants_do_not_break_the_page() {
     let metrics = Metrics::new("h");
