@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dtls_server::CipherSuite;
+use fair_share::HolderHasher;
 use tokio::sync::mpsc;
 
-use super::lines::Lines;
+use super::lines::{Lines, Topic};
 use super::metrics::Metrics;
 use super::once::OncePerDevice;
 use super::reason::Reason;
 use super::recent::{Recent, Standing, What};
-use crate::authn::{Claim, Origin, Principal, Refusal};
+use crate::authn::{Authenticated, Claim, Origin, Principal, Refusal};
 use crate::respond::{Outcome, Rejection};
 
 /// Whom everything is told that happens to devices. Clones share it.
@@ -23,6 +24,7 @@ pub struct Observer {
     lines: Arc<Lines>,
     refusals: Option<mpsc::Sender<RefusedDevice>>,
     unsplit_queries: Arc<OncePerDevice>,
+    hasher: HolderHasher,
 }
 
 /// A device that was not served, for a person who watches.
@@ -70,6 +72,7 @@ impl Observer {
             lines: Arc::default(),
             refusals: None,
             unsplit_queries: Arc::default(),
+            hasher: HolderHasher::default(),
         }
     }
 
@@ -96,7 +99,8 @@ impl Observer {
         self.metrics.handshake_failed(reason);
         let (tenant, auth_id) = (claim.tenant.as_deref(), claim.auth_id.as_deref());
         let (device, detail) = (claim.device.as_deref(), detail.as_deref());
-        if let Some(unsaid) = self.lines.take() {
+        let source = self.hasher.source(peer.ip());
+        if let Some(unsaid) = self.lines.take(Topic::Handshake, source) {
             self.tell(|| RefusedDevice {
                 peer,
                 tenant: claim.tenant.clone(),
@@ -112,7 +116,12 @@ impl Observer {
         } else {
             tracing::debug!(%peer, tenant, auth_id, device, %reason, detail, "a handshake failed");
         }
-        self.note(&claim, || What::HandshakeFailed {
+        // The peer has not proved to be the device, so this is none of the device's own events.
+        let standing = match claim.device {
+            Some(_) => Standing::Claimed,
+            None => Standing::Stranger,
+        };
+        self.keep(&claim, standing, || What::HandshakeFailed {
             peer,
             auth_id: claim.auth_id.clone(),
             reason,
@@ -128,7 +137,12 @@ impl Observer {
             return;
         }
         let (query, reason) = (shortened(query), Reason::QueryNotSplit);
-        if let Some(unsaid) = self.lines.take() {
+        let topic = match origin.authenticated {
+            Authenticated::Yes => Topic::Session,
+            Authenticated::No => Topic::Stranger,
+        };
+        let holder = self.hasher.holder(&origin.tenant, &origin.device);
+        if let Some(unsaid) = self.lines.take(topic, holder) {
             tracing::info!(
                 tenant, device, %query, %reason, unsaid,
                 meaning = reason.meaning(), remedy = reason.remedy(),
@@ -139,7 +153,7 @@ impl Observer {
 
     /// A device has proved who it is.
     pub fn session_opened(&self, peer: SocketAddr, principal: &Principal, suite: CipherSuite) {
-        self.note(&principal.into(), || What::SessionOpened {
+        self.keep(&principal.into(), Standing::Known, || What::SessionOpened {
             peer,
             auth_id: Arc::clone(&principal.auth_id),
             suite: suite.name(),
@@ -148,7 +162,8 @@ impl Observer {
 
     /// A session is over.
     pub fn session_closed(&self, principal: &Principal, why: &'static str) {
-        self.note(&principal.into(), || What::SessionClosed { why });
+        let what = || What::SessionClosed { why };
+        self.keep(&principal.into(), Standing::Known, what);
     }
 
     /// A request was answered.
@@ -170,7 +185,14 @@ impl Observer {
             let (tenant, device) = (tenant.map(|it| &**it), device.map(|it| &**it));
             let (gateway, operation) = (gateway.map(|it| &**it), ended.operation);
             let (peer, code) = (ended.peer, rejection.code());
-            if let Some(unsaid) = self.lines.take() {
+            let (topic, holder) = match ended.principal {
+                Some(principal) => {
+                    let Principal { tenant, device, .. } = principal;
+                    (Topic::Session, self.hasher.holder(tenant, device))
+                }
+                None => (Topic::Stranger, self.hasher.source(peer.ip())),
+            };
+            if let Some(unsaid) = self.lines.take(topic, holder) {
                 self.tell(|| RefusedDevice {
                     peer,
                     tenant: whose.0.map(Arc::clone),
@@ -196,8 +218,14 @@ impl Observer {
             device: device.map(Arc::clone),
         };
         let reason = refused.map(|(reason, _)| reason);
-        let trusted = ended.principal.is_some() || reason.is_none();
-        self.keep(&claim, Standing::of(trusted), || What::Request {
+        // What a gateway names counts for the device once the registry has said that it may.
+        let is_own = ended.principal.is_some() && gateway.is_none();
+        let standing = if is_own || reason.is_none() {
+            Standing::Known
+        } else {
+            Standing::Stranger
+        };
+        let what = || What::Request {
             peer: ended.peer,
             operation: ended.operation,
             gateway: gateway.map(Arc::clone),
@@ -216,18 +244,17 @@ impl Observer {
                 _ => None,
             },
             duration: ended.duration,
-        });
+        };
+        self.keep(&claim, standing, what);
+        if let (Standing::Stranger, Some(principal)) = (standing, ended.principal) {
+            self.keep(&principal.into(), Standing::Known, what);
+        }
     }
 
     fn tell(&self, refused: impl FnOnce() -> RefusedDevice) {
         if let Some(Err(error)) = self.refusals.as_ref().map(|it| it.try_send(refused())) {
             tracing::debug!(%error, "a refusal is not shown");
         }
-    }
-
-    /// Whoever the registry knows is told from whoever just claims something.
-    fn note(&self, claim: &Claim, what: impl FnOnce() -> What) {
-        self.keep(claim, Standing::of(claim.device.is_some()), what);
     }
 
     fn keep(&self, claim: &Claim, standing: Standing, what: impl FnOnce() -> What) {

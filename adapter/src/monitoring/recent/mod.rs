@@ -2,8 +2,9 @@
 //! payload or a key.
 //!
 //! ```text
-//! Observer ─> Recent ─> known devices   (the least recently heard of makes room)
-//!                 └───> strangers       (names that nobody has vouched for; they cannot push a device out)
+//! Observer ─> Recent ─> known      (a device's own events; the least recently heard of makes room)
+//!                 ├───> claimed    (failed handshakes in the name of a device, by anybody)
+//!                 └───> strangers  (names that nobody has vouched for)
 //! ```
 
 mod page;
@@ -22,6 +23,7 @@ use super::reason::Reason;
 #[derive(Debug)]
 pub struct Recent {
     known: Mutex<Table>,
+    claimed: Mutex<Table>,
     strangers: Mutex<Table>,
     since: SystemTime,
 }
@@ -29,22 +31,12 @@ pub struct Recent {
 /// Whether a name is more than a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// The registry knows the device, or the peer has proved to be it.
+    /// The peer has proved to be the device, or the registry says that it may speak for it.
     Known,
+    /// The registry knows the device, but anybody may have named it.
+    Claimed,
     /// Anybody may have said so.
     Stranger,
-}
-
-impl Standing {
-    /// Known if `vouched_for`.
-    #[must_use]
-    pub const fn of(vouched_for: bool) -> Self {
-        if vouched_for {
-            Self::Known
-        } else {
-            Self::Stranger
-        }
-    }
 }
 
 /// What happened to a device.
@@ -106,12 +98,13 @@ pub struct Entry {
 }
 
 impl Recent {
-    /// Remembers the events of so many devices, and a quarter of that for strangers.
+    /// Remembers the events of so many devices, and a quarter of that for each other standing.
     #[must_use]
     pub fn new(devices: usize) -> Self {
         Self {
-            known: Mutex::new(Table::new(devices.max(1))),
-            strangers: Mutex::new(Table::new(devices.div_ceil(4).max(1))),
+            known: Mutex::new(Table::new(devices.max(1), EVENTS)),
+            claimed: Mutex::new(Table::new(devices.div_ceil(4).max(1), UNPROVED_EVENTS)),
+            strangers: Mutex::new(Table::new(devices.div_ceil(4).max(1), UNPROVED_EVENTS)),
             since: SystemTime::now(),
         }
     }
@@ -120,6 +113,7 @@ impl Recent {
     pub fn note(&self, standing: Standing, tenant: &Arc<str>, name: &Arc<str>, what: What) {
         let table = match standing {
             Standing::Known => &self.known,
+            Standing::Claimed => &self.claimed,
             Standing::Stranger => &self.strangers,
         };
         let entry = Entry {
@@ -129,13 +123,20 @@ impl Recent {
         lock(table).note((Arc::clone(tenant), Arc::clone(name)), entry);
     }
 
-    /// The last events of a device, found by its id or by an auth-id of its, the newest first.
+    /// The last events of a device, found by its id or by an auth-id of its, the newest first. Those of
+    /// peers that have proved nothing come in addition to the device's own, never instead.
     #[must_use]
     pub fn of(&self, tenant: &str, name: &str) -> Vec<Entry> {
-        let mut found = lock(&self.known).find(tenant, name);
-        found.append(&mut lock(&self.strangers).find(tenant, name));
+        let newest = |table: &Mutex<Table>, most| {
+            let mut found = lock(table).find(tenant, name);
+            found.sort_by_key(|entry| std::cmp::Reverse(entry.at));
+            found.truncate(most);
+            found
+        };
+        let mut found = newest(&self.known, EVENTS);
+        found.append(&mut newest(&self.claimed, UNPROVED_EVENTS));
+        found.append(&mut newest(&self.strangers, UNPROVED_EVENTS));
         found.sort_by_key(|entry| std::cmp::Reverse(entry.at));
-        found.truncate(EVENTS);
         found
     }
 
@@ -148,7 +149,8 @@ impl Recent {
     /// Of how many devices and strangers something is remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        lock(&self.known).logs.len() + lock(&self.strangers).logs.len()
+        let tables = [&self.known, &self.claimed, &self.strangers];
+        tables.map(|table| lock(table).logs.len()).iter().sum()
     }
 
     /// Whether nothing is remembered.
@@ -164,6 +166,8 @@ type Key = (Arc<str>, Arc<str>);
 #[derive(Debug)]
 struct Table {
     most: usize,
+    /// Entries of each log.
+    events: usize,
     logs: HashMap<Key, Log>,
     /// The least recently used first.
     order: BTreeMap<u64, Key>,
@@ -177,9 +181,10 @@ struct Log {
 }
 
 impl Table {
-    fn new(most: usize) -> Self {
+    fn new(most: usize, events: usize) -> Self {
         Self {
             most,
+            events,
             logs: HashMap::new(),
             order: BTreeMap::new(),
             clock: 0,
@@ -191,7 +196,7 @@ impl Table {
         if let Some(log) = self.logs.get_mut(&key) {
             self.order.remove(&log.used);
             self.order.insert(self.clock, key);
-            return log.note(self.clock, entry);
+            return log.note(self.clock, entry, self.events);
         }
         if self.logs.len() >= self.most
             && let Some((_, oldest)) = self.order.pop_first()
@@ -200,7 +205,7 @@ impl Table {
         }
         self.order.insert(self.clock, key.clone());
         let log = self.logs.entry(key).or_default();
-        log.note(self.clock, entry);
+        log.note(self.clock, entry, self.events);
     }
 
     fn find(&self, tenant: &str, name: &str) -> Vec<Entry> {
@@ -216,9 +221,9 @@ impl Table {
 }
 
 impl Log {
-    fn note(&mut self, clock: u64, entry: Entry) {
+    fn note(&mut self, clock: u64, entry: Entry, most: usize) {
         self.used = clock;
-        if self.entries.len() >= EVENTS {
+        if self.entries.len() >= most {
             self.entries.pop_front();
         }
         self.entries.push_back(entry);
@@ -242,6 +247,9 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
 
 /// The events of one device that are kept.
 pub const EVENTS: usize = 100;
+
+/// The events of peers that have proved nothing that are kept under one name.
+pub const UNPROVED_EVENTS: usize = 25;
 
 #[cfg(test)]
 mod tests;

@@ -73,6 +73,34 @@ fn the_device_heard_of_least_recently_makes_room_and_no_stranger_pushes_one_out(
     assert_eq!(recent.len(), 3);
 }
 
+/// Symptom: a hundred failed handshakes in the name of a device, which needs no key, pushed out what
+/// had happened to the device. Cause: they were kept as events of the device.
+#[test]
+fn failed_handshakes_of_anybody_push_out_no_event_of_the_device() {
+    let recent = Recent::new(10);
+    let opened = || What::SessionClosed { why: "own" };
+    for _ in 0..EVENTS {
+        recent.note(Standing::Known, &arc("T"), &arc("d"), opened());
+    }
+    for number in 0..1000 {
+        let what = failed("d", Reason::WrongKey);
+        recent.note(Standing::Claimed, &arc("T"), &arc("d"), what);
+        let what = failed("x", Reason::UnknownIdentity);
+        recent.note(
+            Standing::Stranger,
+            &arc("T"),
+            &arc(&number.to_string()),
+            what,
+        );
+    }
+    let found = recent.of("T", "d");
+    let own = found.iter().filter(|entry| entry.what == opened());
+    assert_eq!(
+        (own.count(), found.len()),
+        (EVENTS, EVENTS + UNPROVED_EVENTS)
+    );
+}
+
 #[test]
 fn a_device_is_found_by_its_auth_id_too() {
     let recent = Recent::new(10);
