@@ -4,14 +4,13 @@
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use thiserror::Error;
-use zeroize::Zeroize;
 
 /// Which member makes an object of the registry unusable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("{0} is missing or malformed")]
 pub struct Malformed(pub(crate) &'static str);
 
-/// The members of an object; wiped when dropped, because some are secret.
+/// The members of an object. None is secret: credentials are read otherwise.
 pub(crate) struct Members(Map<String, Value>);
 
 impl Members {
@@ -24,10 +23,7 @@ impl Members {
     pub(crate) fn of(value: Value) -> Option<Self> {
         match value {
             Value::Object(members) => Some(Self(members)),
-            mut other => {
-                wipe(&mut other);
-                None
-            }
+            _ => None,
         }
     }
 
@@ -73,19 +69,4 @@ pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Defaul
     deserializer: D,
 ) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-impl Drop for Members {
-    fn drop(&mut self) {
-        self.0.values_mut().for_each(wipe);
-    }
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(members) => members.values_mut().for_each(wipe),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }

@@ -1,6 +1,7 @@
 //! The Credentials API: by what a device proves who it is (spec: registry-apis A.5).
 
 mod client;
+mod json;
 mod object;
 mod secret;
 #[cfg(test)]

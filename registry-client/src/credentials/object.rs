@@ -1,14 +1,14 @@
 //! The credentials object and the choice of the key that counts (spec: registry-apis A.5, coap-adapter §9).
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
-use serde_json::Value;
+use zeroize::Zeroize;
 
-use super::{CredentialsType, SecretKey};
-use crate::{
-    members::{Malformed, Members},
-    timestamp,
+use super::{
+    CredentialsType, SecretKey,
+    json::{Json, Object, without_escaped_slashes},
 };
+use crate::{members::Malformed, timestamp};
 
 /// What proves that somebody is a device.
 #[derive(Debug, Clone)]
@@ -46,15 +46,28 @@ impl Credentials {
     /// # Errors
     /// [`Malformed`] if one of `device-id`, `type`, `auth-id` is missing, or `secrets` is not a non-empty array of objects.
     pub fn from_json(json: &[u8]) -> Result<Self, Malformed> {
-        let mut members = Members::parse(json)?;
-        let kind = members.peek("type").and_then(CredentialsType::from_name);
+        let mut json = without_escaped_slashes(json);
+        let credentials = Self::read(&json);
+        if let Cow::Owned(copy) = &mut json {
+            copy.zeroize();
+        }
+        credentials
+    }
+
+    fn read(json: &[u8]) -> Result<Self, Malformed> {
+        let members = Object::parse(json).ok_or(Malformed("the object"))?;
+        let kind = members.text("type").and_then(CredentialsType::from_name);
         let kind = kind.ok_or(Malformed("type"))?;
+        let required = |name: &'static str| {
+            let text = members.text(name).map(str::to_owned);
+            text.ok_or(Malformed(name))
+        };
         Ok(Self {
-            device_id: members.required("device-id")?,
-            auth_id: members.required("auth-id")?,
+            device_id: required("device-id")?,
+            auth_id: required("auth-id")?,
             kind,
             enabled: members.flag("enabled").unwrap_or(true),
-            secrets: secrets(&mut members, kind)?,
+            secrets: secrets(&members, kind)?,
         })
     }
 
@@ -91,11 +104,13 @@ impl Secret {
             && self.not_after.is_none_or(|bound| now < bound)
     }
 
-    fn from_value(value: Value, kind: CredentialsType) -> Option<Self> {
-        let members = Members::of(value)?;
-        let time = |name| members.peek(name).and_then(timestamp::parse);
+    fn from_json(json: &Json<'_>, kind: CredentialsType) -> Option<Self> {
+        let Json::Object(members) = json else {
+            return None;
+        };
+        let time = |name| members.text(name).and_then(timestamp::parse);
         let has_key = matches!(kind, CredentialsType::Psk | CredentialsType::Rpk);
-        let key = members.peek("key").filter(|_| has_key);
+        let key = members.text("key").filter(|_| has_key);
         Some(Self {
             enabled: members.flag("enabled").unwrap_or(true),
             not_before: time("not-before"),
@@ -105,15 +120,15 @@ impl Secret {
     }
 }
 
-fn secrets(members: &mut Members, kind: CredentialsType) -> Result<Vec<Secret>, Malformed> {
-    let values: Vec<Value> = members.nested("secrets")?;
-    let count = values.len();
-    let secrets: Vec<Secret> = values
-        .into_iter()
-        .filter_map(|value| Secret::from_value(value, kind))
-        .collect();
-    if secrets.is_empty() || secrets.len() < count {
-        return Err(Malformed("secrets"));
+fn secrets(members: &Object<'_>, kind: CredentialsType) -> Result<Vec<Secret>, Malformed> {
+    let malformed = Malformed("secrets");
+    let Some(Json::Array(values)) = members.get("secrets") else {
+        return Err(malformed);
+    };
+    let secrets = values.iter().map(|value| Secret::from_json(value, kind));
+    let secrets: Vec<Secret> = secrets.collect::<Option<_>>().ok_or(malformed)?;
+    if secrets.is_empty() {
+        return Err(malformed);
     }
     Ok(secrets)
 }
