@@ -1,12 +1,19 @@
 //! The last known gateways that wait to be reported: the latest of each device, by tenant (spec: registry-apis A.6).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+
+use fair_share::{FairShares, HolderHasher};
 
 /// What waits.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     tenants: HashMap<String, HashMap<String, String>>,
+    /// The tenants in the order in which they are told.
+    order: VecDeque<String>,
     devices: usize,
+    /// Counts the devices of each tenant.
+    shares: FairShares,
+    hasher: HolderHasher,
 }
 
 /// What is told in one request.
@@ -18,7 +25,8 @@ pub(super) struct Update {
 }
 
 impl Batch {
-    /// Adds the gateway of a device in place of an earlier one; false if too many are waiting.
+    /// Adds the gateway of a device in place of an earlier one; false if too many are waiting and the
+    /// tenant has its share of them.
     pub(super) fn add(&mut self, tenant: &str, device: &str, gateway: &str) -> bool {
         let earlier = self
             .tenants
@@ -28,18 +36,29 @@ impl Batch {
             gateway.clone_into(earlier);
             return true;
         }
-        if self.devices >= MOST_WAITING {
+        let holder = self.hasher.holder(&tenant, &());
+        let tenants = self.shares.groups().max(1);
+        let is_full = self.devices >= MOST_WAITING;
+        // Those of a tenant that waits beside others go out within a few rounds, so a tenant that has
+        // less than its share may exceed the bound by that.
+        if is_full && self.shares.held_by_group(holder) >= (MOST_WAITING / 4 / tenants).max(1) {
             return false;
         }
-        let devices = self.tenants.entry(tenant.to_owned()).or_default();
+        let order = &mut self.order;
+        let devices = self.tenants.entry(tenant.to_owned()).or_insert_with(|| {
+            order.push_back(tenant.to_owned());
+            HashMap::new()
+        });
         devices.insert(device.to_owned(), gateway.to_owned());
+        self.shares.add(holder);
         self.devices += 1;
         true
     }
 
     /// Takes out what is told at the same time.
     pub(super) fn take_round(&mut self) -> Vec<Update> {
-        let tenants: Vec<String> = self.tenants.keys().take(MOST_TENANTS).cloned().collect();
+        let tenants = self.order.len().min(MOST_TENANTS);
+        let tenants: Vec<String> = self.order.drain(..tenants).collect();
         tenants
             .into_iter()
             .filter_map(|tenant| self.take(tenant))
@@ -55,8 +74,12 @@ impl Batch {
         let gateways: Vec<(String, String)> = taken.collect();
         if devices.is_empty() {
             self.tenants.remove(&tenant);
+        } else {
+            self.order.push_back(tenant.clone());
         }
         self.devices -= gateways.len();
+        let holder = self.hasher.holder(&tenant, &());
+        self.shares.remove_many(holder, gateways.len());
         Some(Update { tenant, gateways })
     }
 }
