@@ -1,9 +1,9 @@
 //! The device that a client certificate stands for (spec: coap-adapter §9, "Client certificate").
 
-use std::net::IpAddr;
 use std::time::SystemTime;
 
 use dtls_server::{AnchorName, Certificate, CertificateError, TrustAnchor};
+use fair_share::Holder;
 use registry_client::tenant::TrustAnchor as TenantAnchor;
 use registry_client::{CredentialsClient, CredentialsType, ServiceError, Tenant, TenantClient};
 
@@ -12,10 +12,10 @@ use super::revocation::{NotGood, Revocation};
 use super::{Claim, Principal, Refusal};
 use crate::monitoring::reason::Reason;
 
-/// What a client has shown: its address, its certificates, and the host that it named.
+/// What a client has shown: its source, its certificates, and the host that it named.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown<'a> {
-    pub(super) source: IpAddr,
+    pub(super) source: Holder,
     pub(super) chain: &'a [Vec<u8>],
     pub(super) server_name: Option<&'a str>,
 }
@@ -98,7 +98,7 @@ async fn judge(
 /// The tenant that trusts the issuer; where that does not tell one, the host name's first label does.
 async fn tenant(
     tenants: &TenantClient,
-    source: IpAddr,
+    source: Holder,
     issuer: &str,
     server_name: Option<&str>,
 ) -> Result<std::sync::Arc<Tenant>, Refused> {

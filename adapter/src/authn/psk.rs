@@ -2,10 +2,10 @@
 //!
 //! Whatever is wrong, the peer learns nothing: no key means that the handshake gets no answer.
 
-use std::net::IpAddr;
 use std::time::SystemTime;
 
 use dtls_server::Psk;
+use fair_share::Holder;
 use regex::Regex;
 use registry_client::{CredentialsClient, CredentialsType, TenantClient, tenant::is_plausible};
 
@@ -20,7 +20,7 @@ pub(super) async fn key(
     tenants: &TenantClient,
     credentials: &CredentialsClient,
     split: &Regex,
-    source: IpAddr,
+    source: Holder,
     identity: &[u8],
 ) -> Result<(Psk, Principal), Refusal> {
     let Some((auth_id, tenant)) = parts(split, identity) else {

@@ -3,9 +3,9 @@
 //! of type `rpk` with that key.
 
 use std::fmt::Write;
-use std::net::IpAddr;
 use std::time::SystemTime;
 
+use fair_share::Holder;
 use registry_client::{CredentialsClient, CredentialsType, TenantClient};
 use ring::digest::{SHA256, digest};
 
@@ -16,7 +16,7 @@ use crate::monitoring::reason::Reason;
 pub(super) async fn principal(
     tenants: &TenantClient,
     credentials: &CredentialsClient,
-    source: IpAddr,
+    source: Holder,
     public_key: &[u8],
     server_name: Option<&str>,
 ) -> Result<Principal, Refusal> {

@@ -2,12 +2,12 @@
 //!
 //! Whatever is wrong with an identity or a key, the peer learns nothing; a certificate is refused without a reason.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use dtls_server::{Confirmation, KeyStore, Psk};
+use fair_share::HolderHasher;
 use regex::Regex;
 use registry_client::{CredentialsClient, CredentialsType, TenantClient};
 use tracing::Instrument;
@@ -28,7 +28,7 @@ pub struct DeviceStore {
     split: Regex,
     budgets: Arc<Budgets>,
     revocation: Revocation,
-    hashes: RandomState,
+    hasher: HolderHasher,
 }
 
 impl DeviceStore {
@@ -47,7 +47,7 @@ impl DeviceStore {
             split,
             budgets,
             revocation,
-            hashes: RandomState::new(),
+            hasher: HolderHasher::default(),
         }
     }
 
@@ -71,7 +71,15 @@ impl KeyStore for DeviceStore {
 
     async fn key(&self, peer: SocketAddr, identity: Vec<u8>) -> Result<(Psk, Principal), Refusal> {
         let (tenants, credentials) = (&self.tenants, &self.credentials);
-        let found = patiently(|| psk::key(tenants, credentials, &self.split, peer.ip(), &identity));
+        let found = patiently(|| {
+            psk::key(
+                tenants,
+                credentials,
+                &self.split,
+                self.hasher.source(peer.ip()),
+                &identity,
+            )
+        });
         let span = trace_span!("look up pre-shared key", component = ADAPTER);
         let (key, principal) = Box::pin(found).instrument(span).await?;
         self.within_budget(&principal)?;
@@ -80,7 +88,8 @@ impl KeyStore for DeviceStore {
 
     /// A tenant whose look-ups take long does not delay those of other tenants from the same address.
     fn lookup_class(&self, identity: &[u8]) -> u64 {
-        self.hashes.hash_one(self.claimed(identity).tenant)
+        let tenant = self.claimed(identity).tenant;
+        self.hasher.holder(&tenant, &()).group()
     }
 
     async fn verdict(
@@ -95,7 +104,7 @@ impl KeyStore for DeviceStore {
                 &self.credentials,
                 &self.revocation,
                 Shown {
-                    source: peer.ip(),
+                    source: self.hasher.source(peer.ip()),
                     chain: &chain,
                     server_name: server_name.as_deref(),
                 },
@@ -117,7 +126,7 @@ impl KeyStore for DeviceStore {
             raw_key::principal(
                 &self.tenants,
                 &self.credentials,
-                peer.ip(),
+                self.hasher.source(peer.ip()),
                 &public_key,
                 server_name.as_deref(),
             )

@@ -1,7 +1,6 @@
 //! Look-ups of tenants.
 
 use std::{
-    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -96,11 +95,11 @@ impl TenantClient {
         self.find(Asked::Id(id)).await
     }
 
-    /// As [`TenantClient::by_id`], for a peer at `source` that may be anybody.
+    /// As [`TenantClient::by_id`], for a peer of `source` that may be anybody.
     ///
     /// # Errors
     /// As [`TenantClient::by_id`]; also 503 if too many look-ups of that source wait.
-    pub async fn by_id_from(&self, source: IpAddr, id: &str) -> Result<Arc<Tenant>, ServiceError> {
+    pub async fn by_id_from(&self, source: Holder, id: &str) -> Result<Arc<Tenant>, ServiceError> {
         let asked = Asked::Id(id);
         if let Some(kept) = self.answers.get(&asked) {
             return kept;
@@ -112,14 +111,14 @@ impl TenantClient {
     }
 
     /// The one tenant that trusts the certificate authority of this name, in the form of RFC 2253,
-    /// for a peer at `source` that may be anybody.
+    /// for a peer of `source` that may be anybody.
     ///
     /// # Errors
     /// [`ServiceError`] with 404 if there is none or several, 503 if the service cannot tell or too
     /// many look-ups of that source wait.
     pub async fn by_subject_dn(
         &self,
-        source: IpAddr,
+        source: Holder,
         subject_dn: &str,
     ) -> Result<Arc<Tenant>, ServiceError> {
         let asked = Asked::SubjectDn(subject_dn);
@@ -129,12 +128,12 @@ impl TenantClient {
         Box::pin(self.find_from(source, asked)).await
     }
 
-    /// Makes sure that there is a tenant with this identifier or alias, for a peer at `source` that
+    /// Makes sure that there is a tenant with this identifier or alias, for a peer of `source` that
     /// may be anybody. Where the service has once confirmed it, it is not asked again.
     ///
     /// # Errors
     /// As [`TenantClient::by_id_from`].
-    pub async fn exists(&self, source: IpAddr, id: &str) -> Result<(), ServiceError> {
+    pub async fn exists(&self, source: Holder, id: &str) -> Result<(), ServiceError> {
         if self.is_known(id) {
             return Ok(());
         }
@@ -195,7 +194,7 @@ impl TenantClient {
     /// Finds what is neither kept nor remembered to be absent, in turn with other sources.
     async fn find_from(
         &self,
-        source: IpAddr,
+        source: Holder,
         asked: Asked<'_>,
     ) -> Result<Arc<Tenant>, ServiceError> {
         if let Asked::Id(id) = asked
@@ -203,7 +202,6 @@ impl TenantClient {
         {
             return self.find(asked).await;
         }
-        let source = self.hasher.source(source);
         if self.is_absent(asked) {
             return Err(not_found());
         }

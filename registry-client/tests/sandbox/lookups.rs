@@ -15,7 +15,7 @@ use registry_client::{
 };
 use serde_json::json;
 
-use crate::network::{SOURCE, connect, sandbox};
+use crate::network::{connect, sandbox, source};
 
 fn status<T>(answer: Result<T, ServiceError>) -> u16 {
     answer.map_or_else(|error| error.status, |_| 200)
@@ -32,11 +32,14 @@ async fn a_tenant_is_found_by_its_id_its_alias_and_its_authority() {
         Some(30)
     );
     assert_eq!(client.by_id("other").await.unwrap().id, "T");
-    assert_eq!(client.by_subject_dn(SOURCE, "CN=ca").await.unwrap().id, "T");
+    assert_eq!(
+        client.by_subject_dn(source(), "CN=ca").await.unwrap().id,
+        "T"
+    );
     assert!(!client.by_id("U").await.unwrap().enabled);
     let unknown = Err(ServiceError::new(404, "no such tenant"));
     assert_eq!(client.by_id("X").await, unknown);
-    assert_eq!(client.by_subject_dn(SOURCE, "CN=x").await, unknown);
+    assert_eq!(client.by_subject_dn(source(), "CN=x").await, unknown);
 }
 
 #[tokio::test]
@@ -126,7 +129,7 @@ async fn that_there_is_no_such_tenant_is_remembered_for_a_moment() {
     let client = client.observed_by(move |_, _, _| {
         counter.fetch_add(1, Ordering::SeqCst);
     });
-    let long = "x".repeat(257);
+    let (long, source) = ("x".repeat(257), source());
     for (name, expected) in [
         ("none", 1),
         ("none", 1),
@@ -135,20 +138,20 @@ async fn that_there_is_no_such_tenant_is_remembered_for_a_moment() {
         ("", 1),
         (long.as_str(), 1),
     ] {
-        let unknown = client.by_id_from(SOURCE, name).await.unwrap_err();
+        let unknown = client.by_id_from(source, name).await.unwrap_err();
         assert_eq!(
             unknown,
             ServiceError::new(404, "no such tenant"),
             "{name:?}"
         );
-        assert_eq!(status(client.exists(SOURCE, name).await), 404, "{name:?}");
+        assert_eq!(status(client.exists(source, name).await), 404, "{name:?}");
         assert_eq!(requests.load(Ordering::SeqCst), expected, "{name:?}");
         assert!(!client.is_known(name), "{name:?}");
     }
     tokio::time::pause();
     tokio::time::advance(ABSENT_FOR).await;
     tokio::time::resume();
-    assert_eq!(status(client.exists(SOURCE, "none").await), 404);
+    assert_eq!(status(client.exists(source, "none").await), 404);
     assert_eq!(requests.load(Ordering::SeqCst), 2);
 }
 
@@ -162,9 +165,9 @@ async fn a_tenant_that_was_once_confirmed_is_known_without_a_request() {
     };
     let client = TenantClient::new(connect(sandbox.amqp_address()), config);
     assert!(!client.is_known("T"));
-    client.exists(SOURCE, "T").await.unwrap();
+    client.exists(source(), "T").await.unwrap();
     assert!(client.is_known("T"));
     sandbox.stop().await;
-    client.exists(SOURCE, "T").await.unwrap();
-    assert_eq!(status(client.exists(SOURCE, "U").await), 503);
+    client.exists(source(), "T").await.unwrap();
+    assert_eq!(status(client.exists(source(), "U").await), 503);
 }

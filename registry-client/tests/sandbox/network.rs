@@ -1,11 +1,12 @@
 //! A sandbox, and connections to it.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use downstream::{Connection, ConnectionConfig};
+use fair_share::{Holder, HolderHasher};
 use sandbox::{Sandbox, SandboxConfig, world::World};
 use tokio::time::{Instant, sleep};
 
@@ -71,5 +72,7 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(ask: impl Fn() 
     }
 }
 
-/// The address of a peer that may be anybody.
-pub(crate) const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// A peer that may be anybody.
+pub(crate) fn source() -> Holder {
+    HolderHasher::default().source(IpAddr::from([192, 0, 2, 1]))
+}

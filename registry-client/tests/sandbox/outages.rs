@@ -8,7 +8,7 @@ use registry_client::{
     TenantClient,
 };
 
-use crate::network::{SOURCE, config, connect, eventually, sandbox, sandbox_at};
+use crate::network::{config, connect, eventually, sandbox, sandbox_at, source};
 
 #[tokio::test]
 async fn every_look_up_without_a_service_is_a_503_and_works_once_it_is_there() {
@@ -28,7 +28,7 @@ async fn every_look_up_without_a_service_is_a_503_and_works_once_it_is_there() {
     assert_eq!(tenants.by_id("T").await.unwrap_err().status, 503);
     assert_eq!(
         tenants
-            .by_subject_dn(SOURCE, "CN=ca")
+            .by_subject_dn(source(), "CN=ca")
             .await
             .unwrap_err()
             .status,
