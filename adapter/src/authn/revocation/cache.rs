@@ -1,42 +1,52 @@
 //! What responders said, for a while.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use fair_share::HolderHasher;
+use fair_table::FairTable;
+use registry_client::tenant::TrustAnchor;
 
 use super::response::Answer;
 
-/// Answers by the certificate that they are about.
+/// Answers by the certificate that they are about, each counted for the authority.
 #[derive(Debug)]
 pub(super) struct Cache {
     longest: Duration,
-    answers: Mutex<HashMap<Vec<u8>, (SystemTime, Answer)>>,
+    answers: Mutex<FairTable<Vec<u8>, (SystemTime, Answer)>>,
+    hasher: HolderHasher,
 }
 
 impl Cache {
     pub(super) fn new(longest: Duration) -> Self {
         Self {
             longest,
-            answers: Mutex::default(),
+            answers: Mutex::new(FairTable::new(MAX_ANSWERS)),
+            hasher: HolderHasher::default(),
         }
     }
 
     pub(super) fn get(&self, id: &[u8], now: SystemTime) -> Option<Answer> {
-        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let (until, answer) = answers.get(id)?;
+        let answers = self.answers();
+        let (until, answer) = answers.get(id, Instant::now())?;
         (now < *until).then_some(*answer)
     }
 
-    /// An answer whose time is over makes room; if there is none, this one is not kept.
-    pub(super) fn put(&self, id: &[u8], now: SystemTime, answer: Answer) {
+    /// Keeps an answer. When too many are kept, one of the authority with the most makes room.
+    pub(super) fn put(&self, id: &[u8], anchor: &TrustAnchor, now: SystemTime, answer: Answer) {
         let until = answer.until.min(now + self.longest);
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() >= MAX_ANSWERS && !answers.contains_key(id) {
-            answers.retain(|_, (until, _)| now < *until);
-        }
-        if until > now && answers.len() < MAX_ANSWERS {
-            answers.insert(id.to_owned(), (until, answer));
-        }
+        let Ok(lifetime) = until.duration_since(now) else {
+            return;
+        };
+        let holder = self.hasher.holder(&anchor.public_key, &());
+        let (now, kept) = (Instant::now(), (until, answer));
+        let expires = now.checked_add(lifetime);
+        self.answers()
+            .insert(id.to_owned(), kept, holder, now, expires);
+    }
+
+    fn answers(&self) -> MutexGuard<'_, FairTable<Vec<u8>, (SystemTime, Answer)>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,8 +15,9 @@ mod response;
 use std::time::{Duration, SystemTime};
 
 use dtls_server::Certificate;
+use fair_semaphore::FairSemaphore;
+use fair_share::HolderHasher;
 use registry_client::tenant::{Ocsp, TrustAnchor};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use self::cache::Cache;
@@ -28,8 +29,9 @@ use self::response::Answer;
 pub struct Revocation {
     timeout: Duration,
     cache: Cache,
-    /// How many responders are asked at a time.
-    turns: Semaphore,
+    /// Turns for requests, which no responder takes from all others.
+    turns: FairSemaphore,
+    hasher: HolderHasher,
 }
 
 impl Revocation {
@@ -39,7 +41,8 @@ impl Revocation {
         Self {
             timeout,
             cache: Cache::new(cache_timeout),
-            turns: Semaphore::new(MAX_REQUESTS),
+            turns: FairSemaphore::new(MAX_REQUESTS, MAX_WAITING),
+            hasher: HolderHasher::default(),
         }
     }
 
@@ -58,7 +61,7 @@ impl Revocation {
         }
         let answer = timeout(self.timeout, self.ask(&question, certificate, anchor, ocsp));
         let answer = answer.await.map_err(|_| NotGood::TimedOut)??;
-        self.cache.put(&id, now, answer);
+        self.cache.put(&id, anchor, now, answer);
         answer.verdict()
     }
 
@@ -73,7 +76,9 @@ impl Revocation {
         let responder = responder
             .or(certificate.ocsp_responder())
             .ok_or(NotGood::NoResponder)?;
-        let _turn = self.turns.acquire().await.map_err(|_| NotGood::TimedOut)?;
+        let holder = self.hasher.holder(&responder, &anchor.public_key);
+        let turn = self.turns.acquire(holder).await;
+        let _turn = turn.map_err(|_overloaded| NotGood::TimedOut)?;
         let bytes = http::post(responder, question.encode()?).await?;
         response::read(&bytes, question, anchor, ocsp, SystemTime::now())
     }
@@ -106,8 +111,11 @@ pub(super) enum NotGood {
     Stale,
 }
 
-/// Responders that are asked at a time, all tenants together.
-const MAX_REQUESTS: usize = 64;
+/// Requests at a time, to all responders together. One responder has two thirds of them at most.
+const MAX_REQUESTS: usize = 96;
+
+/// Requests that wait for their turn; each waits no longer than a responder may take to answer.
+const MAX_WAITING: usize = 4_096;
 
 #[cfg(test)]
 mod tests;

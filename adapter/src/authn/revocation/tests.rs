@@ -101,7 +101,7 @@ fn an_answer_is_remembered_as_long_as_it_says_and_no_longer_than_wanted() {
         (10 * DAY, DAY, false),
     ] {
         let cache = Cache::new(Duration::from_secs(longest));
-        cache.put(b"id", at(SAID_AT), answer);
+        cache.put(b"id", &anchor(), at(SAID_AT), answer);
         let found = cache.get(b"id", at(SAID_AT + after));
         assert_eq!(found.is_some(), remembered, "{longest} {after}");
         assert_eq!(cache.get(b"other", at(SAID_AT)), None);
