@@ -79,6 +79,15 @@ impl Sender {
             .unwrap_or(0)
     }
 
+    /// Number of messages that have no outcome yet.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        let Link { id, .. } = self.link.link;
+        self.shared()
+            .with_link(self.link.link, |_, core| core.in_flight(id))
+            .unwrap_or(0)
+    }
+
     /// Ends the link, for its other clones too. What is under way on it is lost.
     #[expect(
         clippy::unused_async,

@@ -1,13 +1,15 @@
 //! The senders of a connection, one for each address, made when they are first needed (spec: amqp-messages §4).
+//!
+//! When the peer takes no more links, one that was not used lately makes room for the next address.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use amqp_proto::{Message, Outcome};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use crate::{Connection, Delivery, LinkError, SendError, Sender};
 
@@ -15,7 +17,15 @@ use crate::{Connection, Delivery, LinkError, SendError, Sender};
 #[derive(Debug)]
 pub struct Senders {
     connection: Connection,
-    slots: Mutex<HashMap<String, Slot>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    slots: HashMap<String, Slot>,
+    /// Addresses in the order in which their senders make room, each with the time since which it
+    /// stands there; a sender that was used since then gets a second chance.
+    order: VecDeque<(String, Instant)>,
 }
 
 /// When a message counts as sent.
@@ -34,6 +44,8 @@ enum Slot {
     Attached {
         sender: Sender,
         used: Instant,
+        /// Its time in the order.
+        since: Instant,
     },
 }
 
@@ -59,7 +71,7 @@ impl Senders {
     pub fn new(connection: Connection) -> Self {
         Self {
             connection,
-            slots: Mutex::default(),
+            table: Mutex::default(),
         }
     }
 
@@ -91,7 +103,7 @@ impl Senders {
 
     /// Ends the link to an address if it carried nothing for that long. Tells whether it is gone.
     pub fn close_idle(&self, address: &str, for_longer_than: Duration) -> bool {
-        let mut slots = self.lock();
+        let slots = &mut self.lock().slots;
         let is_idle = match slots.get(address) {
             Some(Slot::Attached { used, .. }) => used.elapsed() > for_longer_than,
             Some(Slot::Attaching(_)) => false,
@@ -103,19 +115,21 @@ impl Senders {
     /// How many addresses have a link.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().slots.len()
     }
 
     /// Whether there is no link.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().slots.is_empty()
     }
 
     /// The credit that is left on all links together. It looks at each of them.
     #[must_use]
     pub fn credit(&self) -> u64 {
-        let senders: Vec<_> = self.lock().values().filter_map(Slot::sender).collect();
+        let table = self.lock();
+        let senders: Vec<_> = table.slots.values().filter_map(Slot::sender).collect();
+        drop(table);
         senders
             .iter()
             .map(|sender| u64::from(sender.credit()))
@@ -150,9 +164,9 @@ impl Senders {
     }
 
     fn way(&self, address: &str) -> Way {
-        let mut slots = self.lock();
+        let slots = &mut self.lock().slots;
         match slots.get_mut(address) {
-            Some(Slot::Attached { sender, used }) if sender.is_attached() => {
+            Some(Slot::Attached { sender, used, .. }) if sender.is_attached() => {
                 *used = Instant::now();
                 return Way::Use(sender.clone());
             }
@@ -171,26 +185,100 @@ impl Senders {
         address: &str,
         done: &watch::Sender<Option<Result<Sender, LinkError>>>,
     ) -> Result<Sender, LinkError> {
-        let result = self.connection.sender(address).await;
-        let mut slots = self.lock();
+        let result = self.attach_with_room(address).await;
+        let mut table = self.lock();
         match &result {
-            Ok(sender) => {
-                let slot = Slot::Attached {
-                    sender: sender.clone(),
-                    used: Instant::now(),
-                };
-                slots.insert(address.to_owned(), slot);
-            }
+            Ok(sender) => table.insert(address, sender.clone(), Instant::now()),
             Err(_) => {
-                slots.remove(address);
+                table.slots.remove(address);
             }
         }
-        drop(slots);
+        drop(table);
         done.send_replace(Some(result.clone()));
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Attaches a sender; where the peer takes no more links, another one is released for it.
+    async fn attach_with_room(&self, address: &str) -> Result<Sender, LinkError> {
+        let patience = self.connection.config().link_establishment_timeout;
+        let give_up = tokio::time::Instant::now() + patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let attached = self.connection.sender(address).await;
+            let is_full = matches!(attached, Err(LinkError::TooManyLinks));
+            if !is_full || tokio::time::Instant::now() + pause > give_up {
+                return attached;
+            }
+            // Dropped outside of the lock.
+            let released = self.lock().release_idle();
+            drop(released);
+            // The handle is free when the peer has answered the detach.
+            sleep(pause).await;
+            pause = pause.saturating_mul(2);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Table {
+    fn insert(&mut self, address: &str, sender: Sender, now: Instant) {
+        let slot = Slot::Attached {
+            sender,
+            used: now,
+            since: now,
+        };
+        self.slots.insert(address.to_owned(), slot);
+        self.order.push_back((address.to_owned(), now));
+        if self.order.len() > self.slots.len().saturating_mul(2).saturating_add(MAX_STALE) {
+            let slots = &self.slots;
+            self.order.retain(|(address, at)| {
+                matches!(slots.get(address), Some(Slot::Attached { since, .. }) if since == at)
+            });
+        }
+    }
+
+    /// Takes out a sender that was not used lately and has no message under way.
+    fn release_idle(&mut self) -> Option<Sender> {
+        let mut busy = 0;
+        for _ in 0..self.order.len() {
+            let (address, at) = self.order.pop_front()?;
+            let Some(Slot::Attached {
+                sender,
+                used,
+                since,
+            }) = self.slots.get_mut(&address)
+            else {
+                continue;
+            };
+            if *since != at {
+                continue;
+            }
+            let is_busy = sender.in_flight() > 0;
+            if is_busy || *used > at {
+                *since = *used;
+                self.order.push_back((address, *since));
+                busy += usize::from(is_busy);
+                if busy > MAX_BUSY_SKIPPED {
+                    return None;
+                }
+                continue;
+            }
+            tracing::debug!(%address, "releasing a link that was not used for long");
+            let released = self.slots.remove(&address)?;
+            return released.sender();
+        }
+        None
+    }
+}
+
+/// Places of senders that are gone which are not worth a look at all.
+const MAX_STALE: usize = 16;
+
+/// Number of senders with messages under way that are passed over to find an idle one.
+const MAX_BUSY_SKIPPED: usize = 64;
+
+/// First delay before a link is attached again that the peer had no room for.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);

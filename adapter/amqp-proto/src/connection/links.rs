@@ -150,6 +150,12 @@ impl Connection {
             .map_or(0, |link| link.credit.saturating_sub(link.queued))
     }
 
+    /// Number of messages of a sender that have no outcome yet.
+    #[must_use]
+    pub fn in_flight(&self, link: LinkId) -> u32 {
+        self.links.get(link).map_or(0, |link| link.in_flight)
+    }
+
     /// Lets the peer send that many messages more to a receiver.
     pub fn grant(&mut self, link: LinkId, messages: u32) {
         let Some(found) = self.links.get_mut(link) else {
