@@ -16,6 +16,7 @@ mod ports;
 mod shards;
 mod probes;
 mod strangers;
+mod made_up_tenants;
 mod certificates;
 mod raw_keys;
 mod slow_registry;

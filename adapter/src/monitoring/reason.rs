@@ -92,7 +92,7 @@ reasons! {
         "The device's half of the key agreement lies on no curve.",
         "Update the device's DTLS library.";
     MalformedIdentity = "malformed-identity", Handshake,
-        "The PSK identity is not of the form auth-id@tenant.",
+        "The PSK identity is not of the form auth-id@tenant, or the tenant is one that cannot be: longer than 256 bytes, or with a slash or a control character.",
         "Write the identity on the device as auth-id@tenant, or set `idSplitRegex` to what parts the two.";
     IdentityTooLong = "identity-too-long", Handshake,
         "The PSK identity has more than 512 bytes.",
