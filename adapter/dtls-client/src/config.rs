@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::resumption::Resumption;
+use dtls_proto::codec::certificate::SignatureScheme;
 use dtls_proto::codec::extension::MaxFragmentLength;
-use dtls_proto::crypto::KeyExchange;
+use dtls_proto::crypto::{Curve, KeyExchange};
 use dtls_proto::flight::Backoff;
 use dtls_proto::{CipherSuite, Group, Identity, Psk};
 
@@ -33,6 +34,12 @@ pub struct Config {
     pub suites: Vec<CipherSuite>,
     /// The curves to offer, the favourite first.
     pub groups: Vec<Group>,
+    /// Curves to offer for the server's key only, behind those of `groups`.
+    pub key_curves: Vec<Curve>,
+    /// The signatures to accept of the server, the favourite first.
+    pub signature_schemes: Vec<SignatureScheme>,
+    /// The scheme to sign the handshake by; `None`: the one with the hash of the size of the key's curve.
+    pub signs_by: Option<SignatureScheme>,
     /// The host to name to the server (RFC 6066 §3).
     pub server_name: Option<String>,
     /// Whether to offer the extended master secret.
@@ -127,6 +134,9 @@ impl Config {
                 CipherSuite::PskAes128GcmSha256,
             ],
             groups: Group::ALL.to_vec(),
+            key_curves: Vec::new(),
+            signature_schemes: SignatureScheme::ALL.to_vec(),
+            signs_by: None,
             server_name: None,
             master_secret: MasterSecretKind::Extended,
             max_fragment_length: None,

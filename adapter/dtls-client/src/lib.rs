@@ -35,6 +35,7 @@ mod client;
 
 pub use client::{Client, CloseReason, Event, RandomnessUnavailable, SendError};
 pub use config::{CertificateKind, Config, MasterSecretKind, Mischief, PathChallenges, Tickets};
+pub use dtls_proto::codec::certificate::SignatureScheme;
 pub use dtls_proto::codec::record::ContentType;
 pub use dtls_proto::{AlertDescription, CipherSuite, Group, Identity, IdentityError, Psk};
 pub use handshake::Stage;

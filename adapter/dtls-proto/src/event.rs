@@ -113,6 +113,14 @@ pub enum Verdict {
 pub enum HandshakeFailure {
     /// Nothing that the client offers can be chosen; this alert was sent.
     NothingToChoose(AlertDescription),
+    /// The client offers only suites with certificates, and the server has none.
+    NoServerCertificate,
+    /// The client accepts neither certificates nor bare keys of the kind that the server may use.
+    NoSharedCertificateType,
+    /// No curve is left for the key agreement, or the client does not support the curve of the server's key.
+    NoSharedCurve,
+    /// The client accepts no signature that the server's key can make.
+    NoSharedSignature,
     /// All places are taken.
     OverLimit,
     /// Too many handshakes come from the client's neighbourhood.
@@ -137,6 +145,10 @@ pub enum HandshakeFailure {
     WrongFinished,
     /// The client showed no certificate, or none that can be read.
     NoCertificate,
+    /// The key of the client's certificate is of a kind that cannot prove anything here.
+    UnsupportedKey,
+    /// The client signed its handshake in a way that is not supported.
+    UnsupportedSignature,
     /// The client did not prove that it has the key of its certificate.
     CertificateUnproved,
     /// The caller refused the certificate.

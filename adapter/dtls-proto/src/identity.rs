@@ -3,14 +3,14 @@
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
-use webpki::EndEntityCert;
 use zeroize::Zeroizing;
 
+use crate::codec::certificate::certificate_public_key;
 use crate::codec::der::{Tag, expect};
 use crate::codec::{Malformed, Reader};
-use crate::crypto::{Group, SigningKey};
+use crate::crypto::{Curve, PublicKeyInfo, SigningKey};
 
-/// A chain of certificates with its private key, on P-256 or P-384.
+/// A chain of certificates with its private key, on P-256, P-384 or P-521.
 #[derive(Debug)]
 pub struct Identity {
     chain: Vec<Vec<u8>>,
@@ -28,14 +28,14 @@ pub enum IdentityError {
     /// There is no PEM section with a private key, or it is broken.
     #[error("no private key, or none that can be read")]
     NoKey,
-    /// The first certificate is no X.509 certificate of version 3.
-    #[error("the first certificate is not of X.509 version 3")]
+    /// The first certificate is no X.509 certificate.
+    #[error("the first certificate is not an X.509 certificate")]
     BadCertificate,
     /// The key is for RSA, with which no suite here can sign.
-    #[error("the key is for RSA; the suites with certificates need one on P-256 or P-384")]
+    #[error("the key is for RSA; the suites with certificates need one on P-256, P-384 or P-521")]
     RsaKey,
     /// The key is for something else.
-    #[error("the key is not on P-256 or P-384")]
+    #[error("the key is not on P-256, P-384 or P-521")]
     UnsupportedKey,
     /// The key is not the one in the first certificate.
     #[error("the key does not belong to the first certificate")]
@@ -58,9 +58,7 @@ impl Identity {
 
     fn new(chain: Vec<Vec<u8>>, key: &PrivateKeyDer<'_>) -> Result<Self, IdentityError> {
         let own = chain.first().ok_or(IdentityError::NoCertificate)?;
-        let der = CertificateDer::from(own.as_slice());
-        let certificate =
-            EndEntityCert::try_from(&der).map_err(|_| IdentityError::BadCertificate)?;
+        let spki = certificate_public_key(own).map_err(|_| IdentityError::BadCertificate)?;
         let private = match key {
             PrivateKeyDer::Pkcs1(_) => return Err(IdentityError::RsaKey),
             PrivateKeyDer::Sec1(key) => {
@@ -69,10 +67,10 @@ impl Identity {
             PrivateKeyDer::Pkcs8(key) => pkcs8(key.secret_pkcs8_der())?,
             _ => return Err(IdentityError::UnsupportedKey),
         };
-        let spki = certificate.subject_public_key_info();
-        let (group, public) = public_key(spki.as_ref()).map_err(|_| IdentityError::KeyMismatch)?;
-        let key = SigningKey::new(group, &private, public).ok_or(IdentityError::KeyMismatch)?;
-        let public_key = spki.as_ref().to_vec();
+        let info = PublicKeyInfo::from_der(spki).map_err(|_| IdentityError::BadCertificate)?;
+        let curve = Curve::from_algorithm(info.algorithm).ok_or_else(|| unsuited(&info))?;
+        let key = SigningKey::new(curve, &private, info.key).ok_or(IdentityError::KeyMismatch)?;
+        let public_key = spki.to_vec();
         Ok(Self {
             chain,
             public_key,
@@ -108,6 +106,15 @@ impl PartialEq for Identity {
 
 impl Eq for Identity {}
 
+/// What is wrong with a certificate whose key is on no curve that is known, while the private key is on one.
+fn unsuited(info: &PublicKeyInfo<'_>) -> IdentityError {
+    let mut algorithm = Reader::new(info.algorithm);
+    match expect(&mut algorithm, Tag::OBJECT_IDENTIFIER) {
+        Ok(EC_PUBLIC_KEY) => IdentityError::UnsupportedKey,
+        _ => IdentityError::KeyMismatch,
+    }
+}
+
 /// The number in an `ECPrivateKey` (RFC 5915 §3).
 fn sec1(der: &[u8]) -> Result<Zeroizing<Vec<u8>>, Malformed> {
     let mut reader = Reader::new(der);
@@ -136,31 +143,8 @@ fn pkcs8(der: &[u8]) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     }
 }
 
-/// Curve and point of a `SubjectPublicKeyInfo` (RFC 5480 §2).
-fn public_key(der: &[u8]) -> Result<(Group, &[u8]), Malformed> {
-    let mut reader = Reader::new(der);
-    let mut info = Reader::new(expect(&mut reader, Tag::SEQUENCE)?);
-    let mut algorithm = Reader::new(expect(&mut info, Tag::SEQUENCE)?);
-    let kind = expect(&mut algorithm, Tag::OBJECT_IDENTIFIER)?;
-    let group = match expect(&mut algorithm, Tag::OBJECT_IDENTIFIER)? {
-        PRIME256V1 if kind == EC_PUBLIC_KEY => Group::Secp256r1,
-        SECP384R1 if kind == EC_PUBLIC_KEY => Group::Secp384r1,
-        _ => return Err(Malformed),
-    };
-    match expect(&mut info, Tag::BIT_STRING)?.split_first() {
-        Some((0, point)) => Ok((group, point)),
-        _ => Err(Malformed),
-    }
-}
-
 /// 1.2.840.10045.2.1
 const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 
 /// 1.2.840.113549.1.1.1
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
-
-/// 1.2.840.10045.3.1.7
-const PRIME256V1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
-
-/// 1.3.132.0.34
-const SECP384R1: &[u8] = &[0x2b, 0x81, 4, 0, 34];

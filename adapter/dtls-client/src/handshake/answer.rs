@@ -1,6 +1,8 @@
 //! The flight that ends with Finished.
 
-use dtls_proto::codec::certificate::{DigitallySigned, encode_chain, encode_raw_key};
+use dtls_proto::codec::certificate::{
+    DigitallySigned, SignatureScheme, encode_chain, encode_raw_key,
+};
 use dtls_proto::codec::handshake::HandshakeType;
 use dtls_proto::codec::key_exchange::{PskClientKeyExchange, encode_client_point};
 use dtls_proto::crypto::{
@@ -60,7 +62,12 @@ impl Context {
         flight.push(self.say(transcript, HandshakeType::CLIENT_KEY_EXCHANGE, &exchange));
         let master_secret = self.master_secret(&chosen, &PremasterSecret::ecdhe(agreed.secret));
         if let Some(identity) = identity.filter(|_| mischief != Mischief::NoCertificateVerify) {
-            let Some(verify) = certificate_verify(&identity, &chosen.transcript, mischief) else {
+            let Some(verify) = certificate_verify(
+                &identity,
+                &chosen.transcript,
+                self.config.signs_by,
+                mischief,
+            ) else {
                 return Step::Failed(AlertDescription::INTERNAL_ERROR);
             };
             let transcript = &mut chosen.transcript;
@@ -127,18 +134,21 @@ impl Context {
 fn certificate_verify(
     identity: &Identity,
     transcript: &Transcript,
+    scheme: Option<SignatureScheme>,
     mischief: Mischief,
 ) -> Option<Vec<u8>> {
+    let key = identity.key();
+    let scheme = scheme.unwrap_or_else(|| key.native_scheme());
     let signature = match mischief {
         Mischief::EmptyCertificateVerify => Vec::new(),
-        Mischief::WrongCertificateVerify => identity.key().sign(b"something else")?,
+        Mischief::WrongCertificateVerify => key.sign(scheme, b"something else")?,
         Mischief::None | Mischief::EmptyChain | Mischief::NoCertificateVerify => {
-            identity.key().sign(transcript.messages())?
+            key.sign(scheme, transcript.messages())?
         }
     };
     Some(
         DigitallySigned {
-            scheme: identity.key().scheme(),
+            scheme,
             signature: &signature,
         }
         .encode(),

@@ -1,7 +1,7 @@
 //! What is offered in the ClientHello, and what the ServerHello may make of it (RFC 5246 §7.4.1).
 
 use dtls_proto::codec::ProtocolVersion;
-use dtls_proto::codec::certificate::{RAW_PUBLIC_KEY, SignatureScheme, X509};
+use dtls_proto::codec::certificate::{RAW_PUBLIC_KEY, X509};
 use dtls_proto::codec::connection_id::ConnectionId;
 use dtls_proto::codec::extension::{HelloExtensions, UNCOMPRESSED};
 use dtls_proto::codec::handshake::HandshakeType;
@@ -35,14 +35,18 @@ impl Context {
             .config
             .groups
             .iter()
-            .map(|group| group.code().to_be_bytes())
+            .map(|group| group.code())
+            .chain(self.config.key_curves.iter().map(|curve| curve.code()))
+            .map(u16::to_be_bytes)
             .collect();
         let certified = self
             .config
             .suites
             .iter()
             .any(|suite| suite.key_exchange() == KeyExchange::EcdheEcdsa);
-        let schemes = SignatureScheme::ALL.map(|scheme| scheme.0.to_be_bytes());
+        let schemes: Vec<_> = (self.config.signature_schemes.iter())
+            .map(|scheme| scheme.0.to_be_bytes())
+            .collect();
         let kinds: Option<&[u8]> = match self.config.certificate_kind {
             CertificateKind::X509 => None,
             CertificateKind::RawPublicKey => Some(&[RAW_PUBLIC_KEY]),

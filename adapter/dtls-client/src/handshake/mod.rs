@@ -24,14 +24,15 @@ mod hello;
 mod answer;
 
 use dtls_proto::codec::certificate::{
-    CertificateRequest, SignedServerKeyExchange, decode_chain, decode_raw_key, signed_parameters,
+    CertificateRequest, SignedServerKeyExchange, certificate_public_key, decode_chain,
+    decode_raw_key, signed_parameters,
 };
 use dtls_proto::codec::handshake::{Fragment, HandshakeType, message, read_fragments};
 use dtls_proto::codec::hello::{HelloVerifyRequest, Random};
 use dtls_proto::codec::key_exchange::{PskServerKeyExchange, ServerEcdhParams};
 use dtls_proto::codec::record::{MAX_PLAINTEXT, RecordHeader};
 use dtls_proto::codec::ticket::NewSessionTicket;
-use dtls_proto::crypto::{KeyExchange, MasterSecret, Side, Transcript, has_signed, key_has_signed};
+use dtls_proto::crypto::{KeyExchange, MasterSecret, PublicKeyInfo, Side, Transcript};
 use dtls_proto::flight::{Packer, Part};
 use dtls_proto::inbox::{Inbox, InboxLimits, SealedRecord};
 use dtls_proto::protection::{IdPair, Protection};
@@ -470,12 +471,17 @@ impl Context {
             SignedServerKeyExchange::decode(body).map_err(|_| AlertDescription::DECODE_ERROR)?;
         let parameters = signed_parameters(&self.random, &chosen.server_random, &exchange.ecdh);
         let signed = exchange.signed;
-        let proves = if chosen.sees_raw_key {
-            key_has_signed
+        let key = if chosen.sees_raw_key {
+            Ok(own)
         } else {
-            has_signed
+            certificate_public_key(own)
         };
-        if !proves(own, signed.scheme, &parameters, signed.signature) {
+        let offered = self.config.signature_schemes.contains(&signed.scheme);
+        let proof = key.and_then(PublicKeyInfo::from_der).is_ok_and(|key| {
+            key.verify_scheme(signed.scheme, &parameters, signed.signature)
+                .is_ok()
+        });
+        if !offered || !proof {
             return Err(AlertDescription::DECRYPT_ERROR);
         }
         self.offered_point(&exchange.ecdh)

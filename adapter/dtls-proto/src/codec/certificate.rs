@@ -1,5 +1,6 @@
 //! Messages of handshakes with certificates (RFC 5246 §7.4.2, §7.4.4, §7.4.8; RFC 8422 §5.4).
 
+use crate::codec::der::{Tag, expect, optional, whole};
 use crate::codec::key_exchange::ServerEcdhParams;
 use crate::codec::{Malformed, Reader, put_u24, put_vector8, put_vector16};
 
@@ -12,11 +13,18 @@ impl SignatureScheme {
     pub const ECDSA_SHA256: Self = Self(0x0403);
     /// ECDSA over SHA-384, in TLS 1.2 on any curve.
     pub const ECDSA_SHA384: Self = Self(0x0503);
+    /// ECDSA over SHA-512, in TLS 1.2 on any curve.
+    pub const ECDSA_SHA512: Self = Self(0x0603);
     /// Ed25519.
     pub const ED25519: Self = Self(0x0807);
 
     /// What is accepted of a peer.
-    pub const ALL: [Self; 3] = [Self::ECDSA_SHA256, Self::ECDSA_SHA384, Self::ED25519];
+    pub const ALL: [Self; 4] = [
+        Self::ECDSA_SHA256,
+        Self::ECDSA_SHA384,
+        Self::ECDSA_SHA512,
+        Self::ED25519,
+    ];
 }
 
 /// Reads the body of a Certificate message: the chain in DER, the sender's own first; possibly nothing.
@@ -48,6 +56,24 @@ pub fn encode_chain<C: AsRef<[u8]>>(chain: &[C]) -> Vec<u8> {
     let mut out = Vec::new();
     put_vector24(&mut out, &list);
     out
+}
+
+/// The `SubjectPublicKeyInfo` in a certificate of any version (RFC 5280 §4.1), in DER. Nothing else of it is looked at.
+///
+/// # Errors
+/// [`Malformed`] for bytes that are no certificate.
+pub fn certificate_public_key(der: &[u8]) -> Result<&[u8], Malformed> {
+    let mut reader = Reader::new(der);
+    let mut certificate = Reader::new(expect(&mut reader, Tag::SEQUENCE)?);
+    reader.end()?;
+    let mut tbs = Reader::new(expect(&mut certificate, Tag::SEQUENCE)?);
+    optional(&mut tbs, Tag::context(0))?;
+    expect(&mut tbs, Tag::INTEGER)?;
+    // Signature algorithm, issuer, validity, subject.
+    for _ in 0..4 {
+        expect(&mut tbs, Tag::SEQUENCE)?;
+    }
+    whole(&mut tbs, Tag::SEQUENCE)
 }
 
 /// Reads the body of a Certificate message that carries a bare key (RFC 7250 §3): a `SubjectPublicKeyInfo` in DER.

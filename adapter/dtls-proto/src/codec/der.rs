@@ -64,6 +64,20 @@ pub fn expect<'a>(reader: &mut Reader<'a>, tag: Tag) -> Result<&'a [u8], Malform
     }
 }
 
+/// The next element with its tag and length; it must have this tag.
+///
+/// # Errors
+/// [`Malformed`] if it is missing or another.
+pub fn whole<'a>(reader: &mut Reader<'a>, tag: Tag) -> Result<&'a [u8], Malformed> {
+    let (mut all, mut rest) = (*reader, *reader);
+    let all = all.remaining();
+    expect(&mut rest, tag)?;
+    *reader = rest;
+    let rest = rest.remaining();
+    let length = all.len().checked_sub(rest.len()).ok_or(Malformed)?;
+    all.get(..length).ok_or(Malformed)
+}
+
 /// The content of the next element if it has this tag; else nothing is taken.
 ///
 /// # Errors

@@ -9,18 +9,20 @@ mod prf;
 mod aead;
 mod schedule;
 mod transcript;
+mod ecdsa;
 mod signature;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
 pub use aead::{Aead, RecordKey};
 pub use agreement::{EphemeralKey, Group, SharedSecret};
+pub use ecdsa::{Curve, SigningKey};
 pub use hash::{HashAlgorithm, TranscriptHash};
 pub use premaster::PremasterSecret;
 pub use prf::prf;
 pub use schedule::{Keys, MasterSecret, Side, VERIFY_DATA_LENGTH};
 pub use secret::Psk;
-pub use signature::{SigningKey, has_signed, is_certificate, is_public_key, key_has_signed};
+pub use signature::{PublicKeyInfo, SignatureError};
 pub use suite::{CipherSuite, KeyExchange};
 pub use transcript::Transcript;
 

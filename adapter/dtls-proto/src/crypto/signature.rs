@@ -1,126 +1,123 @@
-//! Signatures: ours with the server's key, the peer's with the key in its certificate.
+//! Verification of signatures with the public keys of certificates.
 
-use std::fmt;
+use rustls_pki_types::{SignatureVerificationAlgorithm, alg_id};
+use thiserror::Error;
 
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair,
-};
-use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
-use webpki::ring as algorithms;
-use webpki::{EndEntityCert, RawPublicKeyEntity};
-
+use super::ecdsa::{Curve, PORTABLE_ALGORITHMS};
 use crate::codec::certificate::SignatureScheme;
-use crate::crypto::Group;
+use crate::codec::der::{Tag, expect};
+use crate::codec::{Malformed, Reader};
 
-/// A private key that signs by ECDSA; never printed.
-pub struct SigningKey {
-    group: Group,
-    pair: EcdsaKeyPair,
+/// A `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7), split in its parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicKeyInfo<'a> {
+    /// The content of the `AlgorithmIdentifier`.
+    pub algorithm: &'a [u8],
+    /// The key itself: for curves a point.
+    pub key: &'a [u8],
 }
 
-impl SigningKey {
-    /// The key with this number on this curve; `None` if `public` isn't its point, or nobody signs on that curve.
-    pub(crate) fn new(group: Group, private: &[u8], public: &[u8]) -> Option<Self> {
-        let algorithm = match group {
-            Group::Secp256r1 => &ECDSA_P256_SHA256_ASN1_SIGNING,
-            Group::Secp384r1 => &ECDSA_P384_SHA384_ASN1_SIGNING,
-            Group::X25519 => return None,
+/// Why a signature is not valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum SignatureError {
+    /// The public key cannot be read, or nothing here verifies signatures of such keys.
+    #[error("the public key is of a kind that is not supported")]
+    UnsupportedKey,
+    /// Nothing here verifies such signatures.
+    #[error("the signature algorithm is not supported")]
+    UnsupportedAlgorithm,
+    /// The owner of the key did not make this signature over this message.
+    #[error("the signature is wrong")]
+    Invalid,
+}
+
+impl<'a> PublicKeyInfo<'a> {
+    /// Reads one in DER.
+    ///
+    /// # Errors
+    /// [`Malformed`] for bytes that are none.
+    pub fn from_der(der: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(der);
+        let mut info = Reader::new(expect(&mut reader, Tag::SEQUENCE)?);
+        reader.end()?;
+        let algorithm = expect(&mut info, Tag::SEQUENCE)?;
+        let bits = expect(&mut info, Tag::BIT_STRING)?;
+        info.end()?;
+        let key = bits.strip_prefix(&[0]).ok_or(Malformed)?;
+        Ok(Self { algorithm, key })
+    }
+
+    /// Whether a client can prove itself with such a key: one on a curve of [`Curve`], or Ed25519.
+    #[must_use]
+    pub fn signs_handshakes(&self) -> bool {
+        Curve::from_algorithm(self.algorithm).is_some()
+            || self.algorithm == alg_id::ED25519.as_ref()
+    }
+
+    /// Checks that the owner of the key made `signature` over `message`. `algorithm` is the content of the `AlgorithmIdentifier`
+    /// of the signature.
+    ///
+    /// # Errors
+    /// [`SignatureError`] if not, or if nobody here can say.
+    pub fn verify(
+        &self,
+        algorithm: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignatureError> {
+        let mut error = SignatureError::UnsupportedAlgorithm;
+        for candidate in algorithms() {
+            if candidate.signature_alg_id().as_ref() != algorithm {
+                continue;
+            }
+            if candidate.public_key_alg_id().as_ref() != self.algorithm {
+                // The algorithm is known, and the key may still be one that it does not go with.
+                if error == SignatureError::UnsupportedAlgorithm {
+                    error = self.misfit();
+                }
+                continue;
+            }
+            match candidate.verify_signature(self.key, message, signature) {
+                Ok(()) => return Ok(()),
+                Err(_) => error = SignatureError::Invalid,
+            }
+        }
+        Err(error)
+    }
+
+    /// As [`PublicKeyInfo::verify`], for a signature of a handshake.
+    ///
+    /// # Errors
+    /// [`SignatureError`] if not, or if nobody here can say.
+    pub fn verify_scheme(
+        &self,
+        scheme: SignatureScheme,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignatureError> {
+        let algorithm = match scheme {
+            SignatureScheme::ECDSA_SHA256 => alg_id::ECDSA_SHA256,
+            SignatureScheme::ECDSA_SHA384 => alg_id::ECDSA_SHA384,
+            SignatureScheme::ECDSA_SHA512 => alg_id::ECDSA_SHA512,
+            SignatureScheme::ED25519 => alg_id::ED25519,
+            _ => return Err(SignatureError::UnsupportedAlgorithm),
         };
-        let random = SystemRandom::new();
-        let pair =
-            EcdsaKeyPair::from_private_key_and_public_key(algorithm, private, public, &random)
-                .ok()?;
-        Some(Self { group, pair })
+        self.verify(algorithm.as_ref(), message, signature)
     }
 
-    /// The curve it is on.
-    #[must_use]
-    pub fn group(&self) -> Group {
-        self.group
-    }
-
-    /// How it signs.
-    #[must_use]
-    pub fn scheme(&self) -> SignatureScheme {
-        match self.group {
-            Group::Secp384r1 => SignatureScheme::ECDSA_SHA384,
-            Group::Secp256r1 | Group::X25519 => SignatureScheme::ECDSA_SHA256,
+    /// What is wrong with a signature by an algorithm that does not go with this kind of key.
+    fn misfit(&self) -> SignatureError {
+        if algorithms().any(|known| known.public_key_alg_id().as_ref() == self.algorithm) {
+            SignatureError::Invalid
+        } else {
+            SignatureError::UnsupportedKey
         }
     }
-
-    /// The signature over `message`; `None` if there is no randomness to be had.
-    #[must_use]
-    pub fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
-        let signature = self.pair.sign(&SystemRandom::new(), message).ok()?;
-        Some(signature.as_ref().to_vec())
-    }
 }
 
-impl fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SigningKey({:?}, ..)", self.group)
-    }
-}
-
-/// Whether these are the bytes of a certificate (X.509 version 3) at all.
-#[must_use]
-pub fn is_certificate(certificate: &[u8]) -> bool {
-    EndEntityCert::try_from(&CertificateDer::from(certificate)).is_ok()
-}
-
-/// Whether these are the bytes of a `SubjectPublicKeyInfo` that could check a signature.
-#[must_use]
-pub fn is_public_key(key: &[u8]) -> bool {
-    RawPublicKeyEntity::try_from(&SubjectPublicKeyInfoDer::from(key)).is_ok()
-}
-
-/// Whether the owner of a bare key (`SubjectPublicKeyInfo` in DER) signed `message`.
-#[must_use]
-pub fn key_has_signed(
-    key: &[u8],
-    scheme: SignatureScheme,
-    message: &[u8],
-    signature: &[u8],
-) -> bool {
-    let der = SubjectPublicKeyInfoDer::from(key);
-    let Ok(key) = RawPublicKeyEntity::try_from(&der) else {
-        return false;
-    };
-    candidates(scheme)
-        .iter()
-        .any(|algorithm| key.verify_signature(*algorithm, message, signature).is_ok())
-}
-
-/// Whether the owner of the certificate signed `message`. Whose certificate it is, and who vouches for it, is not asked here.
-#[must_use]
-pub fn has_signed(
-    certificate: &[u8],
-    scheme: SignatureScheme,
-    message: &[u8],
-    signature: &[u8],
-) -> bool {
-    let der = CertificateDer::from(certificate);
-    let Ok(certificate) = EndEntityCert::try_from(&der) else {
-        return false;
-    };
-    candidates(scheme).iter().any(|algorithm| {
-        certificate
-            .verify_signature(*algorithm, message, signature)
-            .is_ok()
-    })
-}
-
-/// The ways of checking a signature that go with a scheme: in TLS 1.2 the curve is the key's affair.
-fn candidates(scheme: SignatureScheme) -> Vec<&'static dyn SignatureVerificationAlgorithm> {
-    match scheme {
-        SignatureScheme::ECDSA_SHA256 => {
-            vec![algorithms::ECDSA_P256_SHA256, algorithms::ECDSA_P384_SHA256]
-        }
-        SignatureScheme::ECDSA_SHA384 => {
-            vec![algorithms::ECDSA_P384_SHA384, algorithms::ECDSA_P256_SHA384]
-        }
-        SignatureScheme::ED25519 => vec![algorithms::ED25519],
-        _ => Vec::new(),
-    }
+/// Every way of verifying a signature: with RSA (PKCS#1 and PSS, 2048 bits at least), Ed25519, and ECDSA with each hash on each
+/// curve.
+fn algorithms() -> impl Iterator<Item = &'static dyn SignatureVerificationAlgorithm> {
+    let of_ring = webpki::ALL_VERIFICATION_ALGS.iter().copied();
+    of_ring.chain(PORTABLE_ALGORITHMS)
 }

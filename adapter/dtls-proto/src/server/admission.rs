@@ -28,7 +28,7 @@ use crate::event::{AssociationId, CloseReason, Event, HandshakeFailure};
 use crate::protection::IdPair;
 use crate::resumption::Resumable;
 use crate::server::handshake::{Handshake, Offer};
-use crate::server::negotiation::Negotiated;
+use crate::server::negotiation::{self, Negotiated};
 use crate::server::rate::Share;
 use crate::server::{Admission, Server};
 use crate::statistics::count;
@@ -75,7 +75,8 @@ impl Server {
             }
             Err(alert) => {
                 count(&mut self.shared.statistics.handshakes_refused);
-                self.tell_refusal(peer, HandshakeFailure::NothingToChoose(alert));
+                let failure = negotiation::explain(alert, &hello, &self.shared.config);
+                self.tell_refusal(peer, failure);
                 self.shared
                     .transmit(peer, plain_alert(alert, header.sequence));
             }

@@ -2,7 +2,7 @@
 
 use crate::codec::ProtocolVersion;
 use crate::codec::alert::AlertDescription;
-use crate::codec::certificate::{RAW_PUBLIC_KEY, X509};
+use crate::codec::certificate::{RAW_PUBLIC_KEY, SignatureScheme, X509};
 use crate::codec::connection_id::ConnectionId;
 use crate::codec::extension::{HelloExtensions, MaxFragmentLength, UNCOMPRESSED};
 use crate::codec::hello::{
@@ -11,6 +11,7 @@ use crate::codec::hello::{
 use crate::codec::record::MAX_PLAINTEXT;
 use crate::config::Config;
 use crate::crypto::{CipherSuite, Group, KeyExchange};
+use crate::event::HandshakeFailure;
 use crate::resumption::Resumable;
 
 /// What both sides will use.
@@ -18,6 +19,8 @@ use crate::resumption::Resumable;
 pub(crate) struct Negotiated {
     pub(crate) suite: CipherSuite,
     pub(crate) exchange: Exchange,
+    /// What the server signs its half of the agreement by; `None` without certificates.
+    pub(crate) signature: Option<SignatureScheme>,
     pub(crate) extended_master_secret: bool,
     pub(crate) max_fragment_length: Option<MaxFragmentLength>,
     pub(crate) server_name: Option<String>,
@@ -108,7 +111,8 @@ impl Negotiated {
         }
         let group = common_group(&offer, config);
         let types = CertificateTypes::choose(&offer, config);
-        let certificates = types.is_some() && can_use_certificates(&offer, config);
+        let signature = signature_scheme(&offer, config).ok();
+        let certificates = types.is_some() && signature.is_some();
         let (suite, exchange) = hello
             .suites()
             .filter_map(CipherSuite::from_code)
@@ -123,6 +127,7 @@ impl Negotiated {
         Ok(Self {
             suite,
             exchange,
+            signature: signature.filter(|_| matches!(exchange, Exchange::EcdheEcdsa(_))),
             point_formats: formats.is_some(),
             certificate_types: types.filter(|_| matches!(exchange, Exchange::EcdheEcdsa(_))),
             extended_master_secret: offer.extended_master_secret,
@@ -222,21 +227,64 @@ impl Negotiated {
     }
 }
 
-/// Whether the server has a certificate, and the client can check what is signed with its key.
-fn can_use_certificates(offer: &HelloExtensions<'_>, config: &Config) -> bool {
-    let Some(identity) = &config.identity else {
-        return false;
+/// Why [`Negotiated::choose`] answered with this alert.
+pub(crate) fn explain(
+    alert: AlertDescription,
+    hello: &ClientHello<'_>,
+    config: &Config,
+) -> HandshakeFailure {
+    let nothing = HandshakeFailure::NothingToChoose(alert);
+    let Ok(offer) = HelloExtensions::decode(hello.extensions) else {
+        return nothing;
     };
-    let scheme = identity.key().scheme().0.to_be_bytes();
-    let group = identity.key().group().code().to_be_bytes();
-    // A client that names no signatures means SHA-1 (RFC 5246 §7.4.1.4.1), which nobody should believe.
-    let checks = offer
-        .signature_algorithms
-        .is_some_and(|schemes| schemes.contains(&scheme));
-    let knows = offer
+    if alert != AlertDescription::HANDSHAKE_FAILURE {
+        return nothing;
+    }
+    let exchanges = || {
+        let known = hello.suites().filter_map(CipherSuite::from_code);
+        known
+            .filter(|suite| config.suites.contains(suite))
+            .map(CipherSuite::key_exchange)
+    };
+    // A suite with a pre-shared key alone can always be chosen, so what failed is on a curve.
+    let certified = exchanges().any(|exchange| exchange == KeyExchange::EcdheEcdsa);
+    let keyed = exchanges().any(|exchange| exchange == KeyExchange::EcdhePsk);
+    let curve = common_group(&offer, config);
+    match signature_scheme(&offer, config) {
+        _ if keyed && curve.is_none() => HandshakeFailure::NoSharedCurve,
+        _ if keyed || !certified => nothing,
+        Err(HandshakeFailure::NoServerCertificate) => HandshakeFailure::NoServerCertificate,
+        _ if CertificateTypes::choose(&offer, config).is_none() => {
+            HandshakeFailure::NoSharedCertificateType
+        }
+        _ if curve.is_none() => HandshakeFailure::NoSharedCurve,
+        Err(failure) => failure,
+        Ok(_) => nothing,
+    }
+}
+
+/// What the server signs by, with the key of its certificate. In TLS 1.2 a scheme names the hash and not the curve (RFC 5246
+/// §7.4.1.4.1), so the client says with its groups whether it knows the curve of the key.
+fn signature_scheme(
+    offer: &HelloExtensions<'_>,
+    config: &Config,
+) -> Result<SignatureScheme, HandshakeFailure> {
+    let identity = config
+        .identity
+        .as_ref()
+        .ok_or(HandshakeFailure::NoServerCertificate)?;
+    let curve = identity.key().curve().code().to_be_bytes();
+    if offer
         .supported_groups
-        .is_none_or(|groups| groups.contains(&group));
-    checks && knows
+        .is_some_and(|groups| !groups.contains(&curve))
+    {
+        return Err(HandshakeFailure::NoSharedCurve);
+    }
+    // A client that names no signatures means SHA-1 (RFC 5246 §7.4.1.4.1), which nobody should believe.
+    offer
+        .signature_algorithms
+        .and_then(|schemes| identity.key().scheme_for(schemes))
+        .ok_or(HandshakeFailure::NoSharedSignature)
 }
 
 /// The first of the client's curves that may be used. A client that names none can use them all (RFC 8422 §4); it gets the one that

@@ -215,8 +215,9 @@ impl Peer {
             Piece::KeyExchange => self.key_exchange(),
             Piece::Verify => {
                 let device = pki::device();
-                let signature = device.key().sign(self.transcript.messages()).unwrap();
-                self.verify(device.key().scheme(), &signature)
+                let scheme = device.key().native_scheme();
+                let signature = device.key().sign(scheme, self.transcript.messages());
+                self.verify(scheme, &signature.unwrap())
             }
             Piece::ChangeCipherSpec => self.plain(ContentType::CHANGE_CIPHER_SPEC, &[1]),
             Piece::Finished => {

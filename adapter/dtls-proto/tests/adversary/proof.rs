@@ -36,7 +36,7 @@ fn is_let_in(verify: impl FnOnce(&mut Peer) -> Option<Vec<u8>>) -> bool {
 fn signature_of(peer: &Peer) -> Vec<u8> {
     pki::device()
         .key()
-        .sign(peer.transcript.messages())
+        .sign(SignatureScheme::ECDSA_SHA256, peer.transcript.messages())
         .unwrap()
 }
 
@@ -53,7 +53,7 @@ fn a_proof_by_another_key_or_of_something_else_lets_nobody_in() {
     assert!(!is_let_in(|peer| {
         let signature = pki::server()
             .key()
-            .sign(peer.transcript.messages())
+            .sign(scheme, peer.transcript.messages())
             .unwrap();
         Some(peer.verify(scheme, &signature))
     }));
@@ -67,11 +67,13 @@ fn a_proof_by_another_key_or_of_something_else_lets_nobody_in() {
     // All but the last message, and nothing.
     assert!(!is_let_in(|peer| {
         let messages = peer.transcript.messages();
-        let signature = pki::device().key().sign(&messages[..messages.len() - 1]);
+        let signature = pki::device()
+            .key()
+            .sign(scheme, &messages[..messages.len() - 1]);
         Some(peer.verify(scheme, &signature.unwrap()))
     }));
     assert!(!is_let_in(|peer| {
-        let signature = pki::device().key().sign(&[]).unwrap();
+        let signature = pki::device().key().sign(scheme, &[]).unwrap();
         Some(peer.verify(scheme, &signature))
     }));
 }

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use dtls_client::{CloseReason as ClientReason, Config as ClientConfig, Event as ClientEvent};
 use dtls_client::{MasterSecretKind, Mischief};
-use dtls_proto::codec::certificate::{CertificateRequest, DigitallySigned, encode_chain};
+use dtls_proto::codec::certificate::{
+    CertificateRequest, DigitallySigned, SignatureScheme, encode_chain,
+};
 use dtls_proto::codec::extension::{ExtensionType, put_extension};
 use dtls_proto::codec::handshake::{HandshakeType, message};
 use dtls_proto::codec::key_exchange::encode_client_point;
 use dtls_proto::codec::record::{ContentType, RecordHeader, put_plain_record};
+use dtls_proto::crypto::Curve;
 use dtls_proto::{
     AlertDescription, CipherSuite, CloseReason, Config, ConnectionIds, Event, Group, Identity,
     IdentityError, Verdict,
@@ -18,6 +21,12 @@ use crate::forge::forged_hello;
 use crate::network::{Towards, Weather};
 use crate::pair::{Pair, client_config};
 use crate::pki::{self, server_config};
+
+const ECDSA_SCHEMES: [SignatureScheme; 3] = [
+    SignatureScheme::ECDSA_SHA256,
+    SignatureScheme::ECDSA_SHA384,
+    SignatureScheme::ECDSA_SHA512,
+];
 
 const SUITE: CipherSuite = CipherSuite::EcdheEcdsaAes128Ccm8;
 
@@ -62,6 +71,66 @@ fn keys_on_both_curves_of_both_sides_go_together() {
                 assert!(pair.client.is_established(), "{group:?}");
             }
         }
+    }
+}
+
+/// A server with a key on P-384 refused every client that accepts ECDSA with SHA-256 only, as Californium's does, and one on P-256
+/// those that accept SHA-384 only: the scheme was derived from the curve, which TLS 1.2 does not bind to the hash.
+#[test]
+fn server_keys_on_each_curve_sign_with_each_hash() {
+    for server in ["p256", "p384", "p521"] {
+        let server = pki::stored(server);
+        for scheme in ECDSA_SCHEMES {
+            let mut client = config();
+            client.server_certificate = Some(server.chain()[0].clone());
+            client.key_curves = vec![Curve::P521];
+            // What no ECDSA key can make is passed over.
+            client.signature_schemes = vec![SignatureScheme(0x0401), scheme];
+            let mut config = Config::default();
+            config.identity = Some(server.clone());
+            let mut pair = over(client, config);
+            pair.run_for(Duration::from_secs(1));
+            assert!(pair.client.is_established(), "{server:?} {scheme:?}");
+        }
+    }
+}
+
+/// Devices with keys on P-521 were refused with `decrypt_error`, and so was SHA-512.
+#[test]
+fn device_keys_on_each_curve_sign_with_each_hash() {
+    for device in ["p256", "p384", "p521"] {
+        let device = pki::stored(device);
+        for scheme in ECDSA_SCHEMES {
+            let mut client = ClientConfig::with_certificate(device.clone());
+            client.signs_by = Some(scheme);
+            let mut pair = over(client, server_config());
+            pair.run_for(Duration::from_secs(1));
+            assert!(pair.client.is_established(), "{device:?} {scheme:?}");
+        }
+    }
+}
+
+#[test]
+fn the_server_signs_with_the_hash_of_its_curve_if_it_may() {
+    let [sha256, sha384, sha512] = ECDSA_SCHEMES.map(|scheme| scheme.0.to_be_bytes());
+    let (rsa, sha1) = ([4, 1], [2, 3]);
+    for (server, offered, chosen) in [
+        ("p256", &[sha512, sha384, sha256][..], Some(0x0403)),
+        ("p384", &[sha256, sha384][..], Some(0x0503)),
+        ("p384", &[sha256, rsa][..], Some(0x0403)),
+        ("p384", &[sha512, sha256][..], Some(0x0603)),
+        ("p256", &[rsa, sha384, sha512][..], Some(0x0503)),
+        ("p521", &[sha256, sha512][..], Some(0x0603)),
+        ("p256", &[rsa, sha1][..], None),
+        ("p256", &[][..], None),
+    ] {
+        let key = pki::stored(server);
+        let scheme = key.key().scheme_for(offered);
+        assert_eq!(
+            scheme.map(|scheme| scheme.0),
+            chosen,
+            "{server} {offered:?}"
+        );
     }
 }
 
@@ -331,7 +400,7 @@ fn skipped_repeated_and_reordered_messages_get_nobody_in() {
     let point = encode_client_point(&[9; 32]);
     let chain = encode_chain(pki::device().chain());
     let verify = DigitallySigned {
-        scheme: dtls_proto::codec::certificate::SignatureScheme::ECDSA_SHA256,
+        scheme: SignatureScheme::ECDSA_SHA256,
         signature: &[1, 2, 3],
     }
     .encode();

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use dtls_client::Mischief;
-use dtls_proto::{AlertDescription, CipherSuite, Config, Event, HandshakeFailure, Verdict};
+use dtls_client::{CertificateKind, Mischief};
+use dtls_proto::codec::certificate::SignatureScheme;
+use dtls_proto::{AlertDescription, CipherSuite, Config, Event, Group, HandshakeFailure, Verdict};
 
 use crate::network::Weather;
 use crate::pair::{Pair, client_config};
@@ -99,6 +100,47 @@ fn what_cannot_begin_is_told_without_an_association() {
     let mut pair = Pair::with(client_config(), full, Weather::FINE, 0);
     pair.run_for(Duration::from_millis(500));
     assert_eq!(failures(&pair), [HandshakeFailure::OverLimit]);
+}
+
+/// All of these were reported as a missing cipher suite, with the advice to enable one for pre-shared keys.
+#[test]
+fn what_certificates_lack_is_named() {
+    let refused = |change: fn(&mut dtls_client::Config, &mut Config)| {
+        let (mut client, mut server) = (with_certificate(), server_config());
+        change(&mut client, &mut server);
+        let mut pair = Pair::with(client, server, Weather::FINE, 0);
+        pair.run_out();
+        failures(&pair)
+    };
+    assert_eq!(
+        refused(|client, _| client.signature_schemes = vec![SignatureScheme::ED25519]),
+        [HandshakeFailure::NoSharedSignature]
+    );
+    assert_eq!(
+        refused(|client, _| client.groups = vec![Group::Secp384r1]),
+        [HandshakeFailure::NoSharedCurve]
+    );
+    assert_eq!(
+        refused(|_, server| server.groups = vec![]),
+        [HandshakeFailure::NoSharedCurve]
+    );
+    assert_eq!(
+        refused(|_, server| server.identity = Some(crate::pki::stored("p521"))),
+        [HandshakeFailure::NoSharedCurve]
+    );
+    assert_eq!(
+        refused(|_, server| server.identity = None),
+        [HandshakeFailure::NoServerCertificate]
+    );
+    assert_eq!(
+        refused(|client, _| client.certificate_kind = CertificateKind::RawPublicKey),
+        [HandshakeFailure::NoSharedCertificateType]
+    );
+    let nothing = HandshakeFailure::NothingToChoose(AlertDescription::HANDSHAKE_FAILURE);
+    assert_eq!(
+        refused(|_, server| server.suites = vec![CipherSuite::PskAes128Ccm8]),
+        [nothing]
+    );
 }
 
 /// A wrong key and an unknown identity are told long before they are forgotten.

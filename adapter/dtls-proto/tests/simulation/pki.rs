@@ -39,6 +39,12 @@ pub(crate) fn device() -> Arc<Identity> {
     Arc::clone(&DEVICE)
 }
 
+/// What a file of `tests/identities` has: certificate and key.
+pub(crate) fn stored(name: &str) -> Arc<Identity> {
+    let pem = std::fs::read(format!("tests/identities/{name}.pem")).unwrap();
+    Arc::new(Identity::from_pem(&pem, &pem).unwrap())
+}
+
 /// On P-384.
 pub(crate) fn large_device() -> Arc<Identity> {
     static DEVICE: LazyLock<Arc<Identity>> =

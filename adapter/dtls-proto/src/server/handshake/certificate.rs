@@ -7,13 +7,12 @@ use std::time::Instant;
 
 use crate::codec::Malformed;
 use crate::codec::alert::AlertDescription;
-use crate::codec::certificate::{DigitallySigned, decode_chain, decode_raw_key};
+use crate::codec::certificate::{
+    DigitallySigned, certificate_public_key, decode_chain, decode_raw_key,
+};
 use crate::codec::handshake::HandshakeType;
 use crate::codec::key_exchange::decode_client_point;
-use crate::crypto::{
-    EphemeralKey, PremasterSecret, TranscriptHash, has_signed, is_certificate, is_public_key,
-    key_has_signed,
-};
+use crate::crypto::{EphemeralKey, PremasterSecret, PublicKeyInfo, SignatureError, TranscriptHash};
 use crate::event::{Event, HandshakeFailure};
 use crate::reassembly::Message;
 use crate::resumption::Credential;
@@ -61,9 +60,13 @@ impl AwaitCertificate {
             },
         };
         context.client_has_answered(now, shared);
-        let is_readable = if raw { is_public_key } else { is_certificate };
-        if !chain.first().is_some_and(|own| is_readable(own)) {
-            context.tell_failure(HandshakeFailure::NoCertificate, shared);
+        let failure = match chain.first().map(|own| public_key(own, raw)) {
+            Some(Ok(key)) if key.signs_handshakes() => None,
+            Some(Ok(_)) => Some(HandshakeFailure::UnsupportedKey),
+            Some(Err(Malformed)) | None => Some(HandshakeFailure::NoCertificate),
+        };
+        if let Some(failure) = failure {
+            context.tell_failure(failure, shared);
             return refuse(AlertDescription::BAD_CERTIFICATE, shared);
         }
         Step::Next(State::AwaitCertifiedKeyExchange(
@@ -110,9 +113,16 @@ impl AwaitCertificateVerify {
         let own = self.chain.first().map_or(&[][..], Vec::as_slice);
         let messages = context.transcript.messages();
         let raw = context.negotiated.takes_raw_key();
-        let proves = if raw { key_has_signed } else { has_signed };
-        if !proves(own, signed.scheme, messages, signed.signature) {
-            context.tell_failure(HandshakeFailure::CertificateUnproved, shared);
+        let proof = public_key(own, raw)
+            .map_err(|Malformed| SignatureError::UnsupportedKey)
+            .and_then(|key| key.verify_scheme(signed.scheme, messages, signed.signature));
+        if let Err(error) = proof {
+            let failure = match error {
+                SignatureError::UnsupportedKey => HandshakeFailure::UnsupportedKey,
+                SignatureError::UnsupportedAlgorithm => HandshakeFailure::UnsupportedSignature,
+                SignatureError::Invalid => HandshakeFailure::CertificateUnproved,
+            };
+            context.tell_failure(failure, shared);
             return refuse(AlertDescription::DECRYPT_ERROR, shared);
         }
         context.take(&message);
@@ -176,6 +186,15 @@ impl Context {
         self.inbox.messages.discard();
         Step::Wait(state)
     }
+}
+
+/// The key in a client's certificate, or its bare key.
+fn public_key(shown: &[u8], raw: bool) -> Result<PublicKeyInfo<'_>, Malformed> {
+    PublicKeyInfo::from_der(if raw {
+        shown
+    } else {
+        certificate_public_key(shown)?
+    })
 }
 
 /// What a Certificate message carries: a chain, or instead of it a bare key.

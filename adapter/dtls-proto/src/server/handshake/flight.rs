@@ -72,11 +72,12 @@ impl Context {
         ecdh: ServerEcdhParams<'_>,
     ) -> Option<[(HandshakeType, Vec<u8>); 3]> {
         let parameters = signed_parameters(&self.client_random, &self.server_random, &ecdh);
-        let signature = identity.key().sign(&parameters)?;
+        let scheme = self.negotiated.signature?;
+        let signature = identity.key().sign(scheme, &parameters)?;
         let exchange = SignedServerKeyExchange {
             ecdh,
             signed: DigitallySigned {
-                scheme: identity.key().scheme(),
+                scheme,
                 signature: &signature,
             },
         };
