@@ -1,10 +1,11 @@
 //! The fields of a certificate that are asked for here (RFC 5280 §4.1).
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dtls_proto::codec::{
     Malformed, Reader,
-    der::{Tag, element, expect, optional},
+    der::{Tag, element, expect, optional, whole},
 };
 use time::{Date, Month, OffsetDateTime, Time};
 
@@ -16,27 +17,32 @@ pub(super) fn read(der: &[u8]) -> Result<Certificate, Malformed> {
     let signed = Signed::read(der)?;
     let mut tbs = Reader::new(signed.message);
     let mut tbs = Reader::new(expect(&mut tbs, Tag::SEQUENCE)?);
-    optional(&mut tbs, Tag::context(0))?;
+    let version = version(&mut tbs)?;
     let serial = expect(&mut tbs, Tag::INTEGER)?.to_vec();
     // What it says of its signature must be what stands beside the signature (RFC 5280 §4.1.1.2).
     if expect(&mut tbs, Tag::SEQUENCE)? != signed.algorithm {
         return Err(Malformed);
     }
-    let issuer = DistinguishedName::from_der(sequence(&mut tbs)?)?;
+    let issuer = DistinguishedName::from_der(whole(&mut tbs, Tag::SEQUENCE)?)?;
     let mut validity = Reader::new(expect(&mut tbs, Tag::SEQUENCE)?);
     let (not_before, not_after) = (moment(&mut validity)?, moment(&mut validity)?);
     validity.end()?;
-    let subject = DistinguishedName::from_der(sequence(&mut tbs)?)?;
-    let public_key = sequence(&mut tbs)?.to_vec();
+    let subject = DistinguishedName::from_der(whole(&mut tbs, Tag::SEQUENCE)?)?;
+    let public_key = whole(&mut tbs, Tag::SEQUENCE)?.to_vec();
     let mut extensions = Extensions::default();
-    while !tbs.is_empty() {
-        let (tag, content) = element(&mut tbs)?;
-        if tag == Tag::context(3) {
-            extensions.read(content)?;
-        }
+    if version > 1 {
+        optional(&mut tbs, ISSUER_UNIQUE_ID)?;
+        optional(&mut tbs, SUBJECT_UNIQUE_ID)?;
     }
+    if version > 2
+        && let Some(list) = optional(&mut tbs, Tag::context(3))?
+    {
+        extensions.read(list)?;
+    }
+    tbs.end()?;
     Ok(Certificate {
         der: der.to_vec(),
+        version,
         serial,
         issuer,
         not_before,
@@ -45,6 +51,20 @@ pub(super) fn read(der: &[u8]) -> Result<Certificate, Malformed> {
         public_key,
         extensions,
     })
+}
+
+/// The version, which DER leaves out where it is the first.
+fn version(tbs: &mut Reader<'_>) -> Result<u8, Malformed> {
+    let Some(content) = optional(tbs, Tag::context(0))? else {
+        return Ok(1);
+    };
+    let mut content = Reader::new(content);
+    let number = expect(&mut content, Tag::INTEGER)?;
+    content.end()?;
+    match number {
+        [number @ 0..=2] => Ok(number + 1),
+        _ => Err(Malformed),
+    }
 }
 
 /// What the extensions say, where they are there (RFC 5280 §4.2).
@@ -64,9 +84,14 @@ impl Extensions {
     fn read(&mut self, der: &[u8]) -> Result<(), Malformed> {
         let mut list = Reader::new(der);
         let mut list = Reader::new(expect(&mut list, Tag::SEQUENCE)?);
+        let mut kinds = BTreeSet::new();
         while !list.is_empty() {
             let mut extension = Reader::new(expect(&mut list, Tag::SEQUENCE)?);
             let kind = expect(&mut extension, Tag::OBJECT_IDENTIFIER)?;
+            // No extension may stand there twice (RFC 5280 §4.2): which one would count?
+            if !kinds.insert(kind) {
+                return Err(Malformed);
+            }
             let critical = optional(&mut extension, Tag::BOOLEAN)?;
             let mut value = Reader::new(expect(&mut extension, Tag::OCTET_STRING)?);
             match kind {
@@ -106,22 +131,6 @@ fn responder(value: &mut Reader<'_>) -> Result<Option<String>, Malformed> {
         }
     }
     Ok(None)
-}
-
-/// The next element, whole, which must be a SEQUENCE.
-pub(super) fn sequence<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
-    let mut whole = *reader;
-    let mut after = *reader;
-    expect(&mut after, Tag::SEQUENCE)?;
-    let mut behind = after;
-    let length = whole
-        .remaining()
-        .len()
-        .checked_sub(behind.remaining().len())
-        .ok_or(Malformed)?;
-    let taken = reader.bytes(length)?;
-    *reader = after;
-    Ok(taken)
 }
 
 /// A `Time`: two digits of the year mean 1950 to 2049 (RFC 5280 §4.1.2.5).
@@ -167,6 +176,8 @@ fn number(digits: &[u8]) -> Result<i32, Malformed> {
     }
 }
 
+const ISSUER_UNIQUE_ID: Tag = Tag(0x81);
+const SUBJECT_UNIQUE_ID: Tag = Tag(0x82);
 const UTC_TIME: Tag = Tag(0x17);
 const GENERALIZED_TIME: Tag = Tag(0x18);
 const UNIFORM_RESOURCE_IDENTIFIER: Tag = Tag(0x86);

@@ -6,6 +6,8 @@ mod signature;
 
 use std::time::SystemTime;
 
+use dtls_proto::codec::Malformed;
+use dtls_proto::crypto::SignatureError;
 use thiserror::Error;
 
 use self::fields::{Extensions, read};
@@ -16,6 +18,8 @@ use crate::name::DistinguishedName;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
+    /// 1, 2 or 3.
+    version: u8,
     serial: Vec<u8>,
     issuer: DistinguishedName,
     not_before: SystemTime,
@@ -65,6 +69,12 @@ pub enum CertificateError {
     /// None of the anchors has the name of its issuer.
     #[error("issued by nobody who is trusted")]
     UnknownIssuer,
+    /// It is signed by an algorithm that is not supported.
+    #[error("signed by an algorithm that is not supported")]
+    UnsupportedSignature,
+    /// An anchor has the name of its issuer, and a key of a kind that is not supported.
+    #[error("issued by an authority whose key is of a kind that is not supported")]
+    UnsupportedAnchorKey,
     /// An anchor has the name of its issuer but did not sign it.
     #[error("not signed by its issuer")]
     BadSignature,
@@ -77,6 +87,11 @@ impl Certificate {
     /// [`CertificateError::Malformed`] for bytes that are none.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         read(der).map_err(|_| CertificateError::Malformed)
+    }
+
+    /// Its version of X.509: 1, 2 or 3.
+    pub fn version(&self) -> u8 {
+        self.version
     }
 
     /// Who vouches for it.
@@ -151,7 +166,16 @@ impl Certificate {
 
     /// Whether the holder of this key (`SubjectPublicKeyInfo` in DER) signed it.
     pub fn is_signed_by(&self, public_key: &[u8]) -> bool {
-        Signed::read(&self.der).is_ok_and(|signed| signed.is_by(public_key))
+        self.verify(public_key).is_ok()
+    }
+
+    fn verify(&self, public_key: &[u8]) -> Result<(), CertificateError> {
+        let signed = Signed::read(&self.der).map_err(|Malformed| CertificateError::Malformed)?;
+        signed.verify(public_key).map_err(|error| match error {
+            SignatureError::UnsupportedAlgorithm => CertificateError::UnsupportedSignature,
+            SignatureError::UnsupportedKey => CertificateError::UnsupportedAnchorKey,
+            SignatureError::Invalid => CertificateError::BadSignature,
+        })
     }
 
     /// Which of the anchors issued it, directly: other certificates of the chain are not looked at. Checks usage and validity too.
@@ -172,10 +196,11 @@ impl Certificate {
             if !anchor.is_called(&self.issuer) {
                 continue;
             }
-            if self.is_signed_by(&anchor.public_key) {
-                return self.check_validity(now).map(|()| index);
+            match self.verify(&anchor.public_key) {
+                Ok(()) => return self.check_validity(now).map(|()| index),
+                Err(found) if error != CertificateError::BadSignature => error = found,
+                Err(_) => {}
             }
-            error = CertificateError::BadSignature;
         }
         Err(error)
     }

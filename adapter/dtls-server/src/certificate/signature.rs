@@ -2,12 +2,9 @@
 
 use dtls_proto::codec::{
     Malformed, Reader,
-    der::{Tag, expect},
+    der::{Tag, expect, whole},
 };
-use rustls_pki_types::SubjectPublicKeyInfoDer;
-use webpki::{ALL_VERIFICATION_ALGS, RawPublicKeyEntity};
-
-use super::fields::sequence;
+use dtls_proto::crypto::{PublicKeyInfo, SignatureError};
 
 /// A message, and a signature beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +26,7 @@ impl<'a> Signed<'a> {
         let mut reader = Reader::new(der);
         let mut signed = Reader::new(expect(&mut reader, Tag::SEQUENCE)?);
         reader.end()?;
-        let message = sequence(&mut signed)?;
+        let message = whole(&mut signed, Tag::SEQUENCE)?;
         let algorithm = expect(&mut signed, Tag::SEQUENCE)?;
         let bits = expect(&mut signed, Tag::BIT_STRING)?;
         let signature = bits.strip_prefix(&[0]).ok_or(Malformed)?;
@@ -43,16 +40,16 @@ impl<'a> Signed<'a> {
     /// Whether it was signed with this key (`SubjectPublicKeyInfo` in DER), in a way that is still believed.
     #[must_use]
     pub fn is_by(&self, public_key: &[u8]) -> bool {
-        let der = SubjectPublicKeyInfoDer::from(public_key);
-        let Ok(key) = RawPublicKeyEntity::try_from(&der) else {
-            return false;
-        };
-        ALL_VERIFICATION_ALGS
-            .iter()
-            .filter(|way| way.signature_alg_id().as_ref() == self.algorithm)
-            .any(|way| {
-                let (message, signature) = (self.message, self.signature);
-                key.verify_signature(*way, message, signature).is_ok()
-            })
+        self.verify(public_key).is_ok()
+    }
+
+    /// As [`Signed::is_by`], with the reason.
+    ///
+    /// # Errors
+    /// [`SignatureError`] if it was not, or if that cannot be verified.
+    pub fn verify(&self, public_key: &[u8]) -> Result<(), SignatureError> {
+        PublicKeyInfo::from_der(public_key)
+            .map_err(|Malformed| SignatureError::UnsupportedKey)?
+            .verify(self.algorithm, self.message, self.signature)
     }
 }

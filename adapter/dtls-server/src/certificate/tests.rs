@@ -277,3 +277,150 @@ fn times_of_both_kinds_are_read() {
         );
     }
 }
+
+fn vector(name: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/certificate/vectors");
+    std::fs::read(format!("{folder}/{name}.der")).unwrap()
+}
+
+fn anchor_of(authority: &str) -> TrustAnchor {
+    let own = Certificate::from_der(&vector(&format!("ca-{authority}"))).unwrap();
+    TrustAnchor {
+        subject: AnchorName::Der(own.subject().as_der().to_vec()),
+        public_key: own.public_key().to_vec(),
+    }
+}
+
+/// Certificates signed ecdsa-with-SHA512 on P-256 or P-384, and by authorities on P-521, were refused as not signed by their issuer:
+/// `ring` has no such combination.
+#[test]
+fn authorities_on_each_curve_sign_with_each_hash() {
+    let curves = ["p256", "p384", "p521"];
+    for curve in curves {
+        for hash in ["sha256", "sha384", "sha512"] {
+            let der = vector(&format!("device-{curve}-{hash}"));
+            let certificate = Certificate::from_der(&der).unwrap();
+            assert_eq!(certificate.version(), 3);
+            let accepted = certificate.issued_by(&[anchor_of(curve)], now());
+            assert_eq!(accepted, Ok(0), "{curve} {hash}");
+            // Another authority's key under the issuer's name did not sign it.
+            for other in curves.into_iter().filter(|other| *other != curve) {
+                let impostor = TrustAnchor {
+                    public_key: anchor_of(other).public_key,
+                    ..anchor_of(curve)
+                };
+                assert_eq!(
+                    certificate.issued_by(&[impostor], now()),
+                    Err(CertificateError::BadSignature),
+                    "{curve} {hash} {other}"
+                );
+            }
+            for at in (0..der.len()).step_by(11) {
+                let mut broken = der.clone();
+                broken[at] ^= 1;
+                if let Ok(certificate) = Certificate::from_der(&broken) {
+                    let accepted = certificate.issued_by(&[anchor_of(curve)], now());
+                    assert!(accepted.is_err(), "{curve} {hash} {at}");
+                }
+            }
+        }
+    }
+}
+
+/// An unsupported algorithm was reported as a wrong signature, which sends operators looking for a wrong key.
+#[test]
+fn algorithms_that_are_not_supported_are_named_as_such() {
+    let sha1 = Certificate::from_der(&vector("device-p256-sha1")).unwrap();
+    assert_eq!(
+        sha1.issued_by(&[anchor_of("p256")], now()),
+        Err(CertificateError::UnsupportedSignature)
+    );
+    let curve = Certificate::from_der(&vector("device-secp256k1-sha256")).unwrap();
+    assert_eq!(
+        curve.issued_by(&[anchor_of("secp256k1")], now()),
+        Err(CertificateError::UnsupportedAnchorKey)
+    );
+}
+
+/// What `openssl x509 -req` makes without `-extfile` was refused before its issuer was looked at.
+#[test]
+fn certificates_of_version_1_are_judged_like_others() {
+    for authority in ["p256", "p521", "rsa"] {
+        let certificate =
+            Certificate::from_der(&vector(&format!("device-v1-{authority}"))).unwrap();
+        assert_eq!(certificate.version(), 1);
+        assert_eq!(certificate.subject().to_string(), "CN=device,O=ACME");
+        assert_eq!(certificate.ocsp_responder(), None);
+        let anchors = [anchor_of(authority)];
+        assert_eq!(certificate.issued_by(&anchors, now()), Ok(0), "{authority}");
+        assert_eq!(
+            certificate.issued_by(&anchors, UNIX_EPOCH),
+            Err(CertificateError::NotYetValid)
+        );
+        let later = UNIX_EPOCH + Duration::from_secs(5_000_000_000);
+        assert_eq!(
+            certificate.issued_by(&anchors, later),
+            Err(CertificateError::Expired)
+        );
+        let other = TrustAnchor {
+            public_key: anchor_of("p384").public_key,
+            ..anchor_of(authority)
+        };
+        assert_eq!(
+            certificate.issued_by(&[other], now()),
+            Err(CertificateError::BadSignature)
+        );
+    }
+}
+
+/// The bytes of a certificate with its version replaced: `[0] { INTEGER version - 1 }`.
+fn with_version(der: &[u8], version: &[u8]) -> Vec<u8> {
+    let at = der
+        .windows(5)
+        .position(|bytes| bytes == [0xa0, 3, 2, 1, 2])
+        .unwrap();
+    let mut out = der.to_vec();
+    out.splice(at..at + 5, version.iter().copied());
+    // Both lengths around the version take two bytes.
+    let less = 5 - version.len();
+    for length_at in [2, 6] {
+        let length = u16::from_be_bytes([out[length_at], out[length_at + 1]]);
+        let length = length - u16::try_from(less).unwrap();
+        out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+    }
+    out
+}
+
+/// Extensions that forbid something must not be lost by calling the certificate an older version.
+#[test]
+fn only_version_3_has_extensions() {
+    let der = vector("device-p521-sha512");
+    assert_eq!(with_version(&der, &[0xa0, 3, 2, 1, 2]), der);
+    for version in [
+        &[][..],
+        &[0xa0, 3, 2, 1, 0],
+        &[0xa0, 3, 2, 1, 1],
+        &[0xa0, 3, 2, 1, 3],
+    ] {
+        assert_eq!(
+            Certificate::from_der(&with_version(&der, version)),
+            Err(CertificateError::Malformed),
+            "{version:?}"
+        );
+    }
+}
+
+/// A second extension of a kind replaced the first, so a key usage that forbids signing could be overridden.
+#[test]
+fn an_extension_may_not_be_repeated() {
+    let authority = Authority::new("Trusted CA");
+    let mut params = CertificateParams::default();
+    let usage = |bits| CustomExtension::from_oid_content(&[2, 5, 29, 15], vec![3, 2, 3, bits]);
+    params.custom_extensions = vec![usage(0x08), usage(0x80)];
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &authority.issuer).unwrap();
+    assert_eq!(
+        Certificate::from_der(certificate.der()),
+        Err(CertificateError::Malformed)
+    );
+}
