@@ -58,6 +58,7 @@ impl Starter<'_> {
             split,
             Arc::clone(&self.pipeline.budgets),
             Revocation::new(limits.ocsp_timeout, limits.ocsp_cache_timeout),
+            limits.certificate_v1,
         );
         let (renew, renewals) = renewals(sockets.len());
         if let Some(files) = self.config.coap.identity.clone() {

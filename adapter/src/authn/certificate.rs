@@ -18,6 +18,8 @@ pub(super) struct Shown<'a> {
     pub(super) source: Holder,
     pub(super) chain: &'a [Vec<u8>],
     pub(super) server_name: Option<&'a str>,
+    /// Whether certificates of X.509 version 1 and 2 are accepted, which have no extensions.
+    pub(super) accept_v1: bool,
 }
 
 /// Whom the first certificate of a chain stands for; the others are not looked at.
@@ -59,8 +61,13 @@ async fn judge(
         source,
         chain,
         server_name,
+        accept_v1,
     } = shown;
     let certificate = Certificate::from_der(chain.first().ok_or(Refused::NoCertificate)?)?;
+    let version = certificate.version();
+    if version < 3 && !accept_v1 {
+        return Err(Refused::Version { version });
+    }
     certificate.check_usage()?;
     let issuer_name = certificate.issuer().to_string();
     let tenant = tenant(tenants, source, &issuer_name, server_name).await?;
@@ -159,6 +166,8 @@ pub(super) enum Refused {
     NoCertificate,
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    #[error("it is of X.509 version {version}")]
+    Version { version: u8 },
     #[error("the tenant service answered {status}")]
     Tenant { status: u16 },
     #[error("nobody trusts the issuer, and the host name has no label that could be a tenant")]
@@ -178,6 +187,7 @@ impl Refused {
         match self {
             Self::NoCertificate => Reason::NoCertificate,
             Self::Certificate(error) => (*error).into(),
+            Self::Version { .. } => Reason::CertificateVersion,
             Self::Tenant { status } => Reason::of_status(*status, Reason::CertificateUntrusted),
             Self::NoTenantInServerName => Reason::CertificateUntrusted,
             Self::Revocation(NotGood::Revoked) => Reason::CertificateRevoked,

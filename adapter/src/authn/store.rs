@@ -29,10 +29,12 @@ pub struct DeviceStore {
     budgets: Arc<Budgets>,
     revocation: Revocation,
     hasher: HolderHasher,
+    accept_v1: bool,
 }
 
 impl DeviceStore {
     /// `split` parts a PSK identity into auth-id and tenant at its first match (`idSplitRegex`).
+    /// `accept_v1`: whether certificates may be of X.509 version 1 or 2.
     #[must_use]
     pub fn new(
         tenants: Arc<TenantClient>,
@@ -40,6 +42,7 @@ impl DeviceStore {
         split: Regex,
         budgets: Arc<Budgets>,
         revocation: Revocation,
+        accept_v1: bool,
     ) -> Self {
         Self {
             tenants,
@@ -48,6 +51,7 @@ impl DeviceStore {
             budgets,
             revocation,
             hasher: HolderHasher::default(),
+            accept_v1,
         }
     }
 
@@ -107,6 +111,7 @@ impl KeyStore for DeviceStore {
                     source: self.hasher.source(peer.ip()),
                     chain: &chain,
                     server_name: server_name.as_deref(),
+                    accept_v1: self.accept_v1,
                 },
             )
         });

@@ -28,6 +28,8 @@ pub struct DtlsConfig {
     pub path_timeout: Duration,
     /// Whether devices may show bare keys in place of certificates (RFC 7250).
     pub raw_public_keys: bool,
+    /// Whether device certificates of X.509 version 1 and 2 are accepted.
+    pub certificate_v1: bool,
     /// How long an OCSP responder may take.
     pub ocsp_timeout: Duration,
     /// How long its answer counts at most.
@@ -49,6 +51,7 @@ impl DtlsConfig {
             return_routability: settings.return_routability,
             path_timeout: settings.path_timeout,
             raw_public_keys: settings.raw_public_keys,
+            certificate_v1: settings.certificate_v1,
             ocsp_timeout: settings.ocsp_timeout,
             ocsp_cache_timeout: settings.ocsp_cache_timeout,
         }
@@ -84,6 +87,8 @@ settings! {
         path_timeout: Duration = Kind::Millis { min: 1 }, "dtlsPathTimeout", Some("3000");
         /// Whether devices may show bare keys in place of certificates (RFC 7250), for which the registry has credentials of type rpk.
         raw_public_keys: bool = Kind::Flag, "dtlsRawPublicKeys", Some("false");
+        /// Whether device certificates of X.509 version 1 (and 2) are accepted, as `openssl x509 -req` makes them without `-extfile`. They cannot say what they are for.
+        certificate_v1: bool = Kind::Flag, "dtlsCertificateV1", Some("true");
         /// How long an OCSP responder may take to tell whether a device's certificate was revoked, where the tenant wants that asked; a device about which none answers is refused.
         ocsp_timeout: Duration = Kind::Millis { min: 1 }, "ocspTimeout", Some("5000");
         /// How long the answer of an OCSP responder counts, if it does not say less.

@@ -74,8 +74,20 @@ reasons! {
         "The device does not offer DTLS 1.2.",
         "Set the device's DTLS library to version 1.2.";
     NoSharedSuite = "no-shared-suite", Handshake,
-        "The device offers no cipher suite, curve or signature that can be used here.",
-        "Enable TLS_PSK_WITH_AES_128_CCM_8 on the device. For certificates: set the server's `keyPath` and `certPath`, and enable TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8 with secp256r1 on the device.";
+        "The device offers no cipher suite that the adapter supports.",
+        "Enable a suite with AEAD on the device: TLS_PSK_WITH_AES_128_CCM_8 for pre-shared keys, TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8 for certificates.";
+    NoServerCertificate = "no-server-certificate", Handshake,
+        "The device offers only cipher suites with certificates, and the adapter has no certificate for them.",
+        "Set `keyPath` and `certPath` to a key on P-256, P-384 or P-521 (not RSA) and its certificates, or give the device a pre-shared key.";
+    NoSharedCertificateType = "no-shared-certificate-type", Handshake,
+        "The device wants raw public keys, or another kind of certificates that the adapter does not use.",
+        "Set `dtlsRawPublicKeys` to true, or use X.509 certificates on the device.";
+    NoSharedCurve = "no-shared-curve", Handshake,
+        "The device supports no curve of the adapter, or not the curve of the server's key.",
+        "Enable secp256r1, secp384r1 or x25519 on the device, and the curve of the server's key; or give the adapter a key on a curve that the device supports.";
+    NoSharedSignature = "no-shared-signature", Handshake,
+        "The device accepts no signature that the server's key can make: ECDSA with SHA-256, SHA-384 or SHA-512.",
+        "Add ECDSA with SHA-256 (0x0403) to the device's signature_algorithms.";
     BadHello = "bad-hello", Handshake,
         "The device's hello breaks the protocol.",
         "Update the device's DTLS library.";
@@ -120,13 +132,22 @@ reasons! {
         "Let the device name the host `tenant.domain`; add credentials of type rpk whose auth-id is the SHA-256 of the key in hexadecimal.";
     NoCertificate = "no-certificate", Handshake,
         "The device showed no certificate, or none that can be read.",
-        "Give the device its certificate in X.509 version 3 with a key on secp256r1 or secp384r1.";
+        "Give the device its certificate and the private key that belongs to it.";
+    CertificateKeyUnsupported = "certificate-key-unsupported", Handshake,
+        "The key of the device's certificate cannot sign a handshake here: it is of RSA, or on a curve that is not supported.",
+        "Give the device a key on P-256, P-384 or P-521, or for Ed25519, and a certificate for it.";
+    CertificateVerifyUnsupported = "certificate-verify-unsupported", Handshake,
+        "The device signed its handshake by an algorithm that is not supported.",
+        "Let the device sign by ECDSA with SHA-256, SHA-384 or SHA-512, or by Ed25519.";
     CertificateUnproved = "certificate-unproved", Handshake,
         "The device did not prove that it has the private key of its certificate.",
         "Put the private key that belongs to the certificate on the device.";
     CertificateMalformed = "certificate-malformed", Handshake,
         "The device's certificate cannot be read, or has a critical extension that nobody here knows.",
         "Issue an X.509 certificate of version 3 without unusual critical extensions.";
+    CertificateVersion = "certificate-version", Handshake,
+        "The device's certificate is of X.509 version 1 or 2, and `dtlsCertificateV1` does not accept these.",
+        "Issue a certificate of version 3 (`openssl x509 -req` makes one with `-extfile`), or set `dtlsCertificateV1` to true.";
     CertificateUsage = "certificate-usage", Handshake,
         "The device's certificate may not authenticate a client.",
         "Issue a certificate with key usage digitalSignature and extended key usage clientAuth, or without both.";
@@ -136,6 +157,9 @@ reasons! {
     CertificateBadSignature = "certificate-bad-signature", Handshake,
         "A trusted authority has the issuer's name, but did not sign the device's certificate.",
         "Compare the authority's public key in the tenant's trusted-ca with the one that issued the certificate.";
+    CertificateSignatureUnsupported = "certificate-signature-unsupported", Handshake,
+        "The device's certificate is signed by an algorithm that is not supported, or by an authority with such a key.",
+        "Sign it by ECDSA on P-256, P-384 or P-521, by RSA with 2048 bits or more, or by Ed25519, with SHA-256, SHA-384 or SHA-512.";
     CertificateExpired = "certificate-expired", Handshake,
         "The device's certificate, or the authority's, is not valid any more.",
         "Renew the certificate.";
@@ -143,8 +167,8 @@ reasons! {
         "The device's certificate, or the authority's, is not valid yet.",
         "Check the clocks of the adapter and of who issued the certificate.";
     CertificateUnacceptable = "certificate-unacceptable", Handshake,
-        "The device's certificate fails the path check, for instance by its kind of signature.",
-        "Issue a certificate signed by ECDSA with SHA-256 or SHA-384.";
+        "The device's certificate is refused for another reason.",
+        "Look at the detail in the adapter's log.";
     CertificateRevoked = "certificate-revoked", Handshake,
         "The responder of the tenant's trusted-ca says that the device's certificate was revoked.",
         "Give the device a new certificate, if it shall speak still.";
@@ -329,6 +353,12 @@ impl From<HandshakeFailure> for Reason {
             HandshakeFailure::NothingToChoose(AlertDescription::PROTOCOL_VERSION) => {
                 Self::UnsupportedVersion
             }
+            HandshakeFailure::NoServerCertificate => Self::NoServerCertificate,
+            HandshakeFailure::NoSharedCertificateType => Self::NoSharedCertificateType,
+            HandshakeFailure::NoSharedCurve => Self::NoSharedCurve,
+            HandshakeFailure::NoSharedSignature => Self::NoSharedSignature,
+            HandshakeFailure::UnsupportedKey => Self::CertificateKeyUnsupported,
+            HandshakeFailure::UnsupportedSignature => Self::CertificateVerifyUnsupported,
             HandshakeFailure::OverLimit => Self::TooManyHandshakes,
             HandshakeFailure::OverRate => Self::TooManyFromNeighbourhood,
             HandshakeFailure::ClientSilent => Self::ClientSilent,
@@ -360,6 +390,9 @@ impl From<CertificateError> for Reason {
             CertificateError::Expired => Self::CertificateExpired,
             CertificateError::NotYetValid => Self::CertificateNotYetValid,
             CertificateError::UnknownIssuer => Self::CertificateUntrusted,
+            CertificateError::UnsupportedSignature | CertificateError::UnsupportedAnchorKey => {
+                Self::CertificateSignatureUnsupported
+            }
             CertificateError::BadSignature => Self::CertificateBadSignature,
             _ => Self::CertificateUnacceptable,
         }

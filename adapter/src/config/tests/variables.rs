@@ -192,6 +192,7 @@ const SINGLE: &[Row<Config>] = &[
     ("HONO_COAP_DTLSONESESSIONEACH", "true", &[], |c| c.coap.dtls.one_session_each),
     ("HONO_COAP_OCSPTIMEOUT", "7", &[], |c| c.coap.dtls.ocsp_timeout == millis(7)),
     ("HONO_COAP_OCSPCACHETIMEOUT", "7", &[], |c| c.coap.dtls.ocsp_cache_timeout == millis(7000)),
+    ("HONO_COAP_DTLSCERTIFICATEV1", "false", &[], |c| !c.coap.dtls.certificate_v1),
     ("HONO_COAP_DTLSRAWPUBLICKEYS", "true", &[], |c| c.coap.dtls.raw_public_keys),
     ("HONO_COAP_DTLSPATHTIMEOUT", "7", &[], |c| c.coap.dtls.path_timeout == millis(7)),
     ("HONO_COAP_DTLSMAXEARLYBYTES", "700", &[], |c| c.coap.dtls.max_early_bytes == 700),
