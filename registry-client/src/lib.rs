@@ -44,6 +44,7 @@ mod cache;
 mod exchange;
 mod response;
 mod members;
+mod base64;
 mod timestamp;
 mod error;
 

@@ -288,6 +288,35 @@ fn who_is_named_is_traced_in_its_own_way() {
     assert_eq!(tenant.sampling(Some("c")), Sampling::Default);
 }
 
+/// A tenant's devices were refused as untrusted when the registry wrote a binary member in the alphabet for URLs, or without padding.
+#[test]
+fn binary_members_of_trust_anchors_may_be_in_either_alphabet() {
+    for [one, four] in [
+        ["++//AQ==", "++//"],
+        ["++//AQ", "++//"],
+        ["--__AQ==", "--__"],
+        ["--__AQ", "--__"],
+    ] {
+        let tenant = read(&format!(
+            r#"{{"tenant-id":"T","trusted-ca":[{{"subject-dn-bytes":"{one}","public-key":"{one}",
+                "ocsp-revocation-enabled":true,"ocsp-responder-cert":"{four}"}}]}}"#
+        ))
+        .unwrap();
+        let [anchor] = tenant.trusted_ca.as_slice() else {
+            panic!("{one}: {:?}", tenant.trusted_ca)
+        };
+        let bytes = [0xfb, 0xef, 0xff, 1];
+        assert_eq!(anchor.public_key, bytes, "{one}");
+        assert_eq!(anchor.subject_dn_der.as_deref(), Some(&bytes[..]), "{one}");
+        let ocsp = anchor.ocsp.as_ref().unwrap();
+        assert_eq!(
+            ocsp.responder_certificate.as_deref(),
+            Some(&bytes[..3]),
+            "{one}"
+        );
+    }
+}
+
 #[test]
 fn trust_anchors_that_lack_a_name_or_a_key_are_skipped() {
     let tenant = read(

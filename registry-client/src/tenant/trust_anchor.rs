@@ -1,8 +1,8 @@
 //! The certificate authorities that a tenant trusts for its devices (spec: registry-apis A.3, coap-adapter §9).
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
+use crate::base64;
 use crate::members::Members;
 
 /// A certificate authority, as far as it takes to check a device's certificate.
@@ -66,5 +66,5 @@ impl TrustAnchor {
 }
 
 fn bytes(members: &Members, name: &str) -> Option<Vec<u8>> {
-    BASE64_STANDARD.decode(members.peek(name)?).ok()
+    base64::decode(members.peek(name)?)
 }
