@@ -34,6 +34,7 @@ mod separate;
 mod floods;
 mod garbage;
 mod blocks;
+mod shares;
 mod bad_options;
 mod amqp;
 mod bad_commands;

@@ -9,8 +9,8 @@ use sandbox::{
 };
 
 use crate::scene::{
-    A_WHILE, CONTENT_FORMAT, SOON, TIME, application, device, is_served, session, stand, told,
-    values,
+    A_WHILE, CONTENT_FORMAT, SOON, TIME, application, device, is_served, plain, session, stand,
+    told, values,
 };
 
 const NO_FORMAT: &str = "content type [null] does not match payload";
@@ -99,7 +99,7 @@ async fn without_a_session_only_a_put_with_tenant_and_device_is_taken() {
     ];
     let stand = stand().await;
     let mut application = application(&stand, "T", Behaviour::Accept).await;
-    let mut device = Device::plain(stand.coap()).await.unwrap();
+    let mut device = plain(&stand).await;
     for (name, request, code, text) in rows {
         let response = device.request(&request, SOON).await.expect(name);
         assert_eq!(

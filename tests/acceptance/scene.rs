@@ -82,9 +82,27 @@ pub(crate) async fn session(stand: &Stand, identity: &str) -> Device {
         .unwrap()
 }
 
-/// Whoever talks to the port without security.
+/// A device on the port without security, whose address is proved by the Echo option (RFC 9175), so
+/// that it gets answers as they are.
 pub(crate) async fn plain(stand: &Stand) -> Device {
+    let mut device = unproved(stand).await;
+    let links = || CoapRequest::new(1, ".well-known/core");
+    let refusal = raw_answer(&mut device, &links().encode(0xfff0, &[])).await;
+    // A header of 4 bytes, and an option with 2 bytes before its value of 8.
+    let proof = links().option(ECHO, &refusal[6..14]);
+    let proved = raw_answer(&mut device, &proof.encode(0xfff1, &[])).await;
+    assert!(proved.len() > 3 * refusal.len());
+    device
+}
+
+/// A device on the port without security whose address is not proved.
+pub(crate) async fn unproved(stand: &Stand) -> Device {
     Device::plain(stand.coap()).await.unwrap()
+}
+
+async fn raw_answer(device: &mut Device, request: &[u8]) -> Vec<u8> {
+    device.send_raw(request).await.unwrap();
+    device.receive(SOON).await.unwrap().unwrap()
 }
 
 /// Waits until a service is asked for this, and tells what was asked.
@@ -154,5 +172,7 @@ pub(crate) const LOCATION_QUERY: u16 = 20;
 pub(crate) const CONTENT_FORMAT: u16 = 12;
 /// RFC 7252 §5.10.5.
 pub(crate) const MAX_AGE: u16 = 14;
+/// RFC 9175 §2.2.
+pub(crate) const ECHO: u16 = 252;
 /// The option with the adapter's time (spec: coap-adapter §3).
 pub(crate) const TIME: u16 = 65_000;

@@ -16,13 +16,14 @@ pub(crate) struct Upload {
     body: Vec<u8>,
     /// Maximum length of the body.
     limit: usize,
-    /// Size of the first block.
-    first_size: BlockSize,
+    /// Size of blocks that the client is asked to go on with, if its first one was larger.
+    asked_size: Option<BlockSize>,
 }
 
 impl Upload {
-    /// Begins with the options of a block of this size, not yet with its payload.
-    pub(crate) fn start(first: &Request, first_size: BlockSize, max_body: usize) -> Self {
+    /// Begins with the options of a block, not yet with its payload. `asked_size` is the size that
+    /// the client is asked to go on with, if the block is larger.
+    pub(crate) fn start(first: &Request, asked_size: Option<BlockSize>, max_body: usize) -> Self {
         let announced = first.size1().unwrap_or(max_body);
         Self {
             options: first
@@ -32,7 +33,7 @@ impl Upload {
                 .collect(),
             body: Vec::new(),
             limit: announced.min(max_body),
-            first_size,
+            asked_size,
         }
     }
 
@@ -73,8 +74,8 @@ impl Upload {
     fn is_renumbered(&self, block: Block, payload: &[u8]) -> bool {
         let size = block.size.bytes();
         let end = block.offset().saturating_add(size);
-        let is_smaller = block.more && block.num > 0 && block.size < self.first_size;
-        is_smaller && self.body.get(block.offset()..end) == Some(payload)
+        let is_asked = block.more && block.num > 0 && self.asked_size == Some(block.size);
+        is_asked && self.body.get(block.offset()..end) == Some(payload)
     }
 
     /// The request as if the body had come with its last block.

@@ -70,7 +70,11 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         let mut upload = match under_way {
             Some(Transfer::Upload(upload)) if block.num > 0 => upload,
             // a first block begins anew; any other is refused for its offset
-            _ => Upload::start(&request, block.size, max_body),
+            _ => {
+                let preferred = self.config.preferred_block_size;
+                let asked_size = Some(preferred).filter(|asked| *asked < block.size);
+                Upload::start(&request, asked_size, max_body)
+            }
         };
         match upload.add(block, &request) {
             Ok(Progress::Complete) => {
