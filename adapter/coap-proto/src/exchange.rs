@@ -52,6 +52,8 @@ pub(crate) struct Exchange<P> {
     pub(crate) is_safe: bool,
     /// Bytes that may be sent for it; `UNLIMITED` to an address that is proved.
     pub(crate) allowance: u16,
+    /// Largest message that the peer can take, as far as 16 bits can tell.
+    pub(crate) max_message: u16,
     /// Of a request the caller has yet to answer: how to answer in blocks.
     pub(crate) asked: Option<Asked>,
     pub(crate) received: Instant,
@@ -82,6 +84,7 @@ impl<P> Exchange<P> {
             no_response: request.no_response(),
             is_safe: matches!(request.code(), Code::GET | Code::FETCH),
             allowance: UNLIMITED,
+            max_message: u16::MAX,
             asked: None,
             received,
             forget_at,

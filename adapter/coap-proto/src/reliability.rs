@@ -99,17 +99,20 @@ impl MessageIds {
         }
     }
 
+    /// Whether not all ids were given out within the last `lifetime`.
+    pub(crate) fn has_next(&self, now: Instant, lifetime: Duration) -> bool {
+        let oldest = self.used_up.first();
+        self.left_in_block > 0
+            || self.used_up.len() < BLOCKS
+            || oldest.is_none_or(|oldest| after(*oldest, lifetime) <= now)
+    }
+
     /// `None` if all ids were given out within the last `lifetime`.
     pub(crate) fn next(&mut self, now: Instant, lifetime: Duration) -> Option<MessageId> {
+        if !self.has_next(now, lifetime) {
+            return None;
+        }
         if self.left_in_block == 0 {
-            if self.used_up.len() >= BLOCKS
-                && self
-                    .used_up
-                    .first()
-                    .is_some_and(|oldest| after(*oldest, lifetime) > now)
-            {
-                return None;
-            }
             if self.used_up.len() >= BLOCKS {
                 self.used_up.remove(0);
             }

@@ -22,7 +22,7 @@ mod cut;
 
 mod table;
 
-pub(crate) use cut::{Cut, block_of, cut};
+pub(crate) use cut::{Cut, Plan, Sizes, block_of, cut, plan};
 pub(crate) use table::{Direction, Transfer, Transfers};
 pub(crate) use target::Target;
 pub(crate) use upload::{Progress, Upload, too_large};

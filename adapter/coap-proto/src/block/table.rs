@@ -143,6 +143,12 @@ impl<P: Clone + Eq + Hash> Transfers<P> {
         self.max_transfers > 0 && self.max_per_peer > 0 && size(target, transfer) <= self.max_bytes
     }
 
+    /// Whether an answer may be kept, however many others have to go.
+    pub(crate) fn may_keep(&self, target: &Target, answer: &Response) -> bool {
+        let bytes = answer_size(answer).saturating_add(target.len());
+        self.max_transfers > 0 && self.max_per_peer > 0 && bytes <= self.max_bytes
+    }
+
     /// Drops those without progress for a lifetime; returns their number.
     pub(crate) fn expire(&mut self, now: Instant) -> u64 {
         let mut expired: u64 = 0;
@@ -248,12 +254,14 @@ fn oldest<K: Copy + Ord>(turns: &BTreeSet<(K, Turn)>, of: K) -> Option<Turn> {
 fn size(target: &Target, transfer: &Transfer) -> usize {
     let transfer = match transfer {
         Transfer::Upload(upload) => upload.size(),
-        Transfer::Answer(answer) => answer
-            .payload
-            .capacity()
-            .saturating_add(answer.options.size()),
+        Transfer::Answer(answer) => answer_size(answer),
     };
     transfer.saturating_add(target.len())
+}
+
+fn answer_size(answer: &Response) -> usize {
+    let payload = answer.payload.capacity();
+    payload.saturating_add(answer.options.size())
 }
 
 /// So many transfers of a holder are kept where others have few: one upload and its response.

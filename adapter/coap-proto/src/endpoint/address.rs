@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use super::{Endpoint, Source};
 use crate::address::AddressValidation;
-use crate::block::BlockSize;
 use crate::dedup::Peer;
 use crate::exchange::{Exchange, ExchangeId};
 use crate::message::{Code, Message, Type, option};
@@ -122,37 +121,10 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         }
     }
 
-    /// Whether a response to an exchange may be sent as it is.
-    pub(super) fn fits(&self, exchange: ExchangeId, response: &Response) -> bool {
+    /// Whether less may be sent for an exchange than a message may have.
+    pub(super) fn is_limited(&self, exchange: ExchangeId) -> bool {
         let entry = self.exchanges.get(&exchange);
-        entry.is_none_or(|entry| entry.fits(response))
-    }
-
-    /// The size of blocks in which the response to an exchange may be sent; `None` if not even the
-    /// smallest ones may. `options` is the length of the options that a block has besides.
-    pub(super) fn block_size(
-        &self,
-        exchange: ExchangeId,
-        response: &Response,
-        options: usize,
-    ) -> Option<BlockSize> {
-        let preferred = self.config.preferred_block_size;
-        let entry = self.exchanges.get(&exchange);
-        let Some(entry) = entry.filter(|entry| entry.is_limited()) else {
-            return Some(preferred);
-        };
-        let room = entry.room(response)?.checked_sub(options)?;
-        BlockSize::at_most(room).map(|size| size.min(preferred))
-    }
-
-    /// The largest payload of a response to an exchange that is not sent in blocks.
-    pub(super) fn max_unblocked(&self, exchange: ExchangeId, response: &Response) -> usize {
-        let max = self.config.max_unblocked_payload;
-        let entry = self.exchanges.get(&exchange);
-        match entry.filter(|entry| entry.is_limited()) {
-            Some(entry) => max.min(entry.room(response).unwrap_or_default()),
-            None => max,
-        }
+        entry.is_some_and(Exchange::is_limited)
     }
 }
 
@@ -208,9 +180,3 @@ const MAX_CREDIT: u32 = 16 << 10;
 
 /// How long an address stays proved.
 const PROVED_FOR: Duration = Duration::from_secs(300);
-
-/// Block1, Block2 and Size2 of the first block.
-pub(super) const FIRST_BLOCK_OPTIONS: usize = 16;
-
-/// Block2 of a later one.
-pub(super) const LATER_BLOCK_OPTIONS: usize = 5;

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use fair_share::Holder;
 
+use super::blockwise::sizes;
 use super::{Endpoint, Event, GaveUpReason, empty};
-use crate::config::SuppressedResponse;
+use crate::block::Sizes;
+use crate::config::{Config, SuppressedResponse};
 use crate::exchange::{Exchange, ExchangeId, State, Way};
 use crate::message::{Code, Message, MessageId, Type};
 use crate::reliability::{Attempt, Retransmission, after, initial_timeout};
@@ -33,25 +35,21 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             return;
         };
         let asked = entry.asked.take();
-        let in_place_of_ack = SuppressedResponse::InPlaceOfAck;
-        let is_sent_in_place_of_ack = self.config.suppressed_response == in_place_of_ack;
-        let way = match (entry.no_response.suppresses(response.code), way) {
-            (false, way) => way,
-            (true, Way::PiggyBacked) if is_sent_in_place_of_ack => Way::InPlaceOfAck,
-            (true, _) => {
-                count(&mut self.statistics.suppressed);
-                return self.answer_nothing(exchange, way);
-            }
+        let Some(way) = way_of_response(&self.config, entry, way, response.code) else {
+            count(&mut self.statistics.suppressed);
+            return self.answer_nothing(exchange, way);
         };
         if !response.is_valid() {
             count(&mut self.statistics.invalid_responses);
             response = Response::new(Code::INTERNAL_SERVER_ERROR);
         }
+        let sizes = sizes(&self.config, entry);
         let peer = entry.peer.clone();
         response = self.within_allowance(now, exchange, response);
-        if let Some(asked) = asked {
-            response = self.cut(now, &peer, exchange, asked, response);
-        }
+        response = match asked {
+            Some(asked) => self.cut(now, &peer, exchange, asked, sizes, response),
+            None => shortened(response, sizes),
+        };
         self.send_response(now, exchange, way, response);
     }
 
@@ -300,6 +298,21 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     }
 }
 
+/// How a response is sent; `None` if the client does not want it (RFC 7967).
+pub(super) fn way_of_response<P>(
+    config: &Config,
+    exchange: &Exchange<P>,
+    way: Way,
+    code: Code,
+) -> Option<Way> {
+    let in_place_of_ack = config.suppressed_response == SuppressedResponse::InPlaceOfAck;
+    match (exchange.no_response.suppresses(code), way) {
+        (false, way) => Some(way),
+        (true, Way::PiggyBacked) if in_place_of_ack => Some(Way::InPlaceOfAck),
+        (true, _) => None,
+    }
+}
+
 /// The answer to a repeated request whose separate response is not retransmitted any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
@@ -307,6 +320,21 @@ pub(super) enum Repeat {
     Response,
     /// An empty ACK: the client has the response.
     Acknowledgement,
+}
+
+/// A response to a request that never reached the caller; these have a text for people at most, which
+/// is cut to what fits.
+fn shortened(mut response: Response, sizes: Sizes) -> Response {
+    if !sizes.fit(&response, 0) {
+        let room = sizes.payload(&response.options);
+        let boundary = |length: &usize| {
+            let rest = response.payload.get(*length);
+            rest.is_none_or(|byte| byte & 0b1100_0000 != 0b1000_0000)
+        };
+        let end = (0..=room).rev().find(boundary);
+        response.payload.truncate(end.unwrap_or_default());
+    }
+    response
 }
 
 fn encode<P>(

@@ -80,6 +80,7 @@ impl<P> Exchange<P> {
             no_response: Default::default(),
             is_safe: false,
             allowance: UNLIMITED,
+            max_message: u16::MAX,
             asked: None,
             received,
             forget_at,

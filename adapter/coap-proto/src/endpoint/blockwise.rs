@@ -4,12 +4,13 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Instant;
 
-use super::address::{FIRST_BLOCK_OPTIONS, LATER_BLOCK_OPTIONS};
-use super::{Endpoint, Event, Source};
+use super::{Endpoint, Event, Source, UNLIMITED};
 use crate::block::{
-    Asked, Block, Cut, Direction, Progress, Target, Transfer, Upload, block_of, cut, too_large,
+    Asked, Block, Cut, Direction, Plan, Progress, Sizes, Target, Transfer, Upload, block_of, cut,
+    plan, too_large,
 };
-use crate::exchange::ExchangeId;
+use crate::config::Config;
+use crate::exchange::{Exchange, ExchangeId};
 use crate::message::Code;
 use crate::request::Request;
 use crate::response::Response;
@@ -120,7 +121,9 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         let Source { peer, holder, .. } = source;
         let kept = self.transfers.take(peer, &asked.target, Direction::Answer);
         if let Some(Transfer::Answer(kept)) = kept {
-            let answer = match self.block_size(exchange, &kept, LATER_BLOCK_OPTIONS) {
+            let entry = self.exchanges.get(&exchange);
+            let sizes = entry.map(|entry| sizes(&self.config, entry));
+            let answer = match sizes.and_then(|sizes| sizes.later_block(&kept.options)) {
                 Some(size) => block_of(&kept, block.limited(size)),
                 None => Response::new(Code::INTERNAL_SERVER_ERROR),
             };
@@ -147,27 +150,38 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         peer: &P,
         exchange: ExchangeId,
         asked: Asked,
+        sizes: Sizes,
         response: Response,
     ) -> Response {
-        let fits = self.fits(exchange, &response);
-        let preferred = match self.block_size(exchange, &response, FIRST_BLOCK_OPTIONS) {
-            Some(size) => size,
-            None if fits => self.config.preferred_block_size,
-            None => return Response::new(response.code),
-        };
-        let max_unblocked = if fits {
-            self.config.max_unblocked_payload
-        } else {
-            self.max_unblocked(exchange, &response)
-        };
-        let mut response = match cut(response, asked.block2, preferred, max_unblocked) {
+        let block1 = asked.block1;
+        let code = response.code;
+        let mut response = match cut(response, &asked, sizes) {
             Cut::Whole(response) => response,
             Cut::First { block, whole } => self.keep(now, peer, asked.target, whole, block),
+            Cut::TooLarge if self.is_limited(exchange) => return Response::new(code),
+            Cut::TooLarge => {
+                count(&mut self.statistics.invalid_responses);
+                Response::new(Code::INTERNAL_SERVER_ERROR)
+            }
         };
-        if let Some(block) = asked.block1 {
+        if let Some(block) = block1 {
             response.confirm(block);
         }
         response
+    }
+
+    /// Whether a response gets to the peer of an exchange, whole or its first block.
+    pub(super) fn travels(&self, exchange: &Exchange<P>, response: &Response) -> bool {
+        let sizes = sizes(&self.config, exchange);
+        let Some(asked) = &exchange.asked else {
+            return sizes.fit(response, 0);
+        };
+        match plan(response, asked, sizes) {
+            Plan::Whole => true,
+            Plan::First(_) => self.transfers.may_keep(&asked.target, response),
+            // The client misses what stands before the block it asks for.
+            Plan::Asked(_) | Plan::TooLarge => false,
+        }
     }
 
     fn keep(
@@ -199,6 +213,19 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     fn count_evicted(&mut self, evicted: u64) {
         let counter = &mut self.statistics.evicted_transfers;
         *counter = counter.wrapping_add(evicted);
+    }
+}
+
+/// How large the answer to a request may be.
+pub(super) fn sizes<P>(config: &Config, exchange: &Exchange<P>) -> Sizes {
+    Sizes {
+        preferred: config.preferred_block_size,
+        max_unblocked: config.max_unblocked_payload,
+        max_message: match exchange.max_message.min(exchange.allowance) {
+            UNLIMITED => usize::MAX,
+            limited => limited.into(),
+        },
+        token: exchange.token.length().into(),
     }
 }
 

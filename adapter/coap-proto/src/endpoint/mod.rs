@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use address::UNLIMITED;
+use answer::way_of_response;
 pub use answered::Answered;
 use fair_share::Holder;
 
@@ -51,6 +52,8 @@ pub struct Endpoint<P> {
     statistics: Statistics,
     /// Whether and how peers have to prove their addresses.
     validation: Option<AddressValidation>,
+    /// Largest message that the peer of the current datagram can take.
+    max_message: u16,
 }
 
 /// A datagram to send.
@@ -113,23 +116,28 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
             events: VecDeque::new(),
             statistics: Statistics::default(),
             validation: None,
+            max_message: u16::MAX,
         }
     }
 
     /// Takes in what came from a peer without a holder, whatever it is.
     pub fn handle_datagram(&mut self, now: Instant, peer: &P, datagram: &[u8]) {
-        self.handle_datagram_of(now, peer, None, datagram);
+        self.handle_datagram_of(now, peer, None, usize::MAX, datagram);
     }
 
     /// Takes in what came from a peer, whatever it is. What is remembered of it counts for `holder`,
-    /// which is always the same for a peer; a holder may have several peers.
+    /// which is always the same for a peer; a holder may have several peers. No message of more than
+    /// `max_message` bytes can be sent to the peer: what answers the datagram is cut into blocks that
+    /// fit.
     pub fn handle_datagram_of(
         &mut self,
         now: Instant,
         peer: &P,
         holder: Option<Holder>,
+        max_message: usize,
         datagram: &[u8],
     ) {
+        self.max_message = u16::try_from(max_message).unwrap_or(u16::MAX);
         count(&mut self.statistics.datagrams);
         let allowance = self.allowance(peer, datagram.len());
         let source = Source {
@@ -203,6 +211,33 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
     pub fn is_open(&self, exchange: ExchangeId) -> bool {
         let entry = self.exchanges.get(&exchange);
         entry.is_some_and(|entry| entry.way_of_answer().is_some())
+    }
+
+    /// Whose an exchange is, if it is remembered.
+    #[must_use]
+    pub fn peer_of(&self, exchange: ExchangeId) -> Option<&P> {
+        self.exchanges.get(&exchange).map(|entry| &entry.peer)
+    }
+
+    /// Whether [`Self::respond`] would send this response, whole or its first block: the exchange
+    /// waits for it, the peer wants it (RFC 7967), it fits, and there is a message id for it.
+    #[must_use]
+    pub fn can_send(&self, now: Instant, exchange: ExchangeId, response: &Response) -> bool {
+        let Some(entry) = self.exchanges.get(&exchange) else {
+            return false;
+        };
+        let way = entry.way_of_answer();
+        let way = way.and_then(|way| way_of_response(&self.config, entry, way, response.code));
+        let has_id = match way {
+            None => false,
+            Some(Way::PiggyBacked) => true,
+            Some(Way::InPlaceOfAck | Way::Separate | Way::NonConfirmable) => {
+                let lifetime = self.config.exchange_lifetime;
+                let peer = self.peers.get(&entry.peer);
+                peer.is_some_and(|peer| peer.ids.has_next(now, lifetime))
+            }
+        };
+        has_id && response.is_valid() && self.travels(entry, response)
     }
 
     /// Does what is due: sends again, gives up, forgets.

@@ -154,7 +154,8 @@ impl<P: Clone + Eq + Hash + Debug> Endpoint<P> {
         }
         self.open = self.open.saturating_add(1);
         let forget_at = after(now, self.lifetime(request.reliability()));
-        let entry = Exchange::new(source.peer.clone(), request, now, forget_at);
+        let mut entry = Exchange::new(source.peer.clone(), request, now, forget_at);
+        entry.max_message = self.max_message;
         let exchange = self.insert(source, entry);
         self.limit(now, source, exchange);
         Some(exchange)

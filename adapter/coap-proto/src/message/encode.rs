@@ -38,6 +38,32 @@ impl Message {
     }
 }
 
+/// Bytes that a message with these options takes beside its payload and the marker before it.
+pub(crate) fn overhead(token: usize, options: &Options) -> usize {
+    let mut length = FIXED_HEADER.saturating_add(token);
+    let mut last = 0;
+    for (number, value) in sorted(options).iter() {
+        let delta = extension(number.saturating_sub(last).into());
+        let option = delta
+            .saturating_add(extension(value.len()))
+            .saturating_add(1);
+        length = length.saturating_add(option).saturating_add(value.len());
+        last = number;
+    }
+    length
+}
+
+/// Bytes of an option's delta or length behind its nibble.
+const fn extension(value: usize) -> usize {
+    if value >= EXTENDED_BY_TWO {
+        2
+    } else if value >= EXTENDED_BY_BYTE {
+        1
+    } else {
+        0
+    }
+}
+
 fn sorted(options: &Options) -> Cow<'_, Options> {
     if options.is_sorted() {
         return Cow::Borrowed(options);
@@ -96,6 +122,9 @@ impl Extended {
         }
     }
 }
+
+/// Version, type, token length, code and message id.
+const FIXED_HEADER: usize = 4;
 
 /// Room for header, token and a few short options, so that most messages take one allocation.
 const SMALL_HEADER: usize = 32;

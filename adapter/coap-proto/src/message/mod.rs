@@ -13,6 +13,7 @@ pub mod uint;
 pub use code::Code;
 pub use decode::{DecodeError, FormatError, Header};
 pub use encode::EncodeError;
+pub(crate) use encode::overhead;
 pub use option::Options;
 pub use token::{MessageId, Token};
 

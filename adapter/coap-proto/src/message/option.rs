@@ -178,10 +178,19 @@ impl Options {
         entries.saturating_add(self.values.capacity())
     }
 
+    /// At most so many bytes take the options of a message that has these.
+    pub(crate) fn max_encoded_length(&self) -> usize {
+        let headers = self.entries.len().saturating_mul(MAX_OPTION_HEADER);
+        headers.saturating_add(self.values.len())
+    }
+
     pub(crate) fn is_sorted(&self) -> bool {
         self.entries.is_sorted_by_key(|(number, _)| *number)
     }
 }
+
+/// One byte, and up to two each of delta and length.
+const MAX_OPTION_HEADER: usize = 5;
 
 impl<'a> FromIterator<(u16, &'a [u8])> for Options {
     fn from_iter<I: IntoIterator<Item = (u16, &'a [u8])>>(occurrences: I) -> Self {

@@ -177,7 +177,7 @@ fn a_holder_with_many_peers_displaces_its_own_exchanges_only() {
         let holder = holder(&hasher, 1, peer);
         server
             .endpoint
-            .handle_datagram_of(now, &peer, holder, &datagram);
+            .handle_datagram_of(now, &peer, holder, usize::MAX, &datagram);
         let new = server.request().map(|(exchange, _)| exchange);
         if let Some(exchange) = new {
             server.respond(exchange, changed());
@@ -214,7 +214,7 @@ fn a_holder_has_a_bounded_number_of_retransmissions_over_all_its_peers() {
         let now = server.now;
         server
             .endpoint
-            .handle_datagram_of(now, &peer, holder, &datagram);
+            .handle_datagram_of(now, &peer, holder, usize::MAX, &datagram);
         answer_separately(&mut server);
     }
     assert_eq!(server.pass(SECOND * 3).len(), 5);
@@ -248,7 +248,7 @@ fn holders_are_counted_right_whatever_comes() {
             let now = server.now;
             server
                 .endpoint
-                .handle_datagram_of(now, &peer, holder, &datagram);
+                .handle_datagram_of(now, &peer, holder, usize::MAX, &datagram);
             if let Some((exchange, _)) = server.request() {
                 open.push(exchange);
             }

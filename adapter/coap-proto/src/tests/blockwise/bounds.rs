@@ -222,7 +222,7 @@ fn a_holder_with_many_peers_evicts_its_own_transfers_only() {
             );
             let mut send = |peer: u32, holder, id, block1| {
                 let datagram = upload(id, block1, &body(64)).encode().unwrap();
-                endpoint.handle_datagram_of(start(), &peer, Some(holder), &datagram);
+                endpoint.handle_datagram_of(start(), &peer, Some(holder), usize::MAX, &datagram);
                 last_code(&mut endpoint)
             };
             let victim = hasher.holder(&1, &"victim");

@@ -3,6 +3,7 @@
 mod answers;
 mod bounds;
 mod golden;
+mod limits;
 mod refusals;
 mod uploads;
 
