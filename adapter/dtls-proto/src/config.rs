@@ -56,6 +56,11 @@ pub struct Config {
     /// How often a flight is sent again before the handshake is forgotten.
     pub max_retransmissions: u32,
     /// How long [`crate::Event::PskRequested`] may stay unanswered before the identity counts as unknown.
+    /// Largest datagram of a flight to an IPv4 address from its third transmission on (UDP payload):
+    /// two that got lost may have been too large for the path (RFC 6347 §4.1.1.1).
+    pub reduced_mtu_ipv4: usize,
+    /// The same towards an IPv6 address.
+    pub reduced_mtu_ipv6: usize,
     pub psk_deadline: Duration,
     /// How long [`crate::Event::VerdictRequested`] may stay unanswered before the certificate counts as refused.
     pub verdict_deadline: Duration,
@@ -144,6 +149,9 @@ impl Default for Config {
             mtu: 1232,
             // The reference: 2 s, doubling to 60 s, four times.
             retransmission_timeout: Duration::from_secs(2),
+/// Transmissions of a flight, the first and one more, before its datagrams become smaller.
+const FULL_SIZE_TRANSMISSIONS: u32 = 2;
+
             max_retransmission_timeout: Duration::from_secs(60),
             max_retransmissions: 4,
             psk_deadline: Duration::from_secs(10),
@@ -152,3 +160,7 @@ impl Default for Config {
         }
     }
 }
+            // 576 bytes, which every IPv4 host takes, less 20 of IPv4 and 8 of UDP (RFC 791 §3.1).
+            reduced_mtu_ipv4: 548,
+            // No IPv6 path is narrower than 1280.
+            reduced_mtu_ipv6: 1232,

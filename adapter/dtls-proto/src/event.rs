@@ -76,6 +76,8 @@ pub enum Event {
         association: AssociationId,
         /// Whence the record came.
         peer: SocketAddr,
+        /// Most data that one record in answer to it may carry ([`crate::Server::max_payload`]).
+        max_payload: usize,
         /// The plaintext.
         data: Vec<u8>,
     },

@@ -118,6 +118,12 @@ impl Protection {
     /// The epoch of the records it can open.
     #[must_use]
     pub fn epoch(&self) -> u16 {
+    /// Whether there is a sequence number left.
+    #[must_use]
+    pub fn can_seal(&self) -> bool {
+        self.next_sequence <= MAX_SEQUENCE
+    }
+
         self.epoch
     }
 
@@ -137,7 +143,7 @@ impl Protection {
         plaintext: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), SealError> {
-        if self.next_sequence > MAX_SEQUENCE {
+        if !self.can_seal() {
             return Err(SealError::Exhausted);
         }
         let (epoch, sequence, id) = (self.epoch, self.next_sequence, self.peers_id());

@@ -97,6 +97,9 @@ impl Server {
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
         Self::with(config, seed, Arc::default())
     }
+    /// Smallest UDP payload that [`Server::set_path_mtu`] goes down to, whatever the network says.
+    pub const MIN_PATH_MTU: usize = 256;
+
 
     /// Another server for the same port: each address is one's or the other's, and connection ids tell which one made them. Together
     /// they have the places, the rate of handshakes and the sessions that may be resumed by id that this one had alone. It should have
@@ -238,6 +241,29 @@ impl Server {
             self.forget_handshake(association, CloseReason::Local);
         }
     }
+    /// Most application data that one record to this association may carry: what the client agreed to
+    /// take and the path is known to bear. `None` if the association can send nothing.
+    #[must_use]
+    pub fn max_payload(&self, association: AssociationId) -> Option<usize> {
+        let session = self.sessions.get(&association)?;
+        session.can_send().then(|| session.max_payload())
+    }
+
+    /// Lowers the size of datagrams to an address to `bytes` of UDP payload, at least
+    /// [`Server::MIN_PATH_MTU`], because the network refused a larger one (`EMSGSIZE`, or an ICMP
+    /// message about a datagram that was sent there). A flight that waits for an answer is sent
+    /// again at once; what [`Server::max_payload`] says of a session there sinks.
+    pub fn set_path_mtu(&mut self, peer: SocketAddr, bytes: usize) {
+        let bytes = u16::try_from(bytes.max(Self::MIN_PATH_MTU)).unwrap_or(u16::MAX);
+        let known = self.peers.get(&peer).copied().unwrap_or_default();
+        if let Some(session) = known.session.and_then(|id| self.sessions.get_mut(&id)) {
+            session.set_path_mtu(bytes);
+        }
+        if let Some(handshake) = known.handshake.and_then(|id| self.handshakes.get_mut(&id)) {
+            handshake.set_path_mtu(bytes, &mut self.shared);
+        }
+    }
+
 
     /// Drops an association without a word, to its peer or to the caller.
     pub fn forget(&mut self, association: AssociationId) {

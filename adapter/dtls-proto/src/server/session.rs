@@ -27,6 +27,10 @@ pub(crate) struct Session {
     hello: [u8; 8],
     /// The most plaintext a record may have.
     max_plaintext: u16,
+    /// The most plaintext that the client's records may have.
+    max_received: u16,
+    /// Largest UDP payload that is known to reach the client; [`u16::MAX`] if nothing is known.
+    path_mtu: u16,
     /// Whether the client proves its addresses (RFC 9853).
     proves_paths: bool,
     /// What to send again as long as the client may not have it.
@@ -49,6 +53,8 @@ pub(crate) struct LastFlight {
     pub(crate) verify_data: [u8; VERIFY_DATA_LENGTH],
     /// The message that carries a ticket, if the client gets one.
     pub(crate) ticket: Option<Vec<u8>>,
+    /// How often it was sent by this process.
+    pub(crate) transmissions: u32,
 }
 
 /// What became of an authentic record.
@@ -73,6 +79,8 @@ impl Session {
             suite: negotiated.suite,
             hello: fingerprint(client_random),
             max_plaintext: u16::try_from(negotiated.max_plaintext()).unwrap_or(u16::MAX),
+            max_received: u16::try_from(negotiated.max_received()).unwrap_or(u16::MAX),
+            path_mtu: u16::MAX,
             proves_paths: negotiated.return_routability,
             last_flight: last_flight.map(Box::new),
             session_id: None,
@@ -121,6 +129,23 @@ impl Session {
     /// The client is somewhere else now.
     pub(crate) fn set_peer(&mut self, peer: SocketAddr) {
         self.peer = peer;
+        self.path_mtu = u16::MAX;
+    }
+
+    /// No datagram of more than `bytes` reaches the client.
+    pub(crate) fn set_path_mtu(&mut self, bytes: u16) {
+        self.path_mtu = self.path_mtu.min(bytes);
+    }
+
+    /// Whether there is a sequence number left to send a record with.
+    pub(crate) fn can_send(&self) -> bool {
+        self.protection.can_seal()
+    }
+
+    /// Most application data for one record that fits the peer's record limit and the path.
+    pub(crate) fn max_payload(&self) -> usize {
+        let path = usize::from(self.path_mtu).saturating_sub(self.record_overhead());
+        usize::from(self.max_plaintext).min(path)
     }
 
     /// Decrypts a record of epoch 1; one that isn't of this association changes nothing.
@@ -149,6 +174,7 @@ impl Session {
                     association,
                     peer: from,
                     data: plaintext.to_vec(),
+                    max_payload: self.max_payload(),
                 });
                 Receipt::Taken
             }
@@ -201,11 +227,11 @@ impl Session {
             flight.message_seq,
             &flight.verify_data,
         );
-        let mut packer = Packer::new(
-            shared.config.mtu,
-            usize::from(self.max_plaintext),
-            &mut flight.sequence,
-        );
+        let (address, sent) = (self.peer.ip(), flight.transmissions);
+        let mtu = shared.config.flight_mtu(address, sent, self.path_mtu);
+        flight.transmissions = sent.saturating_add(1);
+        let max_fragment = usize::from(self.max_plaintext);
+        let mut packer = Packer::new(mtu, max_fragment, &mut flight.sequence);
         let ticket = flight.ticket.clone().map(Part::Plain);
         let parts = [Part::ChangeCipherSpec, Part::Protected(finished)];
         for part in ticket.into_iter().chain(parts) {
@@ -304,6 +330,8 @@ impl Session {
 
     /// The most that [`Session::put`] appends, beside a ticket.
     pub(crate) const SAVED_LENGTH: usize = 256;
+            max_received,
+            path_mtu: u16::MAX,
 
     /// How long the ticket is that [`Session::put`] appends.
     pub(crate) fn ticket_length(&self) -> usize {
@@ -343,6 +371,7 @@ fn put_option<T: ?Sized>(value: Option<&T>, out: &mut Vec<u8>, put: impl FnOnce(
     }
 }
 
+            transmissions: 0,
 fn read_option<'a, T>(
     reader: &mut Reader<'a>,
     read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,

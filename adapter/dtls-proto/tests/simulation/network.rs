@@ -36,6 +36,8 @@ pub(crate) struct Network {
     random: u64,
     on_the_way: BTreeMap<(Instant, u64), (Towards, Vec<u8>)>,
     sent: u64,
+    /// Largest UDP payload that arrives.
+    pub(crate) path_mtu: usize,
 }
 
 impl Network {
@@ -45,11 +47,13 @@ impl Network {
             random: seed,
             on_the_way: BTreeMap::new(),
             sent: 0,
+            path_mtu: usize::MAX,
         }
     }
 
     pub(crate) fn send(&mut self, now: Instant, towards: Towards, payload: &[u8]) {
         let copies = match self.percent() {
+            _ if payload.len() > self.path_mtu => 0,
             percent if percent < self.weather.loss => 0,
             percent if percent < self.weather.loss + self.weather.duplication => 2,
             _ => 1,

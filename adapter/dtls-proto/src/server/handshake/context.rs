@@ -39,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) failed: bool,
     /// Our flight, until the client has answered it.
     pub(crate) outgoing: Option<Outgoing>,
+    /// Largest UDP payload that is known to reach the client; [`u16::MAX`] if nothing is known.
+    pub(crate) path_mtu: u16,
 }
 
 /// A flight that may have to be sent again.
@@ -46,6 +48,19 @@ pub(crate) struct Outgoing {
     pub(crate) parts: Vec<Part>,
     /// How often it was sent again.
     pub(crate) attempt: u32,
+    /// How often it was sent, for whatever cause.
+    pub(crate) transmissions: u32,
+}
+
+impl Outgoing {
+    /// A flight that was not sent yet.
+    pub(crate) fn new(parts: Vec<Part>) -> Self {
+        Self {
+            parts,
+            attempt: 0,
+            transmissions: 0,
+        }
+    }
 }
 
 impl Context {
@@ -67,7 +82,10 @@ impl Context {
             return;
         };
         let max_fragment = self.negotiated.max_plaintext();
-        let mut packer = Packer::new(shared.config.mtu, max_fragment, &mut self.sequence);
+        let (address, sent) = (self.peer.ip(), outgoing.transmissions);
+        let mtu = shared.config.flight_mtu(address, sent, self.path_mtu);
+        outgoing.transmissions = sent.saturating_add(1);
+        let mut packer = Packer::new(mtu, max_fragment, &mut self.sequence);
         for part in &outgoing.parts {
             // A client that began at the end of the numbers gets no further, and is forgotten in time.
             if packer.pack(part, protection.as_deref_mut()).is_err() {

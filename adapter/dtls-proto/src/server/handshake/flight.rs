@@ -54,7 +54,7 @@ impl Context {
             .into_iter()
             .map(|(message_type, body)| Part::Plain(self.next_message(message_type, &body)))
             .collect();
-        self.outgoing = Some(Outgoing { parts, attempt: 0 });
+        self.outgoing = Some(Outgoing::new(parts));
         match (self.negotiated.exchange, ephemeral) {
             (Exchange::EcdheEcdsa(_), Some(ephemeral)) => {
                 Some(State::AwaitCertificate(AwaitCertificate { ephemeral }))

@@ -168,6 +168,7 @@ impl Handshake {
         };
         let state = match &offer.resumable {
             Some(resumable) => State::AwaitResumption(Box::new(AwaitResumption::enter(
+            path_mtu: u16::MAX,
                 now,
                 resumable.clone(),
                 offer.hello.session_id,
@@ -198,6 +199,14 @@ impl Handshake {
     /// Whether this handshake was begun by a hello with this random.
     pub(crate) fn is_from(&self, random: &Random) -> bool {
         self.context.client_random == *random
+    /// No datagram of more than `bytes` reaches the client: what was larger is sent again at once.
+    pub(crate) fn set_path_mtu(&mut self, bytes: u16, shared: &mut Shared) {
+        if bytes < self.context.path_mtu {
+            self.context.path_mtu = bytes;
+            self.repeat_flight(shared);
+        }
+    }
+
     }
 
     /// Whether the caller knows of it, so that it must be told of the end.

@@ -92,14 +92,11 @@ impl AwaitResumption {
         let hash = context.transcript.hash();
         let verify_data = next.master_secret.verify_data(Side::Server, &hash);
         let finished = context.next_message(HandshakeType::FINISHED, &verify_data);
-        context.outgoing = Some(Outgoing {
-            parts: vec![
-                Part::Plain(hello),
-                Part::ChangeCipherSpec,
-                Part::Protected(finished),
-            ],
-            attempt: 0,
-        });
+        context.outgoing = Some(Outgoing::new(vec![
+            Part::Plain(hello),
+            Part::ChangeCipherSpec,
+            Part::Protected(finished),
+        ]));
         next
     }
 }
