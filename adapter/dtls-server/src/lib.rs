@@ -25,7 +25,7 @@ pub use certificate::{AnchorName, Certificate, CertificateError, Signed, TrustAn
 pub use dtls_proto::{
     AlertDescription, AssociationId, CipherSuite, CloseReason, Config, ConnectionIds, Group,
     HandshakeFailure, HandshakeRate, Identity, IdentityError, LoadError, Psk, Resumption, Route,
-    SaveKey, SavedSessions, Statistics, TicketKeys, UnusableLength,
+    SaveKey, SavedSessions, SendError, Statistics, TicketKeys, UnusableLength,
 };
 pub use listener::{Confirmation, Event, Gauges, KeyStore, Listener};
 pub use name::DistinguishedName;

@@ -13,7 +13,7 @@ use std::{
 
 use dtls_proto::{
     AssociationId, CipherSuite, CloseReason, Config, Event as CoreEvent, HandshakeFailure,
-    Identity, Psk, Server, Statistics, TicketKeys, Verdict,
+    Identity, Psk, SendError, Server, Statistics, TicketKeys, Verdict,
 };
 
 use crate::lookup::{Answer, Deadlines, Lookups, Question};
@@ -114,6 +114,8 @@ pub enum Event<P, R> {
         principal: P,
         /// Whence the record came.
         peer: SocketAddr,
+        /// Most data that one record in answer to it may carry.
+        max_payload: usize,
         /// The opened content.
         data: Vec<u8>,
     },
@@ -301,10 +303,18 @@ impl<K: KeyStore> Listener<K> {
         self.events.pop_front()
     }
 
-    /// Makes one record of `data` and tells whether the session was there to take it. Records are sent together by
-    /// [`Listener::flush`], or when [`Listener::next`] is called.
-    pub fn send(&mut self, association: AssociationId, data: &[u8]) -> bool {
-        self.server.send(Instant::now(), association, data).is_ok()
+    /// Makes one record of `data`. Records are sent together by [`Listener::flush`], or when
+    /// [`Listener::next`] is called.
+    ///
+    /// # Errors
+    /// [`SendError`] if the session is gone, or its records may not carry so much.
+    pub fn send(&mut self, association: AssociationId, data: &[u8]) -> Result<(), SendError> {
+        self.server.send(Instant::now(), association, data)
+    }
+
+    /// Most data that one record to this session may carry now; `None` if the session is gone.
+    pub fn max_payload(&self, association: AssociationId) -> Option<usize> {
+        self.server.max_payload(association)
     }
 
     /// Sends the records that were made.
@@ -492,8 +502,16 @@ impl<K: KeyStore> Listener<K> {
                 CoreEvent::ApplicationData {
                     association,
                     peer,
+                    max_payload,
                     data,
-                } => self.on_data(association, peer, data),
+                } => {
+                    let received = Held {
+                        peer,
+                        max_payload,
+                        data,
+                    };
+                    self.on_data(association, received);
+                }
                 CoreEvent::HandshakeFailed {
                     association,
                     peer,
@@ -557,31 +575,27 @@ impl<K: KeyStore> Listener<K> {
         Place { shard, association }
     }
 
-    fn on_data(&mut self, association: AssociationId, peer: SocketAddr, data: Vec<u8>) {
+    fn on_data(&mut self, association: AssociationId, received: Held) {
         let Some(holder) = self.principals.get_mut(&association) else {
             return;
         };
         match holder.standing {
             Standing::Handshaking | Standing::Confirmed => {
                 let principal = holder.principal.clone();
-                self.events.push_back(Event::ApplicationData {
-                    association,
-                    principal,
-                    peer,
-                    data,
-                });
+                let event = received.into_event(association, principal);
+                self.events.push_back(event);
             }
             Standing::Loaded => {
                 holder.standing = Standing::InQuestion;
                 let question = Question::Confirmation(holder.principal.clone());
-                self.lookups.ask(association, peer, question);
-                self.held.insert(association, vec![Held { peer, data }]);
+                self.lookups.ask(association, received.peer, question);
+                self.held.insert(association, vec![received]);
             }
             Standing::InQuestion => {
                 let held = self.held.entry(association).or_default();
                 // What there is no room for is sent again if it matters.
                 if held.len() < MAX_HELD {
-                    held.push(Held { peer, data });
+                    held.push(received);
                 }
             }
         }
@@ -604,12 +618,7 @@ impl<K: KeyStore> Listener<K> {
         let principal = &holder.principal;
         let passed = held
             .into_iter()
-            .map(|Held { peer, data }| Event::ApplicationData {
-                association,
-                principal: principal.clone(),
-                peer,
-                data,
-            });
+            .map(|received| received.into_event(association, principal.clone()));
         self.events.extend(passed);
     }
 
@@ -680,11 +689,24 @@ impl<P> Holder<P> {
     }
 }
 
-/// A record of a loaded session.
+/// The content of a record, and what came with it.
 #[derive(Debug)]
 struct Held {
     peer: SocketAddr,
+    max_payload: usize,
     data: Vec<u8>,
+}
+
+impl Held {
+    fn into_event<P, R>(self, association: AssociationId, principal: P) -> Event<P, R> {
+        Event::ApplicationData {
+            association,
+            principal,
+            peer: self.peer,
+            max_payload: self.max_payload,
+            data: self.data,
+        }
+    }
 }
 
 /// What a handshake that fails later can be told by.

@@ -246,6 +246,30 @@ impl Answer {
         self.response.code
     }
 
+    /// The response, the command in it included.
+    #[must_use]
+    pub const fn response(&self) -> &Response {
+        &self.response
+    }
+
+    /// Whether there is a command in it.
+    #[must_use]
+    pub const fn has_command(&self) -> bool {
+        self.command.is_some()
+    }
+
+    /// The response to a device that the command cannot be sent to; the command is released.
+    #[must_use]
+    pub fn without_command(self) -> Response {
+        match self.command {
+            Some(Pledge { delivery, without }) => {
+                delivery.release();
+                without
+            }
+            None => self.response,
+        }
+    }
+
     /// The response as it goes out to a device that waits for it. The command in it is accepted at this moment; if its application
     /// has been told meanwhile that nobody took it, the device does not get it, for it may be sent anew.
     #[must_use]

@@ -28,7 +28,7 @@ use crate::monitoring::metrics::{Gauge, Metrics, Transport as Kind, count_of};
 use crate::monitoring::observer::Ended;
 use crate::monitoring::spans;
 use crate::pipeline::Pipeline;
-use crate::respond::{self, Rejection};
+use crate::respond::{self, Answer, Rejection};
 use crate::route;
 
 /// How a port is ended, in two steps.
@@ -211,14 +211,25 @@ impl<T: Transport> Port<T> {
             }
             Reply::Respond(exchange, answer) => {
                 self.watched.remove(&exchange);
-                let response = if self.endpoint.is_open(exchange) {
-                    answer.go_out()
-                } else {
+                let response = if !self.endpoint.is_open(exchange) {
                     answer.come_too_late()
+                } else if answer.has_command() && !self.can_deliver(now, exchange, &answer) {
+                    tracing::debug!("a command cannot be sent to its device and is released");
+                    answer.without_command()
+                } else {
+                    answer.go_out()
                 };
                 self.endpoint.respond(now, exchange, response);
             }
         }
+    }
+
+    /// Whether an answer will leave for a device that is still there. Asked before the command in it
+    /// is settled, as that cannot be taken back.
+    fn can_deliver(&self, now: Instant, exchange: ExchangeId, answer: &Answer) -> bool {
+        let peer = self.endpoint.peer_of(exchange);
+        let is_there = peer.is_some_and(|peer| self.transport.can_send(peer));
+        is_there && self.endpoint.can_send(now, exchange, answer.response())
     }
 
     /// Takes the further replies that are there, up to a bound, so that arrivals get their turn.
@@ -244,12 +255,14 @@ impl<T: Transport> Port<T> {
                 peer,
                 principal,
                 address,
+                max_message,
                 bytes,
             } => {
                 let admission = &self.pipeline.admission;
                 let source = admission.source(principal.as_ref(), address.ip());
                 let (now, holder) = (Instant::now(), Some(source.holder()));
-                self.endpoint.handle_datagram_of(now, &peer, holder, &bytes);
+                let endpoint = &mut self.endpoint;
+                endpoint.handle_datagram_of(now, &peer, holder, max_message, &bytes);
                 self.take_events(principal.as_ref(), source, address);
             }
             Arrival::Established {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use dtls_server::{
     AssociationId, Batch, CipherSuite, CloseReason, Event, HandshakeFailure, Identity, Listener,
-    TicketKeys, UdpSocket,
+    SendError, TicketKeys, UdpSocket,
 };
 
 use crate::authn::{Claim, DeviceStore, Principal, Refusal, Revoked};
@@ -54,6 +54,9 @@ pub trait Transport: Send + 'static {
     /// Takes one message, which goes out with the next [`Transport::flush`]; to a device that is gone it is a lost datagram.
     fn send(&mut self, peer: &Self::Peer, message: Arc<[u8]>);
 
+    /// Whether messages can still be sent to this peer: its session is not over.
+    fn can_send(&self, peer: &Self::Peer) -> bool;
+
     /// Sends all that was taken, as much as possible at once; what the kernel has no room for is lost.
     fn flush(&mut self);
 }
@@ -69,6 +72,8 @@ pub enum Arrival<P> {
         principal: Option<Principal>,
         /// Whence it came.
         address: SocketAddr,
+        /// Largest message that can be sent in answer.
+        max_message: usize,
         /// The message.
         bytes: Vec<u8>,
     },
@@ -172,9 +177,18 @@ impl Transport for Listener<DeviceStore> {
     }
 
     fn send(&mut self, peer: &AssociationId, message: Arc<[u8]>) {
-        if !Self::send(self, *peer, &message) {
-            tracing::debug!(session = %peer, "an answer for a session that is gone");
+        match Self::send(self, *peer, &message) {
+            Ok(()) => {}
+            Err(error @ SendError::TooLarge { .. }) => {
+                let bytes = message.len();
+                tracing::warn!(session = %peer, bytes, %error, "message not sent");
+            }
+            Err(error) => tracing::debug!(session = %peer, %error, "message not sent"),
         }
+    }
+
+    fn can_send(&self, peer: &AssociationId) -> bool {
+        self.max_payload(*peer).is_some()
     }
 
     fn flush(&mut self) {
@@ -189,11 +203,13 @@ fn arrival(event: Event<Principal, Refusal>, keys: &DeviceStore) -> Option<Arriv
             association,
             principal,
             peer,
+            max_payload,
             data,
         } => Some(Arrival::Message {
             peer: association,
             principal: Some(principal),
             address: peer,
+            max_message: max_payload,
             bytes: data,
         }),
         Event::Established {
@@ -292,6 +308,7 @@ impl Transport for Plain {
             peer: address,
             principal: None,
             address,
+            max_message: usize::MAX,
             bytes,
         })
     }
@@ -306,6 +323,10 @@ impl Transport for Plain {
 
     fn send(&mut self, peer: &SocketAddr, message: Arc<[u8]>) {
         self.outgoing.push((*peer, message));
+    }
+
+    fn can_send(&self, _peer: &SocketAddr) -> bool {
+        true
     }
 
     fn flush(&mut self) {

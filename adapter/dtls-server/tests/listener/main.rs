@@ -19,7 +19,7 @@ use dtls_client::{
 };
 use dtls_server::{
     Certificate, CloseReason, Config, Confirmation, Event, HandshakeFailure, Identity, KeyStore,
-    Listener, Psk, Shards, UdpSocket,
+    Listener, Psk, SendError, Shards, UdpSocket,
 };
 use rcgen::{CertificateParams, DnType, KeyPair};
 use tokio::{net::UdpSocket as TokioSocket, sync::Semaphore, time::timeout};
@@ -195,7 +195,7 @@ async fn a_session_tells_its_beginning_its_data_and_its_end() {
         panic!("{event:?}")
     };
     assert_eq!((data.as_slice(), peer), (&b"21.5"[..], peer_address));
-    assert!(listener.send(association, b"thanks"));
+    assert_eq!(listener.send(association, b"thanks"), Ok(()));
     listener.flush();
     assert_eq!(
         device.event().await,
@@ -216,7 +216,11 @@ async fn a_session_tells_its_beginning_its_data_and_its_end() {
     assert_eq!(principal, "sensor1@T");
     assert_eq!(reason, CloseReason::PeerClosed);
     assert_eq!(listener.gauges().sessions, 0);
-    assert!(!listener.send(association, b"gone"));
+    assert_eq!(
+        listener.send(association, b"gone"),
+        Err(SendError::NotEstablished)
+    );
+    assert_eq!(listener.max_payload(association), None);
 }
 
 #[tokio::test]
@@ -498,7 +502,7 @@ async fn a_session_goes_on_at_the_next_port_once_its_owner_was_confirmed() {
             (principal.as_str(), data.as_slice()),
             ("sensor1", &text[..])
         );
-        assert!(listener.send(association, b"heard"));
+        assert_eq!(listener.send(association, b"heard"), Ok(()));
         listener.flush();
         let heard = device.event().await;
         assert_eq!(heard, DeviceEvent::ApplicationData(b"heard".to_vec()));

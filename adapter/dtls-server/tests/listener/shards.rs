@@ -70,7 +70,7 @@ async fn converse(device: &mut Device, listeners: &mut [Listener<Store>]) -> usi
     let Event::ApplicationData { association, .. } = event else {
         panic!("{event:?}")
     };
-    assert!(listeners[shard].send(association, b"heard"));
+    assert_eq!(listeners[shard].send(association, b"heard"), Ok(()));
     drop(timeout(Duration::from_millis(1), listeners[shard].next()).await);
     let heard = device.event().await;
     assert_eq!(heard, DeviceEvent::ApplicationData(b"heard".to_vec()));
