@@ -39,8 +39,9 @@ impl Context {
         });
         let mut messages = vec![(HandshakeType::SERVER_HELLO, hello)];
         match self.negotiated.exchange {
-            Exchange::Psk | Exchange::EcdhePsk(_) => {
-                // Always sent, with an empty hint, as the reference does; RFC 4279 §2 would let it be left out.
+            // Without a hint there is nothing to say (RFC 4279 §2).
+            Exchange::Psk => {}
+            Exchange::EcdhePsk(_) => {
                 let exchange = PskServerKeyExchange { hint: &[], ecdh };
                 messages.push((HandshakeType::SERVER_KEY_EXCHANGE, exchange.encode()));
             }
