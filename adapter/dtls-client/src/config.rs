@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::resumption::Resumption;
 use dtls_proto::codec::certificate::SignatureScheme;
-use dtls_proto::codec::extension::MaxFragmentLength;
+use dtls_proto::codec::extension::{MaxFragmentLength, RecordSizeLimit};
 use dtls_proto::crypto::{Curve, KeyExchange};
 use dtls_proto::flight::Backoff;
 use dtls_proto::{CipherSuite, Group, Identity, Psk};
@@ -46,6 +46,8 @@ pub struct Config {
     pub master_secret: MasterSecretKind,
     /// The limit of a record's plaintext to ask for (RFC 6066 §4).
     pub max_fragment_length: Option<MaxFragmentLength>,
+    /// The most plaintext that records to the client may have (RFC 8449).
+    pub record_size_limit: Option<RecordSizeLimit>,
     /// The connection id to offer (RFC 9146): what the server's records shall carry. Empty: nothing, but the server may want an id in
     /// ours. One of more than [`ConnectionId::MAX_LENGTH`] bytes is offered too, for tests; it can't be used.
     ///
@@ -140,6 +142,7 @@ impl Config {
             server_name: None,
             master_secret: MasterSecretKind::Extended,
             max_fragment_length: None,
+            record_size_limit: None,
             connection_id: None,
             path_challenges: PathChallenges::NotOffered,
             mtu: 1232,

@@ -4,7 +4,7 @@
 use thiserror::Error;
 
 use crate::codec::connection_id::ConnectionId;
-use crate::codec::record::{ContentType, HEADER_LENGTH, MAX_SEQUENCE, RecordHeader};
+use crate::codec::record::{ContentType, HEADER_LENGTH, MAX_PLAINTEXT, MAX_SEQUENCE, RecordHeader};
 use crate::codec::{Malformed, Reader, put_vector8};
 use crate::crypto::{Aead, Keys, RecordKey, Side};
 
@@ -49,6 +49,9 @@ pub enum OpenError {
     /// It was not sealed with the peer's key, or changed on the way.
     #[error("not authentic")]
     NotAuthentic,
+    /// It carries more plaintext than the peer may send in one record.
+    #[error("too long")]
+    TooLong,
 }
 
 /// Why a record was not sealed.
@@ -115,15 +118,15 @@ impl Protection {
             .saturating_add(self.aead().overhead())
     }
 
-    /// The epoch of the records it can open.
-    #[must_use]
-    pub fn epoch(&self) -> u16 {
     /// Whether there is a sequence number left.
     #[must_use]
     pub fn can_seal(&self) -> bool {
         self.next_sequence <= MAX_SEQUENCE
     }
 
+    /// The epoch of the records it can open.
+    #[must_use]
+    pub fn epoch(&self) -> u16 {
         self.epoch
     }
 
@@ -169,6 +172,24 @@ impl Protection {
         header: RecordHeader,
         fragment: &'a mut [u8],
     ) -> Result<Opened<'a>, OpenError> {
+        self.open_within(MAX_PLAINTEXT, header, fragment)
+    }
+
+    /// The same for a peer whose records may have no more than `limit` bytes of plaintext.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the record must then be dropped in silence.
+    pub fn open_within<'a>(
+        &mut self,
+        limit: usize,
+        header: RecordHeader,
+        fragment: &'a mut [u8],
+    ) -> Result<Opened<'a>, OpenError> {
+        let inner_type = usize::from(header.content_type == ContentType::TLS12_CID);
+        let beside = self.read.aead().overhead().saturating_add(inner_type);
+        if fragment.len().saturating_sub(beside) > limit {
+            return Err(OpenError::TooLong);
+        }
         if !self.window.is_new(header.sequence) {
             return Err(OpenError::Replayed);
         }
@@ -183,14 +204,16 @@ impl Protection {
         })
     }
 
-    /// Whether a record carries handshake messages; with a connection id that shows only when it is decrypted.
+    /// What a record carries. With a connection id that shows only when it is decrypted; `None` if
+    /// it cannot be.
     #[must_use]
     pub fn is_handshake(&self, header: RecordHeader, fragment: &[u8]) -> bool {
         if header.content_type != ContentType::TLS12_CID {
-            return header.content_type == ContentType::HANDSHAKE;
+            return Some(header.content_type);
         }
-        self.decrypt(header, &mut fragment.to_vec())
-            .is_ok_and(|(content_type, _)| content_type == ContentType::HANDSHAKE)
+        let mut copy = fragment.to_vec();
+        let decrypted = self.decrypt(header, &mut copy);
+        decrypted.ok().map(|(content_type, _)| content_type)
     }
 
     fn decrypt<'a>(

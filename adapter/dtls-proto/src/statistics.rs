@@ -45,6 +45,8 @@ counters! {
     no_association,
     /// Protected records that were not authentic.
     bad_records,
+    /// Records with more plaintext than a record, or a record of this client, may have.
+    oversized_records,
     /// Protected records dropped unopened, as too many were forged for their association.
     filtered_records,
     /// Protected records seen before or older than the window.
@@ -59,7 +61,7 @@ counters! {
     refused_fragments,
     /// Handshake messages that have no place where they came.
     unexpected_messages,
-    /// ClientHellos in several fragments; they can't be put together without keeping state.
+    /// Fragments of ClientHellos that did not come in one piece.
     fragmented_hellos,
     /// ClientHellos that came when the server was about to end.
     hellos_after_closing,

@@ -64,6 +64,7 @@ impl Context {
             ec_point_formats: on_a_curve.then_some(&[UNCOMPRESSED]),
             server_name: self.config.server_name.as_deref(),
             max_fragment_length: self.config.max_fragment_length,
+            record_size_limit: self.config.record_size_limit,
             extended_master_secret: self.config.master_secret == MasterSecretKind::Extended,
             return_routability: self.config.path_challenges != PathChallenges::NotOffered,
             renegotiation_info: None,
@@ -105,16 +106,21 @@ impl Context {
     pub(super) fn choice(&self, received: &Message) -> Result<Chosen, AlertDescription> {
         let hello =
             ServerHello::decode(&received.body).map_err(|_| AlertDescription::DECODE_ERROR)?;
-        let extensions = HelloExtensions::decode(hello.extensions)
-            .map_err(|_| AlertDescription::DECODE_ERROR)?;
+        let extensions = HelloExtensions::decode(hello.extensions)?;
         if hello.version != ProtocolVersion::DTLS_1_2 {
             return Err(AlertDescription::PROTOCOL_VERSION);
         }
         let suite = CipherSuite::from_code(hello.cipher_suite)
             .filter(|suite| self.config.suites.contains(suite))
             .ok_or(AlertDescription::ILLEGAL_PARAMETER)?;
-        let offered = extensions.max_fragment_length.is_none()
-            || extensions.max_fragment_length == self.config.max_fragment_length;
+        let limits = [
+            extensions.max_fragment_length.is_some(),
+            extensions.record_size_limit.is_some(),
+        ];
+        // RFC 8449 §5: never both.
+        let offered = limits != [true, true]
+            && (!limits[0] || extensions.max_fragment_length == self.config.max_fragment_length)
+            && (!limits[1] || self.config.record_size_limit.is_some());
         if hello.compression_method != NULL_COMPRESSION || !offered {
             return Err(AlertDescription::ILLEGAL_PARAMETER);
         }
@@ -158,9 +164,11 @@ impl Context {
             } else {
                 MasterSecretKind::Plain
             },
-            max_plaintext: extensions
-                .max_fragment_length
-                .map_or(MAX_PLAINTEXT, |limit| usize::from(limit.bytes())),
+            max_plaintext: match (extensions.max_fragment_length, extensions.record_size_limit) {
+                (Some(limit), _) => limit.bytes().into(),
+                (None, Some(limit)) => usize::from(limit.bytes()).min(MAX_PLAINTEXT),
+                (None, None) => MAX_PLAINTEXT,
+            },
         })
     }
 }

@@ -61,6 +61,13 @@ impl AlertDescription {
     }
 }
 
+/// What is not well-formed is answered by `decode_error` (RFC 5246 §7.2.2).
+impl From<Malformed> for AlertDescription {
+    fn from(_: Malformed) -> Self {
+        Self::DECODE_ERROR
+    }
+}
+
 impl fmt::Display for AlertDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}({})", self.name(), self.0)

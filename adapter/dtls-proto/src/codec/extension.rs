@@ -1,5 +1,6 @@
 //! Hello extensions (RFC 5246 §7.4.1.4): the few this crate answers; all others are passed over.
 
+use crate::codec::alert::AlertDescription;
 use crate::codec::{Malformed, Reader, put_vector8, put_vector16};
 
 /// The number of an extension.
@@ -23,6 +24,8 @@ impl ExtensionType {
     pub const SERVER_CERTIFICATE_TYPE: Self = Self(20);
     /// The master secret is bound to the whole handshake (RFC 7627).
     pub const EXTENDED_MASTER_SECRET: Self = Self(23);
+    /// The most that its sender takes in one record (RFC 8449).
+    pub const RECORD_SIZE_LIMIT: Self = Self(28);
     /// What the client came back with; empty if it would like to have one (RFC 5077 §3.2).
     pub const SESSION_TICKET: Self = Self(35);
     /// Records are known by an id, whatever address they come from (RFC 9146 §3).
@@ -40,6 +43,8 @@ pub struct HelloExtensions<'a> {
     pub server_name: Option<&'a str>,
     /// The wanted limit of a record's plaintext.
     pub max_fragment_length: Option<MaxFragmentLength>,
+    /// The most plaintext that the sender of this hello takes in one record.
+    pub record_size_limit: Option<RecordSizeLimit>,
     /// The codes of the curves a client can use, its favourite first; each two bytes.
     pub supported_groups: Option<&'a [[u8; 2]]>,
     /// The ways in which points may be written, a byte each.
@@ -80,12 +85,62 @@ impl MaxFragmentLength {
     }
 }
 
+/// A limit of a record's plaintext in bytes, at least [`RecordSizeLimit::MIN`] (RFC 8449 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordSizeLimit(u16);
+
+impl RecordSizeLimit {
+    /// The smallest limit there is.
+    pub const MIN: u16 = 64;
+
+    /// The largest that DTLS 1.2 has a meaning for: all of a record.
+    pub const MAX: Self = Self(1 << 14);
+
+    /// The limit of so many bytes; `None` below [`RecordSizeLimit::MIN`].
+    #[must_use]
+    pub fn new(bytes: u16) -> Option<Self> {
+        (bytes >= Self::MIN).then_some(Self(bytes))
+    }
+
+    /// The limit in bytes; a peer may name one beyond what a record can carry.
+    #[must_use]
+    pub fn bytes(self) -> u16 {
+        self.0
+    }
+}
+
 impl<'a> HelloExtensions<'a> {
+    /// Reads the extensions block of a ClientHello (without its length), and is strict about what
+    /// this crate has no use for, too.
+    ///
+    /// # Errors
+    /// As [`HelloExtensions::decode`]; also if any extension stands there twice (RFC 5246 §7.4.1.4),
+    /// or a list of server names is empty (RFC 6066 §3).
+    pub fn decode_offer(block: &'a [u8]) -> Result<Self, AlertDescription> {
+        let mut types = Vec::new();
+        let mut reader = Reader::new(block);
+        while !reader.is_empty() {
+            let extension = ExtensionType(reader.u16()?);
+            // Only a server acknowledges a name by an empty extension.
+            if reader.vector16()?.is_empty() && extension == ExtensionType::SERVER_NAME {
+                return Err(AlertDescription::DECODE_ERROR);
+            }
+            types.push(extension.0);
+        }
+        types.sort_unstable();
+        if types.array_windows().any(|[one, next]| one == next) {
+            return Err(AlertDescription::DECODE_ERROR);
+        }
+        Self::decode(block)
+    }
+
     /// Reads a hello's extensions block (without its length).
     ///
     /// # Errors
-    /// [`Malformed`] if the block or an extension understood here is not well-formed, or one of these stands there twice.
-    pub fn decode(block: &'a [u8]) -> Result<Self, Malformed> {
+    /// The alert that answers it: `decode_error` if the block or an extension understood here is not
+    /// well-formed, or one of these stands there twice; `illegal_parameter` if a limit has a value
+    /// that its standard forbids.
+    pub fn decode(block: &'a [u8]) -> Result<Self, AlertDescription> {
         let mut found = Self::default();
         let mut reader = Reader::new(block);
         while !reader.is_empty() {
@@ -99,10 +154,20 @@ impl<'a> HelloExtensions<'a> {
                 ExtensionType::MAX_FRAGMENT_LENGTH => {
                     once(found.max_fragment_length.is_none())?;
                     let &[code] = content else {
-                        return Err(Malformed);
+                        return Err(Malformed.into());
                     };
-                    found.max_fragment_length =
-                        Some(MaxFragmentLength::new(code).ok_or(Malformed)?);
+                    let limit = MaxFragmentLength::new(code);
+                    // RFC 6066 §4.
+                    let limit = limit.ok_or(AlertDescription::ILLEGAL_PARAMETER)?;
+                    found.max_fragment_length = Some(limit);
+                }
+                ExtensionType::RECORD_SIZE_LIMIT => {
+                    once(found.record_size_limit.is_none())?;
+                    let bytes = content.try_into().map_err(|_| Malformed)?;
+                    let limit = RecordSizeLimit::new(u16::from_be_bytes(bytes));
+                    // RFC 8449 §4.
+                    let limit = limit.ok_or(AlertDescription::ILLEGAL_PARAMETER)?;
+                    found.record_size_limit = Some(limit);
                 }
                 ExtensionType::SUPPORTED_GROUPS => {
                     once(found.supported_groups.is_none())?;
@@ -203,6 +268,10 @@ impl<'a> HelloExtensions<'a> {
         if let Some(limit) = self.max_fragment_length {
             put_extension(out, ExtensionType::MAX_FRAGMENT_LENGTH, &[limit.0]);
         }
+        if let Some(limit) = self.record_size_limit {
+            let content = limit.0.to_be_bytes();
+            put_extension(out, ExtensionType::RECORD_SIZE_LIMIT, &content);
+        }
         if let Some(groups) = self.supported_groups {
             let mut content = Vec::new();
             put_vector16(&mut content, groups.as_flattened());
@@ -275,7 +344,8 @@ fn code_list(content: &[u8]) -> Result<&[[u8; 2]], Malformed> {
     Ok(codes)
 }
 
-/// The first host name in the list (RFC 6066 §3); an empty extension is a server's answer.
+/// The host name in the list, which has one at most and is not empty (RFC 6066 §3); an empty extension
+/// is a server's answer.
 fn host_name(content: &[u8]) -> Result<&str, Malformed> {
     if content.is_empty() {
         return Ok("");
@@ -283,19 +353,22 @@ fn host_name(content: &[u8]) -> Result<&str, Malformed> {
     let mut reader = Reader::new(content);
     let mut list = Reader::new(reader.vector16()?);
     reader.end()?;
-    while !list.is_empty() {
+    let mut found = None;
+    loop {
         let kind = list.u8()?;
         let name = list.vector16()?;
         if kind == HOST_NAME {
+            once(found.is_none())?;
             let name = std::str::from_utf8(name).map_err(|_| Malformed)?;
-            return if name.is_ascii() && !name.is_empty() && name.len() <= MAX_HOST_NAME {
-                Ok(name)
-            } else {
-                Err(Malformed)
-            };
+            if !name.is_ascii() || name.is_empty() || name.len() > MAX_HOST_NAME {
+                return Err(Malformed);
+            }
+            found = Some(name);
+        }
+        if list.is_empty() {
+            return Ok(found.unwrap_or_default());
         }
     }
-    Ok("")
 }
 
 const HOST_NAME: u8 = 0;

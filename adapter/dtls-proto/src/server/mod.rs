@@ -25,7 +25,7 @@ use crate::codec::ProtocolVersion;
 use crate::codec::alert::{Alert, AlertDescription};
 use crate::codec::connection_id::ConnectionId;
 use crate::codec::handshake::HandshakeType;
-use crate::codec::record::{ContentType, RecordHeader, split_first};
+use crate::codec::record::{ContentType, MAX_PLAINTEXT, RecordHeader, split_first};
 use crate::config::Config;
 use crate::cookie::Cookies;
 use crate::crypto::Psk;
@@ -232,15 +232,6 @@ impl Server {
         result
     }
 
-    /// Ends an association: an established one with `close_notify`, a handshake in silence.
-    pub fn close(&mut self, _now: Instant, association: AssociationId) {
-        if let Some(session) = self.sessions.get_mut(&association) {
-            session.send_alert(Alert::CLOSE_NOTIFY, &mut self.shared);
-            self.forget_session(association, CloseReason::Local);
-        } else {
-            self.forget_handshake(association, CloseReason::Local);
-        }
-    }
     /// Most application data that one record to this association may carry: what the client agreed to
     /// take and the path is known to bear. `None` if the association can send nothing.
     #[must_use]
@@ -273,6 +264,15 @@ impl Server {
         self.shared.events.truncate(events);
     }
 
+    /// Ends an association: an established one with `close_notify`, a handshake in silence.
+    pub fn close(&mut self, _now: Instant, association: AssociationId) {
+        if let Some(session) = self.sessions.get_mut(&association) {
+            session.send_alert(Alert::CLOSE_NOTIFY, &mut self.shared);
+            self.forget_session(association, CloseReason::Local);
+        } else {
+            self.forget_handshake(association, CloseReason::Local);
+        }
+    }
     /// Ends an established association as [`Server::close`] does, because its client has another one.
     pub fn supersede(&mut self, now: Instant, association: AssociationId) {
         count(&mut self.shared.statistics.sessions_superseded);
@@ -394,6 +394,9 @@ impl Server {
         fragment: &[u8],
     ) {
         match header.content_type {
+            0 if fragment.len() > MAX_PLAINTEXT => {
+                count(&mut self.shared.statistics.oversized_records);
+            }
             ContentType::HANDSHAKE => {
                 for fragment in self.shared.fragments(fragment) {
                     if fragment.header.message_type == HandshakeType::CLIENT_HELLO {
@@ -611,6 +614,7 @@ impl Server {
         now: Instant,
         peer: SocketAddr,
         take: impl FnOnce(&mut Handshake, &mut Shared) -> Progress,
+            Refusal::Unopened(OpenError::TooLong) => &mut statistics.oversized_records,
     ) {
         let Some(association) = self.peers.get(&peer).and_then(|peer| peer.handshake) else {
             let statistics = &mut self.shared.statistics;
@@ -699,22 +703,22 @@ impl Server {
     fn fail(
         &mut self,
         association: AssociationId,
-        mut protection: Protection,
+        protection: Option<Box<Protection>>,
         alert: AlertDescription,
     ) {
         count(&mut self.shared.statistics.handshakes_failed);
-        let peer = self
-            .handshakes
-            .get(&association)
-            .map(|handshake| handshake.peer());
-        let mut payload = Vec::new();
-        let sealed = protection.seal(
-            ContentType::ALERT,
-            &Alert::fatal(alert).encode(),
-            &mut payload,
-        );
-        if let (Some(peer), Ok(())) = (peer, sealed) {
-            self.shared.transmit(peer, payload);
+        if let Some(handshake) = self.handshakes.get(&association) {
+            let mut payload = Vec::new();
+            let content = Alert::fatal(alert).encode();
+            match protection {
+                None => handshake.send_plain_alert(alert, &mut self.shared),
+                Some(mut protection) => {
+                    let sealed = protection.seal(ContentType::ALERT, &content, &mut payload);
+                    if sealed.is_ok() {
+                        self.shared.transmit(handshake.peer(), payload);
+                    }
+                }
+            }
         }
         self.forget_handshake(association, CloseReason::HandshakeFailed);
     }

@@ -4,7 +4,7 @@ use crate::codec::ProtocolVersion;
 use crate::codec::alert::AlertDescription;
 use crate::codec::certificate::{RAW_PUBLIC_KEY, SignatureScheme, X509};
 use crate::codec::connection_id::ConnectionId;
-use crate::codec::extension::{HelloExtensions, MaxFragmentLength, UNCOMPRESSED};
+use crate::codec::extension::{HelloExtensions, MaxFragmentLength, RecordSizeLimit, UNCOMPRESSED};
 use crate::codec::hello::{
     ClientHello, EMPTY_RENEGOTIATION_INFO_SCSV, NULL_COMPRESSION, Random, ServerHello,
 };
@@ -22,7 +22,7 @@ pub(crate) struct Negotiated {
     /// What the server signs its half of the agreement by; `None` without certificates.
     pub(crate) signature: Option<SignatureScheme>,
     pub(crate) extended_master_secret: bool,
-    pub(crate) max_fragment_length: Option<MaxFragmentLength>,
+    pub(crate) record_limit: RecordLimit,
     pub(crate) server_name: Option<String>,
     /// Whether the client gets a ticket when it is done.
     pub(crate) ticket: bool,
@@ -36,6 +36,28 @@ pub(crate) struct Negotiated {
     point_formats: bool,
     /// `None` without certificates.
     certificate_types: Option<CertificateTypes>,
+}
+
+/// How much plaintext a record may have, and who said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RecordLimit {
+    /// What DTLS allows.
+    None,
+    /// Agreed on for both directions (RFC 6066 §4).
+    MaxFragmentLength(MaxFragmentLength),
+    /// What the client takes; it may send what DTLS allows (RFC 8449 §4).
+    RecordSizeLimit(RecordSizeLimit),
+}
+
+impl RecordLimit {
+    /// A client that offers both means `record_size_limit` (RFC 8449 §5).
+    fn choose(offer: &HelloExtensions<'_>) -> Self {
+        match (offer.record_size_limit, offer.max_fragment_length) {
+            (Some(limit), _) => Self::RecordSizeLimit(limit),
+            (None, Some(limit)) => Self::MaxFragmentLength(limit),
+            (None, None) => Self::None,
+        }
+    }
 }
 
 /// What both sides show: certificates, or bare keys. `None` if the client did not say what it can deal with, which means certificates
@@ -101,8 +123,7 @@ impl Negotiated {
         if !hello.compression_methods.contains(&NULL_COMPRESSION) {
             return Err(AlertDescription::ILLEGAL_PARAMETER);
         }
-        let offer = HelloExtensions::decode(hello.extensions)
-            .map_err(|_| AlertDescription::DECODE_ERROR)?;
+        let offer = HelloExtensions::decode_offer(hello.extensions)?;
         if offer
             .renegotiation_info
             .is_some_and(|info| !info.is_empty())
@@ -131,7 +152,7 @@ impl Negotiated {
             point_formats: formats.is_some(),
             certificate_types: types.filter(|_| matches!(exchange, Exchange::EcdheEcdsa(_))),
             extended_master_secret: offer.extended_master_secret,
-            max_fragment_length: offer.max_fragment_length,
+            record_limit: RecordLimit::choose(&offer),
             server_name: offer
                 .server_name
                 .filter(|name| !name.is_empty())
@@ -187,7 +208,14 @@ impl Negotiated {
             client_certificate_types: client_type.as_ref().map(std::slice::from_ref),
             server_certificate_types: server_type.as_ref().map(std::slice::from_ref),
             server_name: self.server_name.as_deref(),
-            max_fragment_length: self.max_fragment_length,
+            max_fragment_length: match self.record_limit {
+                RecordLimit::MaxFragmentLength(limit) => Some(limit),
+                RecordLimit::None | RecordLimit::RecordSizeLimit(_) => None,
+            },
+            record_size_limit: match self.record_limit {
+                RecordLimit::RecordSizeLimit(_) => Some(RecordSizeLimit::MAX),
+                RecordLimit::None | RecordLimit::MaxFragmentLength(_) => None,
+            },
             supported_groups: None,
             session_ticket: self.ticket.then_some(&[]),
             connection_id: our_id,
@@ -220,10 +248,25 @@ impl Negotiated {
             .is_some_and(|types| types.client == Some(RAW_PUBLIC_KEY))
     }
 
-    /// The most plaintext a record of either side may have.
+    /// The most plaintext that our records may have.
     pub(crate) fn max_plaintext(&self) -> usize {
-        self.max_fragment_length
-            .map_or(MAX_PLAINTEXT, |limit| usize::from(limit.bytes()))
+        let inner_type = self.connection_id.is_some_and(|id| !id.is_empty());
+        match self.record_limit {
+            RecordLimit::None => MAX_PLAINTEXT,
+            RecordLimit::MaxFragmentLength(limit) => limit.bytes().into(),
+            // What is sealed with a connection id has its type behind the content (RFC 9146 §4).
+            RecordLimit::RecordSizeLimit(limit) => usize::from(limit.bytes())
+                .min(MAX_PLAINTEXT)
+                .saturating_sub(usize::from(inner_type)),
+        }
+    }
+
+    /// The most plaintext that the client's records may have.
+    pub(crate) fn max_received(&self) -> usize {
+        match self.record_limit {
+            RecordLimit::MaxFragmentLength(limit) => limit.bytes().into(),
+            RecordLimit::None | RecordLimit::RecordSizeLimit(_) => MAX_PLAINTEXT,
+        }
     }
 }
 

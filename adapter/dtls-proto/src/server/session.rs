@@ -25,7 +25,7 @@ pub(crate) struct Session {
     suite: CipherSuite,
     /// The start of the client's random, to know its ClientHello again.
     hello: [u8; 8],
-    /// The most plaintext a record may have.
+    /// The most plaintext that our records may have.
     max_plaintext: u16,
     /// The most plaintext that the client's records may have.
     max_received: u16,
@@ -154,7 +154,8 @@ impl Session {
         header: RecordHeader,
         fragment: &'a mut [u8],
     ) -> Result<Opened<'a>, OpenError> {
-        self.protection.open(header, fragment)
+        self.protection
+            .open_within(self.max_received.into(), header, fragment)
     }
 
     /// Takes what was in a record that came from `from`.
@@ -173,8 +174,8 @@ impl Session {
                 shared.events.push_back(Event::ApplicationData {
                     association,
                     peer: from,
-                    data: plaintext.to_vec(),
                     max_payload: self.max_payload(),
+                    data: plaintext.to_vec(),
                 });
                 Receipt::Taken
             }
@@ -296,7 +297,8 @@ impl Session {
         out.extend_from_slice(&self.suite.code().to_be_bytes());
         out.extend_from_slice(&self.hello);
         out.extend_from_slice(&self.max_plaintext.to_be_bytes());
-        out.push(u8::from(self.proves_paths));
+        let both_ways = self.max_received == self.max_plaintext;
+        out.push(u8::from(self.proves_paths) | u8::from(both_ways) << 1);
         out.extend_from_slice(&seconds.saturating_sub(self.last_used).to_be_bytes());
         self.protection.put(out);
         put_option(self.session_id.as_deref(), out, |id, out| {
@@ -311,7 +313,16 @@ impl Session {
         let suite = CipherSuite::from_code(reader.u16()?).ok_or(Malformed)?;
         let hello = reader.array()?;
         let max_plaintext = reader.u16()?;
-        let proves_paths = reader.u8()? != 0;
+        let flags = reader.u8()?;
+        if flags > 0b11 {
+            return Err(Malformed);
+        }
+        let (proves_paths, both_ways) = (flags & 1 != 0, flags & 0b10 != 0);
+        let max_received = if both_ways {
+            max_plaintext
+        } else {
+            MAX_RECEIVED
+        };
         let idle = u32::from_be_bytes(reader.array()?);
         let session = Self {
             peer,
@@ -365,6 +376,9 @@ impl LastFlight {
 }
 
 fn put_option<T: ?Sized>(value: Option<&T>, out: &mut Vec<u8>, put: impl FnOnce(&T, &mut Vec<u8>)) {
+/// What DTLS allows ([`MAX_PLAINTEXT`](crate::codec::record::MAX_PLAINTEXT)).
+const MAX_RECEIVED: u16 = 1 << 14;
+
     out.push(u8::from(value.is_some()));
     if let Some(value) = value {
         put(value, out);

@@ -8,7 +8,7 @@ use dtls_proto::codec::certificate::{
     DigitallySigned, SignatureScheme, SignedServerKeyExchange, encode_chain,
 };
 use dtls_proto::codec::connection_id::ConnectionId;
-use dtls_proto::codec::extension::{HelloExtensions, UNCOMPRESSED};
+use dtls_proto::codec::extension::{HelloExtensions, MaxFragmentLength, UNCOMPRESSED};
 use dtls_proto::codec::handshake::{HandshakeType, message, read_fragments};
 use dtls_proto::codec::hello::{ClientHello, HelloVerifyRequest, ServerHello};
 use dtls_proto::codec::key_exchange::{
@@ -48,6 +48,8 @@ pub(crate) struct Peer {
     pub(crate) key: Psk,
     /// What the ClientHello offers as connection id.
     pub(crate) connection_id: Option<Vec<u8>>,
+    /// What it offers as limit of records.
+    pub(crate) max_fragment_length: Option<MaxFragmentLength>,
     random: [u8; 32],
     /// The next record's number in epoch 0.
     pub(crate) sequence: u64,
@@ -72,6 +74,7 @@ impl Peer {
             address,
             key: Psk::from(KEY),
             connection_id: None,
+            max_fragment_length: None,
             random: random().unwrap(),
             sequence: 0,
             message_seq: 0,
@@ -139,6 +142,7 @@ impl Peer {
             signature_algorithms: Some(&schemes),
             ec_point_formats: Some(&[UNCOMPRESSED]),
             extended_master_secret: true,
+            max_fragment_length: self.max_fragment_length,
             // An id of any length, true to what the encoding can say.
             connection_id: self.connection_id.as_deref(),
             ..HelloExtensions::default()

@@ -78,7 +78,7 @@ impl Context {
         mut protection: Option<&mut Protection>,
         shared: &mut Shared,
     ) {
-        let Some(outgoing) = &self.outgoing else {
+        let Some(outgoing) = &mut self.outgoing else {
             return;
         };
         let max_fragment = self.negotiated.max_plaintext();

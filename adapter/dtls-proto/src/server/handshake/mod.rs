@@ -196,9 +196,6 @@ impl Handshake {
             .map_or(ConnectionId::EMPTY, |ids| ids.ours)
     }
 
-    /// Whether this handshake was begun by a hello with this random.
-    pub(crate) fn is_from(&self, random: &Random) -> bool {
-        self.context.client_random == *random
     /// No datagram of more than `bytes` reaches the client: what was larger is sent again at once.
     pub(crate) fn set_path_mtu(&mut self, bytes: u16, shared: &mut Shared) {
         if bytes < self.context.path_mtu {
@@ -210,6 +207,9 @@ impl Handshake {
     }
 
     /// Whether the caller knows of it, so that it must be told of the end.
+    /// Whether this handshake was begun by a hello with this random.
+    pub(crate) fn is_from(&self, random: &Random) -> bool {
+        self.context.client_random == *random
     pub(crate) fn is_announced(&self) -> bool {
         self.context.announced
     }
@@ -426,7 +426,7 @@ impl Handshake {
                 State::AwaitCertifiedKeyExchange(state) => state.step(context, shared),
                 State::AwaitCertificateVerify(state) => state.step(now, context, shared),
                 State::AwaitVerdict(state) => Step::Wait(State::AwaitVerdict(state)),
-                State::AwaitChangeCipherSpec(state) => state.step(context),
+                State::AwaitChangeCipherSpec(state) => state.step(context, shared),
                 State::AwaitFinished(state) => state.step(context, shared),
                 State::Silent => Step::Wait(State::Silent),
             };
