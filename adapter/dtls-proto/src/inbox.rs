@@ -91,11 +91,24 @@ impl Inbox {
 
     /// The first held record that should carry a handshake message.
     pub fn take_sealed_handshake(&mut self, protection: &Protection) -> Option<SealedRecord> {
-        let index = self
-            .sealed
-            .iter()
-            .position(|record| protection.is_handshake(record.header, &record.fragment))?;
+        let index = self.sealed.iter().position(|record| {
+            let kind = protection.content_type(record.header, &record.fragment);
+            kind == Some(ContentType::HANDSHAKE)
+        })?;
         self.sealed.remove(index)
+    }
+
+    /// A held alert, unless a handshake record with a lower number is held: that was sent before it.
+    pub fn take_sealed_alert(&mut self, protection: &Protection) -> Option<SealedRecord> {
+        let kinds = [ContentType::HANDSHAKE, ContentType::ALERT];
+        let (index, _, kind) = (self.sealed.iter().enumerate())
+            .filter_map(|(index, record)| {
+                let kind = protection.content_type(record.header, &record.fragment)?;
+                let number = record.header.sequence;
+                kinds.contains(&kind).then_some((index, number, kind))
+            })
+            .min_by_key(|(_, number, _)| *number)?;
+        (kind == ContentType::ALERT).then(|| self.sealed.remove(index))?
     }
 
     /// All that is left, for the association that is now established.

@@ -207,7 +207,7 @@ impl Protection {
     /// What a record carries. With a connection id that shows only when it is decrypted; `None` if
     /// it cannot be.
     #[must_use]
-    pub fn is_handshake(&self, header: RecordHeader, fragment: &[u8]) -> bool {
+    pub fn content_type(&self, header: RecordHeader, fragment: &[u8]) -> Option<ContentType> {
         if header.content_type != ContentType::TLS12_CID {
             return Some(header.content_type);
         }

@@ -436,12 +436,7 @@ impl Server {
         });
         match ends.zip(heeded) {
             Some((alert, association)) => {
-                if let Some(handshake) = self.handshakes.get_mut(&association) {
-                    let failure = HandshakeFailure::ClientAlert(alert.description);
-                    handshake.tell_failure(failure, &mut self.shared);
-                }
-                count(&mut self.shared.statistics.handshakes_aborted);
-                self.forget_handshake(association, CloseReason::PeerClosed);
+                self.end_handshake(association, alert);
             }
             None => count(&mut self.shared.statistics.ignored_alerts),
         }
@@ -635,7 +630,8 @@ impl Server {
         match progress {
             Progress::Ongoing => {}
             Progress::Established(established) => self.establish(now, association, *established),
-            Progress::Failed(protection, alert) => self.fail(association, *protection, alert),
+            Progress::Failed(protection, alert) => self.fail(association, protection, alert),
+            Progress::Ended(alert) => self.end_handshake(association, alert),
             Progress::Refused(alert) => {
                 if let Some(handshake) = self.handshakes.get(&association) {
                     handshake.send_plain_alert(alert, &mut self.shared);
@@ -715,6 +711,16 @@ impl Server {
                 Some(mut protection) => {
                     let sealed = protection.seal(ContentType::ALERT, &content, &mut payload);
                     if sealed.is_ok() {
+    /// The client has ended a handshake by an alert.
+    fn end_handshake(&mut self, association: AssociationId, alert: Alert) {
+        if let Some(handshake) = self.handshakes.get_mut(&association) {
+            let failure = HandshakeFailure::ClientAlert(alert.description);
+            handshake.tell_failure(failure, &mut self.shared);
+        }
+        count(&mut self.shared.statistics.handshakes_aborted);
+        self.forget_handshake(association, CloseReason::PeerClosed);
+    }
+
                         self.shared.transmit(handshake.peer(), payload);
                     }
                 }

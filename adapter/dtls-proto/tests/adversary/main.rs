@@ -29,3 +29,4 @@ mod epochs;
 mod identifiers;
 mod floods;
 mod vulnerabilities;
+mod alerts;

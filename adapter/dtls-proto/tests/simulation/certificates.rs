@@ -222,12 +222,13 @@ fn answers_to_other_questions_and_second_answers_are_passed_over() {
     assert_eq!(pair.association(), None);
 }
 
+/// RFC 5246 §7.4.6 names the alert.
 #[test]
-fn a_client_without_a_certificate_hears_bad_certificate_and_nobody_is_asked() {
+fn a_client_without_a_certificate_hears_handshake_failure_and_nobody_is_asked() {
     let (pair, reason) = ends(Mischief::EmptyChain);
     assert_eq!(
         reason,
-        Some(ClientReason::PeerAlert(AlertDescription::BAD_CERTIFICATE))
+        Some(ClientReason::PeerAlert(AlertDescription::HANDSHAKE_FAILURE))
     );
     assert_eq!((pair.requests(), pair.association()), (0, None));
     assert_eq!(pair.server.statistics().certificates_unproved, 1);

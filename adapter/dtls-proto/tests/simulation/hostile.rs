@@ -174,7 +174,7 @@ fn a_handshake_whose_messages_were_changed_is_ended_by_an_alert() {
     assert_eq!(pair.association(), None);
     let alert = pair.from_server.last().unwrap();
     assert_eq!(alert[0], ContentType::ALERT.0);
-    assert_eq!(alert[4], 1, "protected");
+    assert_eq!(alert[4], 0, "our ChangeCipherSpec has not gone out");
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn a_key_that_is_refused_missing_or_not_the_clients_own_is_told_so() {
     refused.run_for(Duration::from_secs(1));
     assert_eq!(alert(&refused), Some(AlertDescription::BAD_CERTIFICATE));
     let rows = [
-        (Mischief::EmptyChain, AlertDescription::BAD_CERTIFICATE),
+        (Mischief::EmptyChain, AlertDescription::HANDSHAKE_FAILURE),
         (
             Mischief::WrongCertificateVerify,
             AlertDescription::DECRYPT_ERROR,

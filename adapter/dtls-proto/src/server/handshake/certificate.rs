@@ -60,14 +60,21 @@ impl AwaitCertificate {
             },
         };
         context.client_has_answered(now, shared);
-        let failure = match chain.first().map(|own| public_key(own, raw)) {
-            Some(Ok(key)) if key.signs_handshakes() => None,
-            Some(Ok(_)) => Some(HandshakeFailure::UnsupportedKey),
-            Some(Err(Malformed)) | None => Some(HandshakeFailure::NoCertificate),
+        let own = chain.first().map_or(&[][..], Vec::as_slice);
+        let failure = match public_key(own, raw) {
+            Ok(key) if key.signs_handshakes() => None,
+            Ok(_) => Some(HandshakeFailure::UnsupportedKey),
+            Err(Malformed) => Some(HandshakeFailure::NoCertificate),
         };
         if let Some(failure) = failure {
             context.tell_failure(failure, shared);
-            return refuse(AlertDescription::BAD_CERTIFICATE, shared);
+            let alert = if own.is_empty() {
+                // RFC 5246 §7.4.6.
+                AlertDescription::HANDSHAKE_FAILURE
+            } else {
+                AlertDescription::BAD_CERTIFICATE
+            };
+            return refuse(alert, shared);
         }
         Step::Next(State::AwaitCertifiedKeyExchange(
             AwaitCertifiedKeyExchange {

@@ -1,6 +1,6 @@
 //! The states in which the client switches to the new keys and proves that it saw the same handshake (RFC 5246 §7.4.9).
 
-use crate::codec::alert::AlertDescription;
+use crate::codec::alert::{Alert, AlertDescription};
 use crate::codec::handshake::HandshakeType;
 use crate::codec::ticket::NewSessionTicket;
 use crate::crypto::{MasterSecret, Side};
@@ -37,8 +37,29 @@ pub(super) struct AwaitFinished {
     messages: Reassembler,
 }
 
+impl Context {
+    /// The alert by which the client ends the handshake in its new keys (RFC 5246 §7.2), unless a
+    /// handshake record that it sent before has yet to be looked at.
+    fn last_alert(&mut self, protection: &mut Protection, shared: &mut Shared) -> Option<Alert> {
+        while let Some(mut record) = self.inbox.take_sealed_alert(protection) {
+            let Ok(opened) = protection.open(record.header, &mut record.fragment) else {
+                count(&mut shared.statistics.bad_records);
+                continue;
+            };
+            let alert = Alert::decode(opened.plaintext).ok();
+            if let Some(alert) = alert.filter(|alert| alert.ends_association()) {
+                return Some(alert);
+            }
+        }
+        None
+    }
+}
+
 impl AwaitChangeCipherSpec {
-    pub(super) fn step(self, context: &mut Context) -> Step {
+    pub(super) fn step(mut self, context: &mut Context, shared: &mut Shared) -> Step {
+        if let Some(alert) = context.last_alert(&mut self.protection, shared) {
+            return Step::Done(Progress::Ended(alert));
+        }
         if !context.inbox.change_cipher_spec {
             return Step::Wait(State::AwaitChangeCipherSpec(self));
         }
@@ -55,7 +76,13 @@ impl AwaitChangeCipherSpec {
 
 impl AwaitFinished {
     pub(super) fn step(mut self, context: &mut Context, shared: &mut Shared) -> Step {
-        while let Some(mut record) = context.inbox.take_sealed_handshake(&self.protection) {
+        loop {
+            if let Some(alert) = context.last_alert(&mut self.protection, shared) {
+                return Step::Done(Progress::Ended(alert));
+            }
+            let Some(mut record) = context.inbox.take_sealed_handshake(&self.protection) else {
+                return Step::Wait(State::AwaitFinished(self));
+            };
             let Ok(opened) = self.protection.open(record.header, &mut record.fragment) else {
                 count(&mut shared.statistics.bad_records);
                 context.tell_failure(HandshakeFailure::NotAuthentic, shared);
@@ -69,21 +96,27 @@ impl AwaitFinished {
             let Some(received) = self.messages.peek() else {
                 continue;
             };
-            let right = received.message_type == HandshakeType::FINISHED
-                && self.master_secret.verifies(
-                    Side::Client,
-                    &context.transcript.hash(),
-                    &received.body,
-                );
-            if !right {
-                context.tell_failure(HandshakeFailure::WrongFinished, shared);
-                let alert = AlertDescription::DECRYPT_ERROR;
-                return Step::Done(Progress::Failed(Box::new(self.protection), alert));
+            if received.message_type != HandshakeType::FINISHED {
+                return self.fail(AlertDescription::UNEXPECTED_MESSAGE, context, shared);
+            }
+            let hash = context.transcript.hash();
+            if !(self.master_secret).verifies(Side::Client, &hash, &received.body) {
+                return self.fail(AlertDescription::DECRYPT_ERROR, context, shared);
             }
             context.transcript.add(&received.encode());
             return Step::Done(self.establish(context, shared));
         }
-        Step::Wait(State::AwaitFinished(self))
+    }
+
+    /// Ends the handshake by an alert, sealed only if our ChangeCipherSpec has gone out: before that,
+    /// no client expects our records in epoch 1 (RFC 6347 §4.1).
+    fn fail(self, alert: AlertDescription, context: &mut Context, shared: &mut Shared) -> Step {
+        context.tell_failure(HandshakeFailure::WrongFinished, shared);
+        let protection = match self.order {
+            Order::ClientFirst => None,
+            Order::ServerFirst => Some(Box::new(self.protection)),
+        };
+        Step::Done(Progress::Failed(protection, alert))
     }
 
     fn establish(self, context: &mut Context, shared: &mut Shared) -> Progress {
@@ -102,6 +135,7 @@ impl AwaitFinished {
             &context.negotiated,
             last_flight,
         );
+        session.set_path_mtu(context.path_mtu);
         session.send_last_flight(shared);
         let inbox = std::mem::replace(&mut context.inbox, Inbox::new(0, InboxLimits::default()));
         let id = SessionId::try_from(context.session_id.as_slice()).ok();
@@ -145,6 +179,7 @@ impl AwaitFinished {
             message_seq: context.message_seq,
             verify_data: self.master_secret.verify_data(Side::Server, &hash),
             ticket,
+            transmissions: 0,
         }
     }
 }

@@ -92,8 +92,11 @@ pub(crate) enum Progress {
     Ongoing,
     /// It is done.
     Established(Box<Established>),
-    /// It can't go on; the peer, which has the key, is owed an alert.
-    Failed(Box<Protection>, AlertDescription),
+    /// It can't go on; the peer, which has the key, is owed an alert, sealed where there is a
+    /// protection.
+    Failed(Option<Box<Protection>>, AlertDescription),
+    /// The client ended it in its new keys.
+    Ended(Alert),
     /// It can't go on; the peer, which has shown a certificate, is owed an alert in plaintext.
     Refused(AlertDescription),
 }
