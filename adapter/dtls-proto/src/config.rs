@@ -10,6 +10,7 @@ use crate::flight::Backoff;
 use crate::identity::Identity;
 use crate::inbox::InboxLimits;
 use crate::resumption::Resumption;
+use crate::server::Bounds;
 
 /// Limits, times and suites of a server; [`Config::default`] behaves as Hono's adapter does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +46,21 @@ pub struct Config {
     pub max_forgeries: u32,
     /// What is held for a peer in handshake until its turn comes.
     pub inbox: InboxLimits,
+    /// How many ClientHellos in several fragments may wait for the rest of them, each of at most
+    /// `inbox.messages.bytes`. When there are as many, a newcomer displaces the oldest one of the
+    /// address and source prefix that has most.
+    pub max_partial_hellos: usize,
+    /// How long the fragments of a ClientHello may take.
+    pub partial_hello_lifetime: Duration,
     /// How long an association must have been silent before it may be given up for a new one when all places are taken.
     pub idle_threshold: Duration,
     /// The most bytes a datagram we send during a handshake may have (UDP payload), at least 64.
     pub mtu: usize,
+    /// Largest datagram of a flight to an IPv4 address from its third transmission on (UDP payload):
+    /// two that got lost may have been too large for the path (RFC 6347 §4.1.1.1).
+    pub reduced_mtu_ipv4: usize,
+    /// The same towards an IPv6 address.
+    pub reduced_mtu_ipv6: usize,
     /// The wait before a flight is sent again for the first time (RFC 6347 §4.2.4.1).
     pub retransmission_timeout: Duration,
     /// The longest such wait.
@@ -56,11 +68,6 @@ pub struct Config {
     /// How often a flight is sent again before the handshake is forgotten.
     pub max_retransmissions: u32,
     /// How long [`crate::Event::PskRequested`] may stay unanswered before the identity counts as unknown.
-    /// Largest datagram of a flight to an IPv4 address from its third transmission on (UDP payload):
-    /// two that got lost may have been too large for the path (RFC 6347 §4.1.1.1).
-    pub reduced_mtu_ipv4: usize,
-    /// The same towards an IPv6 address.
-    pub reduced_mtu_ipv6: usize,
     pub psk_deadline: Duration,
     /// How long [`crate::Event::VerdictRequested`] may stay unanswered before the certificate counts as refused.
     pub verdict_deadline: Duration,
@@ -115,6 +122,24 @@ impl HandshakeRate {
 }
 
 impl Config {
+    pub(crate) fn partial_hello_bounds(&self) -> Bounds {
+        Bounds {
+            entries: self.max_partial_hellos,
+            bytes: self.inbox.messages.bytes,
+            lifetime: self.partial_hello_lifetime,
+        }
+    }
+
+    /// Largest datagram of a flight to `peer` that was sent `transmissions` times before.
+    pub(crate) fn flight_mtu(&self, peer: IpAddr, transmissions: u32, path_mtu: u16) -> usize {
+        let reduced = match peer.to_canonical() {
+            _ if transmissions < FULL_SIZE_TRANSMISSIONS => usize::MAX,
+            IpAddr::V4(_) => self.reduced_mtu_ipv4,
+            IpAddr::V6(_) => self.reduced_mtu_ipv6,
+        };
+        self.mtu.min(reduced).min(path_mtu.into())
+    }
+
     pub(crate) fn backoff(&self) -> Backoff {
         Backoff {
             initial: self.retransmission_timeout,
@@ -123,6 +148,9 @@ impl Config {
         }
     }
 }
+
+/// Transmissions of a flight, the first and one more, before its datagrams become smaller.
+const FULL_SIZE_TRANSMISSIONS: u32 = 2;
 
 impl Default for Config {
     fn default() -> Self {
@@ -143,15 +171,19 @@ impl Default for Config {
             handshake_rate: None,
             max_forgeries: 1000,
             inbox: InboxLimits::default(),
+            max_partial_hellos: 256,
+            // Three transmissions of a client that begins with one second (RFC 6347 §4.2.4.1).
+            partial_hello_lifetime: Duration::from_secs(8),
             // Hono lets a connection be evicted when it was idle for 30 minutes.
             idle_threshold: Duration::from_secs(30 * 60),
             // What passes through any IPv6 network: 1280 less 40 of IPv6 and 8 of UDP (RFC 8200 §5).
             mtu: 1232,
+            // 576 bytes, which every IPv4 host takes, less 20 of IPv4 and 8 of UDP (RFC 791 §3.1).
+            reduced_mtu_ipv4: 548,
+            // No IPv6 path is narrower than 1280.
+            reduced_mtu_ipv6: 1232,
             // The reference: 2 s, doubling to 60 s, four times.
             retransmission_timeout: Duration::from_secs(2),
-/// Transmissions of a flight, the first and one more, before its datagrams become smaller.
-const FULL_SIZE_TRANSMISSIONS: u32 = 2;
-
             max_retransmission_timeout: Duration::from_secs(60),
             max_retransmissions: 4,
             psk_deadline: Duration::from_secs(10),
@@ -160,7 +192,3 @@ const FULL_SIZE_TRANSMISSIONS: u32 = 2;
         }
     }
 }
-            // 576 bytes, which every IPv4 host takes, less 20 of IPv4 and 8 of UDP (RFC 791 §3.1).
-            reduced_mtu_ipv4: 548,
-            // No IPv6 path is narrower than 1280.
-            reduced_mtu_ipv6: 1232,

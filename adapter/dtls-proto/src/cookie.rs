@@ -1,8 +1,10 @@
 //! Cookies that prove an address without our keeping anything of it (RFC 6347 §4.2.1).
 //!
-//! A cookie is an HMAC over the address and over what of the ClientHello must not change between the two times it is sent. The
-//! secret of the HMAC is new for each time span of [`crate::Config::cookie_lifetime`], derived from the seed and the span's number;
-//! cookies of this span and of the one before are good.
+//! A cookie has two halves, each the start of an HMAC. The first is over the address and what the first
+//! fragment of a ClientHello shows, so that it can be checked before the rest has come. The second is over
+//! all that must not change between the two times the hello is sent, or, if it was issued for a fragment,
+//! says so. The secret of the HMAC is new for each time span of [`crate::Config::cookie_lifetime`],
+//! derived from the seed and the span's number; cookies of this span and of the one before are good.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use ring::hmac;
 use subtle::ConstantTimeEq;
 
 use crate::codec::extension::HelloExtensions;
-use crate::codec::hello::ClientHello;
+use crate::codec::hello::{ClientHello, ClientHelloStart};
 
 /// Makes and checks cookies.
 pub(crate) struct Cookies {
@@ -44,7 +46,25 @@ impl Cookies {
         peer: SocketAddr,
         hello: &ClientHello<'_>,
     ) -> [u8; COOKIE_LENGTH] {
-        compute(&self.spans(now).current, peer, hello)
+        let key = &self.spans(now).current;
+        join(
+            of_start(key, START, peer, &hello.start()),
+            of_hello(key, peer, hello),
+        )
+    }
+
+    /// The cookie that a client must return of whose hello only the start is known.
+    pub(crate) fn issue_for_start(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        start: &ClientHelloStart<'_>,
+    ) -> [u8; COOKIE_LENGTH] {
+        let key = &self.spans(now).current;
+        join(
+            of_start(key, START, peer, start),
+            of_start(key, FRAGMENT, peer, start),
+        )
     }
 
     /// Whether the hello carries the cookie issued for it, to this address, not long ago.
@@ -54,13 +74,40 @@ impl Cookies {
         peer: SocketAddr,
         hello: &ClientHello<'_>,
     ) -> bool {
-        let spans = self.spans(now);
-        [&spans.current, &spans.previous].into_iter().any(|key| {
-            compute(key, peer, hello)
-                .as_slice()
-                .ct_eq(hello.cookie)
-                .into()
+        let start = hello.start();
+        self.find_key(now, peer, &start).is_some_and(|(key, rest)| {
+            equal(&of_hello(key, peer, hello), rest)
+                || equal(&of_start(key, FRAGMENT, peer, &start), rest)
         })
+    }
+
+    /// Whether a hello that begins like this may carry a good cookie: its address is proved, and all
+    /// else is to be checked when the hello is whole.
+    pub(crate) fn accepts_start(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        start: &ClientHelloStart<'_>,
+    ) -> bool {
+        self.find_key(now, peer, start).is_some()
+    }
+
+    /// The key that made the first half of a cookie, and the second half.
+    fn find_key<'c>(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        start: &ClientHelloStart<'c>,
+    ) -> Option<(&hmac::Key, &'c [u8])> {
+        if start.cookie.len() != COOKIE_LENGTH {
+            return None;
+        }
+        let (first, second) = start.cookie.split_at_checked(HALF)?;
+        let spans = self.spans(now);
+        let key = [&spans.current, &spans.previous]
+            .into_iter()
+            .find(|key| equal(&of_start(key, START, peer, start), first))?;
+        Some((key, second))
     }
 
     fn spans(&mut self, now: Instant) -> &Spans {
@@ -85,8 +132,42 @@ impl Cookies {
     }
 }
 
-fn compute(key: &hmac::Key, peer: SocketAddr, hello: &ClientHello<'_>) -> [u8; COOKIE_LENGTH] {
+/// An HMAC over the address and over what never changes at the start of a hello.
+fn of_start(
+    key: &hmac::Key,
+    purpose: u8,
+    peer: SocketAddr,
+    start: &ClientHelloStart<'_>,
+) -> [u8; HALF] {
+    half(key, purpose, peer, |part| {
+        part(&start.version.0.to_be_bytes());
+        part(&start.random);
+    })
+}
+
+/// An HMAC over the address and over all of a hello that must not change.
+fn of_hello(key: &hmac::Key, peer: SocketAddr, hello: &ClientHello<'_>) -> [u8; HALF] {
+    half(key, WHOLE, peer, |part| {
+        part(&hello.version.0.to_be_bytes());
+        part(&hello.random);
+        part(if brings_ticket(hello) {
+            &[]
+        } else {
+            hello.session_id
+        });
+        part(hello.cipher_suites);
+        part(hello.compression_methods);
+    })
+}
+
+fn half(
+    key: &hmac::Key,
+    purpose: u8,
+    peer: SocketAddr,
+    parts: impl FnOnce(&mut dyn FnMut(&[u8])),
+) -> [u8; HALF] {
     let mut context = hmac::Context::with_key(key);
+    context.update(&[purpose]);
     let mut part = |bytes: &[u8]| {
         context.update(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
         context.update(bytes);
@@ -96,21 +177,25 @@ fn compute(key: &hmac::Key, peer: SocketAddr, hello: &ClientHello<'_>) -> [u8; C
         IpAddr::V6(address) => part(&address.octets()),
     }
     part(&peer.port().to_be_bytes());
-    part(&hello.version.0.to_be_bytes());
-    part(&hello.random);
-    part(if brings_ticket(hello) {
-        &[]
-    } else {
-        hello.session_id
-    });
-    part(hello.cipher_suites);
-    part(hello.compression_methods);
+    parts(&mut part);
     let tag = context.sign();
-    let mut cookie = [0; COOKIE_LENGTH];
-    for (byte, source) in cookie.iter_mut().zip(tag.as_ref()) {
+    let mut half = [0; HALF];
+    for (byte, source) in half.iter_mut().zip(tag.as_ref()) {
         *byte = *source;
     }
+    half
+}
+
+fn join(first: [u8; HALF], second: [u8; HALF]) -> [u8; COOKIE_LENGTH] {
+    let mut cookie = [0; COOKIE_LENGTH];
+    for (byte, source) in cookie.iter_mut().zip(first.into_iter().chain(second)) {
+        *byte = source;
+    }
     cookie
+}
+
+fn equal(computed: &[u8; HALF], received: &[u8]) -> bool {
+    computed.as_slice().ct_eq(received).into()
 }
 
 /// Whether the session id was made up, to learn from its echo that the ticket was taken (RFC 5077 §3.4). Mbed TLS 2.28 makes up
@@ -123,8 +208,19 @@ fn brings_ticket(hello: &ClientHello<'_>) -> bool {
     })
 }
 
-/// Half an HMAC-SHA256. The HelloVerifyRequest around it has 44 bytes; the shortest ClientHello has 67.
-pub(crate) const COOKIE_LENGTH: usize = 16;
+/// The HelloVerifyRequest around it has 44 bytes; the shortest ClientHello has 67, the shortest
+/// fragment that shows a cookie's place 61.
+pub(crate) const COOKIE_LENGTH: usize = 2 * HALF;
+
+/// Enough that nobody guesses one within its lifetime.
+const HALF: usize = 8;
+
+/// What an HMAC is for: the first half of a cookie,
+const START: u8 = 1;
+/// the second half for a whole hello,
+const WHOLE: u8 = 2;
+/// the second half for a hello of which only the first fragment has come.
+const FRAGMENT: u8 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -180,6 +276,45 @@ mod tests {
             },
         ] {
             assert!(!cookies.accepts(now, peer(1), &other), "{other:?}");
+        }
+    }
+
+    /// A client may send its hello in one piece at first, and with the cookie in it in two.
+    #[test]
+    fn a_cookie_can_be_checked_before_the_rest_of_the_hello_has_come() {
+        let mut cookies = Cookies::new(&[1; 32], Duration::from_secs(60));
+        let now = Instant::now_for_tests();
+        let of_whole = cookies.issue(now, peer(1), &HELLO);
+        let of_start = cookies.issue_for_start(now, peer(1), &HELLO.start());
+        assert_eq!(of_whole[..HALF], of_start[..HALF]);
+        assert_ne!(of_whole[HALF..], of_start[HALF..]);
+        for cookie in [of_whole, of_start] {
+            let returned = ClientHello {
+                cookie: &cookie,
+                ..HELLO
+            };
+            assert!(cookies.accepts_start(now, peer(1), &returned.start()));
+            assert!(cookies.accepts(now, peer(1), &returned));
+            assert!(!cookies.accepts_start(now, peer(2), &returned.start()));
+            for at in 0..COOKIE_LENGTH {
+                let mut other = cookie;
+                other[at] ^= 1;
+                let forged = ClientHello {
+                    cookie: &other,
+                    ..HELLO
+                };
+                assert!(!cookies.accepts(now, peer(1), &forged), "{at}");
+                let start = cookies.accepts_start(now, peer(1), &forged.start());
+                assert_eq!(start, at >= HALF, "{at}");
+            }
+            for length in [0, HALF, COOKIE_LENGTH - 1] {
+                let cut = ClientHello {
+                    cookie: &cookie[..length],
+                    ..HELLO
+                };
+                assert!(!cookies.accepts(now, peer(1), &cut));
+                assert!(!cookies.accepts_start(now, peer(1), &cut.start()));
+            }
         }
     }
 

@@ -63,6 +63,14 @@ counters! {
     unexpected_messages,
     /// Fragments of ClientHellos that did not come in one piece.
     fragmented_hellos,
+    /// ClientHellos put together from fragments.
+    reassembled_hellos,
+    /// Fragments of ClientHellos dropped: without a good cookie before them, cut off before the cookie, contradicting, or too long.
+    hello_fragments_dropped,
+    /// Incomplete ClientHellos given up for others, as there were too many.
+    partial_hellos_displaced,
+    /// Incomplete ClientHellos given up because their other fragments did not come in time.
+    partial_hellos_expired,
     /// ClientHellos that came when the server was about to end.
     hellos_after_closing,
     /// HelloVerifyRequests sent.

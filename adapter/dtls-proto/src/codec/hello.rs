@@ -24,17 +24,66 @@ pub struct ClientHello<'a> {
     pub extensions: &'a [u8],
 }
 
+/// The start of a ClientHello, up to the cookie: what its first fragment shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientHelloStart<'a> {
+    /// The highest version the client speaks.
+    pub version: ProtocolVersion,
+    /// The client's random.
+    pub random: Random,
+    /// A session to resume; empty for a full handshake.
+    pub session_id: &'a [u8],
+    /// What the server demanded in its HelloVerifyRequest; empty at first.
+    pub cookie: &'a [u8],
+}
+
+impl<'a> ClientHelloStart<'a> {
+    /// Reads the start of the message's body, of which more may follow.
+    ///
+    /// # Errors
+    /// [`Malformed`] for bytes that end before the cookie does, or are no ClientHello.
+    pub fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
+        Self::read(&mut Reader::new(body))
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let start = Self {
+            version: ProtocolVersion(reader.u16()?),
+            random: reader.array()?,
+            session_id: reader.vector8()?,
+            cookie: reader.vector8()?,
+        };
+        if start.session_id.len() > MAX_SESSION_ID {
+            return Err(Malformed);
+        }
+        Ok(start)
+    }
+}
+
 impl<'a> ClientHello<'a> {
+    /// What the first fragment shows of it.
+    #[must_use]
+    pub fn start(&self) -> ClientHelloStart<'a> {
+        ClientHelloStart {
+            version: self.version,
+            random: self.random,
+            session_id: self.session_id,
+            cookie: self.cookie,
+        }
+    }
+
     /// Reads the body of the message.
     ///
     /// # Errors
     /// [`Malformed`] for bytes that are no ClientHello.
     pub fn decode(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
-        let version = ProtocolVersion(reader.u16()?);
-        let random = reader.array()?;
-        let session_id = reader.vector8()?;
-        let cookie = reader.vector8()?;
+        let ClientHelloStart {
+            version,
+            random,
+            session_id,
+            cookie,
+        } = ClientHelloStart::read(&mut reader)?;
         let cipher_suites = reader.vector16()?;
         let compression_methods = reader.vector8()?;
         let extensions = if reader.is_empty() {
@@ -43,8 +92,7 @@ impl<'a> ClientHello<'a> {
             reader.vector16()?
         };
         reader.end()?;
-        let well_formed = session_id.len() <= 32
-            && !cipher_suites.is_empty()
+        let well_formed = !cipher_suites.is_empty()
             && cipher_suites.len().is_multiple_of(2)
             && !compression_methods.is_empty();
         if !well_formed {
@@ -91,7 +139,7 @@ impl<'a> ClientHello<'a> {
 /// What a server demands before it believes in the client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HelloVerifyRequest<'a> {
-    /// DTLS 1.0, whatever version follows (RFC 6347 §4.2.1).
+    /// DTLS 1.0 as RFC 6347 §4.2.1 recommends, or the version that follows.
     pub version: ProtocolVersion,
     /// What the client must return.
     pub cookie: &'a [u8],
@@ -177,6 +225,9 @@ impl<'a> ServerHello<'a> {
         out
     }
 }
+
+/// RFC 5246 §7.4.1.2.
+const MAX_SESSION_ID: usize = 32;
 
 /// "Secure renegotiation is understood", said as a suite (RFC 5746 §3.3).
 pub const EMPTY_RENEGOTIATION_INFO_SCSV: u16 = 0x00ff;

@@ -18,17 +18,18 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::codec::ProtocolVersion;
 use crate::codec::alert::{Alert, AlertDescription};
 use crate::codec::extension::HelloExtensions;
 use crate::codec::handshake::{Fragment, HandshakeHeader, HandshakeType, message};
-use crate::codec::hello::{ClientHello, HelloVerifyRequest};
+use crate::codec::hello::{ClientHello, ClientHelloStart, HelloVerifyRequest};
 use crate::codec::record::{ContentType, RecordHeader, put_plain_record};
+use crate::codec::{ProtocolVersion, Reader};
 use crate::event::{AssociationId, CloseReason, Event, HandshakeFailure};
 use crate::protection::IdPair;
 use crate::resumption::Resumable;
 use crate::server::handshake::{Handshake, Offer};
 use crate::server::negotiation::{self, Negotiated};
+use crate::server::partial_hellos::Begun;
 use crate::server::rate::Share;
 use crate::server::{Admission, Server};
 use crate::statistics::count;
@@ -46,21 +47,94 @@ impl Server {
         if self.admission == Admission::Closed {
             return count(&mut statistics.hellos_after_closing);
         }
-        if !fragment.is_whole() {
-            return count(&mut statistics.fragmented_hellos);
+        if fragment.is_whole() {
+            self.handle_whole_hello(now, peer, header, fragment);
+        } else {
+            count(&mut statistics.fragmented_hellos);
+            self.handle_hello_fragment(now, peer, header, fragment);
         }
+    }
+
+    /// A fragment of a ClientHello. The first one shows the cookie: without a good one it is answered
+    /// as a whole hello would be, and nothing is kept.
+    fn handle_hello_fragment(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        header: RecordHeader,
+        fragment: &Fragment<'_>,
+    ) {
+        let is_kept = if fragment.header.fragment_offset > 0 {
+            self.partial_hellos.insert(now, peer, fragment).is_ok()
+        } else {
+            let Ok(start) = ClientHelloStart::decode(fragment.body) else {
+                return count(&mut self.shared.statistics.hello_fragments_dropped);
+            };
+            if !self.cookies.accepts_start(now, peer, &start) {
+                let cookie = self.cookies.issue_for_start(now, peer, &start);
+                let message_seq = fragment.header.message_seq;
+                return self.demand_cookie(peer, &start, &cookie, header, message_seq);
+            }
+            self.expire_partial_hellos(now);
+            let bounds = self.shared.config.partial_hello_bounds();
+            let admission = self.partial_hellos.begin(now, peer, fragment, bounds);
+            if admission == Begun::Displaced {
+                count(&mut self.shared.statistics.partial_hellos_displaced);
+            }
+            admission != Begun::Refused
+        };
+        if !is_kept {
+            return count(&mut self.shared.statistics.hello_fragments_dropped);
+        }
+        if let Some(message) = self.partial_hellos.take_whole(peer) {
+            count(&mut self.shared.statistics.reassembled_hellos);
+            let whole = message.encode();
+            if let Ok(fragment) = Fragment::decode(&mut Reader::new(&whole)) {
+                self.handle_whole_hello(now, peer, header, &fragment);
+            }
+        }
+    }
+
+    /// Forgets incomplete hellos whose time is over.
+    pub(super) fn expire_partial_hellos(&mut self, now: Instant) {
+        let expired = self.partial_hellos.expire(now);
+        let counter = &mut self.shared.statistics.partial_hellos_expired;
+        *counter = counter.saturating_add(u64::try_from(expired).unwrap_or(u64::MAX));
+    }
+
+    /// Sends a HelloVerifyRequest; nothing is kept.
+    fn demand_cookie(
+        &mut self,
+        peer: SocketAddr,
+        start: &ClientHelloStart<'_>,
+        cookie: &[u8],
+        header: RecordHeader,
+        message_seq: u16,
+    ) {
+        if !start.cookie.is_empty() {
+            count(&mut self.shared.statistics.bad_cookies);
+        }
+        count(&mut self.shared.statistics.cookies_sent);
+        let answer = hello_verify_request(start.version, cookie, header.sequence, message_seq);
+        self.shared.transmit(peer, answer);
+    }
+
+    /// A ClientHello that came in one piece or was put together.
+    fn handle_whole_hello(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        header: RecordHeader,
+        fragment: &Fragment<'_>,
+    ) {
+        let statistics = &mut self.shared.statistics;
         let Ok(hello) = ClientHello::decode(fragment.body) else {
             return count(&mut statistics.malformed_messages);
         };
         if !self.cookies.accepts(now, peer, &hello) {
-            if !hello.cookie.is_empty() {
-                count(&mut statistics.bad_cookies);
-            }
-            count(&mut statistics.cookies_sent);
             let cookie = self.cookies.issue(now, peer, &hello);
-            let answer =
-                hello_verify_request(&cookie, header.sequence, fragment.header.message_seq);
-            return self.shared.transmit(peer, answer);
+            let message_seq = fragment.header.message_seq;
+            return self.demand_cookie(peer, &hello.start(), &cookie, header, message_seq);
         }
         match Negotiated::choose(&hello, &self.shared.config) {
             Ok(negotiated) => {
@@ -216,16 +290,23 @@ impl Server {
 }
 
 /// The whole datagram that demands a cookie. Record and message have the numbers the ClientHello had, as nothing is kept that could
-/// count them (RFC 6347 §4.2.1).
-fn hello_verify_request(cookie: &[u8], record_sequence: u64, message_seq: u16) -> Vec<u8> {
-    let body = HelloVerifyRequest {
-        version: ProtocolVersion::DTLS_1_0,
-        cookie,
-    }
-    .encode();
+/// count them (RFC 6347 §4.2.1). The version is what both sides speak, as some clients take no other,
+/// although that section recommends DTLS 1.0.
+fn hello_verify_request(
+    offered: ProtocolVersion,
+    cookie: &[u8],
+    record_sequence: u64,
+    message_seq: u16,
+) -> Vec<u8> {
+    let version = if offered.allows_1_2() {
+        ProtocolVersion::DTLS_1_2
+    } else {
+        ProtocolVersion::DTLS_1_0
+    };
+    let body = HelloVerifyRequest { version, cookie }.encode();
     let message = message(HandshakeType::HELLO_VERIFY_REQUEST, message_seq, &body);
     let header = RecordHeader {
-        version: ProtocolVersion::DTLS_1_0,
+        version,
         ..RecordHeader::new(ContentType::HANDSHAKE, 0, record_sequence)
     };
     plain_record(header, &message)
@@ -246,6 +327,7 @@ fn plain_record(header: RecordHeader, fragment: &[u8]) -> Vec<u8> {
 const _: () = {
     let headers = crate::codec::record::HEADER_LENGTH + HandshakeHeader::LENGTH;
     let request = headers + 2 + 1 + crate::cookie::COOKIE_LENGTH;
-    let shortest_hello = headers + 2 + 32 + 1 + 1 + 4 + 2;
+    // The first fragment of one, up to the place of its cookie.
+    let shortest_hello = headers + 2 + 32 + 1 + 1;
     assert!(request <= shortest_hello);
 };

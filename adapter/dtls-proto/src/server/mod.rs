@@ -8,10 +8,12 @@ mod handshake;
 mod session;
 mod idle;
 mod rate;
+mod partial_hellos;
 mod forgeries;
 mod paths;
 mod save;
 
+pub(crate) use partial_hellos::Bounds;
 pub use save::{Loaded, LoadedSession, Moment};
 
 use std::collections::HashMap;
@@ -40,6 +42,7 @@ use crate::server::common::Common;
 use crate::server::forgeries::Forgeries;
 use crate::server::handshake::{Established, Handshake, Progress};
 use crate::server::idle::IdleQueue;
+use crate::server::partial_hellos::PartialHellos;
 use crate::server::paths::Paths;
 use crate::server::session::{Receipt, Session};
 use crate::server::shared::Shared;
@@ -60,6 +63,8 @@ pub struct Server {
     idle: IdleQueue,
     forgeries: Forgeries,
     paths: Paths,
+    /// ClientHellos with a good cookie of which fragments are missing.
+    partial_hellos: PartialHellos,
     next_association: NonZeroU64,
     /// When the server was first told the time.
     origin: Option<Instant>,
@@ -92,14 +97,14 @@ impl Server {
     /// The longest PSK identity that is looked up, in bytes; RFC 4279 §5.3 demands at least 128. A longer one counts as unknown.
     pub const MAX_PSK_IDENTITY: usize = MAX_PSK_IDENTITY;
 
+    /// Smallest UDP payload that [`Server::set_path_mtu`] goes down to, whatever the network says.
+    pub const MIN_PATH_MTU: usize = 256;
+
     /// A server without associations. The seed is the secret behind its cookies: take it from a good random source.
     #[must_use]
     pub fn new(config: Config, seed: [u8; 32]) -> Self {
         Self::with(config, seed, Arc::default())
     }
-    /// Smallest UDP payload that [`Server::set_path_mtu`] goes down to, whatever the network says.
-    pub const MIN_PATH_MTU: usize = 256;
-
 
     /// Another server for the same port: each address is one's or the other's, and connection ids tell which one made them. Together
     /// they have the places, the rate of handshakes and the sessions that may be resumed by id that this one had alone. It should have
@@ -121,6 +126,7 @@ impl Server {
             idle: IdleQueue::default(),
             forgeries: Forgeries::default(),
             paths: Paths::default(),
+            partial_hellos: PartialHellos::default(),
             next_association: NonZeroU64::MIN,
             origin: None,
             admission: Admission::Open,
@@ -150,6 +156,9 @@ impl Server {
 
     /// Does what has fallen due; to be called when [`Server::poll_timeout`] has come, earlier or later does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.partial_hellos.len() > 0 {
+            self.expire_partial_hellos(now);
+        }
         while let Some((association, timer)) = self.shared.timers.expire(now) {
             if timer == Timer::Path {
                 self.path_is_silent(now, association);
@@ -255,15 +264,6 @@ impl Server {
         }
     }
 
-
-    /// Drops an association without a word, to its peer or to the caller.
-    pub fn forget(&mut self, association: AssociationId) {
-        let events = self.shared.events.len();
-        self.forget_session(association, CloseReason::Local);
-        self.forget_handshake(association, CloseReason::Local);
-        self.shared.events.truncate(events);
-    }
-
     /// Ends an association: an established one with `close_notify`, a handshake in silence.
     pub fn close(&mut self, _now: Instant, association: AssociationId) {
         if let Some(session) = self.sessions.get_mut(&association) {
@@ -273,6 +273,15 @@ impl Server {
             self.forget_handshake(association, CloseReason::Local);
         }
     }
+
+    /// Drops an association without a word, to its peer or to the caller.
+    pub fn forget(&mut self, association: AssociationId) {
+        let events = self.shared.events.len();
+        self.forget_session(association, CloseReason::Local);
+        self.forget_handshake(association, CloseReason::Local);
+        self.shared.events.truncate(events);
+    }
+
     /// Ends an established association as [`Server::close`] does, because its client has another one.
     pub fn supersede(&mut self, now: Instant, association: AssociationId) {
         count(&mut self.shared.statistics.sessions_superseded);
@@ -321,6 +330,12 @@ impl Server {
     #[must_use]
     pub fn handshaking(&self) -> usize {
         self.handshakes.len()
+    }
+
+    /// How many ClientHellos with a good cookie wait for fragments that are missing.
+    #[must_use]
+    pub fn partial_hellos(&self) -> usize {
+        self.partial_hellos.len()
     }
 
     /// How many handshakes and associations have a connection id.
@@ -379,6 +394,9 @@ impl Server {
             return;
         }
         match header.epoch {
+            0 if fragment.len() > MAX_PLAINTEXT => {
+                count(&mut self.shared.statistics.oversized_records);
+            }
             0 => self.handle_plain(now, peer, header, fragment),
             1 if header.connection_id.is_empty() => self.handle_sealed(now, peer, header, fragment),
             1 => self.handle_sealed_with_id(now, peer, header, fragment),
@@ -394,9 +412,6 @@ impl Server {
         fragment: &[u8],
     ) {
         match header.content_type {
-            0 if fragment.len() > MAX_PLAINTEXT => {
-                count(&mut self.shared.statistics.oversized_records);
-            }
             ContentType::HANDSHAKE => {
                 for fragment in self.shared.fragments(fragment) {
                     if fragment.header.message_type == HandshakeType::CLIENT_HELLO {
@@ -599,6 +614,7 @@ impl Server {
         count(match refusal {
             Refusal::Unopened(OpenError::Replayed) => &mut statistics.replayed_records,
             Refusal::Unopened(OpenError::NotAuthentic) => &mut statistics.bad_records,
+            Refusal::Unopened(OpenError::TooLong) => &mut statistics.oversized_records,
             Refusal::Filtered => &mut statistics.filtered_records,
         });
     }
@@ -609,7 +625,6 @@ impl Server {
         now: Instant,
         peer: SocketAddr,
         take: impl FnOnce(&mut Handshake, &mut Shared) -> Progress,
-            Refusal::Unopened(OpenError::TooLong) => &mut statistics.oversized_records,
     ) {
         let Some(association) = self.peers.get(&peer).and_then(|peer| peer.handshake) else {
             let statistics = &mut self.shared.statistics;
@@ -696,6 +711,16 @@ impl Server {
         }
     }
 
+    /// The client has ended a handshake by an alert.
+    fn end_handshake(&mut self, association: AssociationId, alert: Alert) {
+        if let Some(handshake) = self.handshakes.get_mut(&association) {
+            let failure = HandshakeFailure::ClientAlert(alert.description);
+            handshake.tell_failure(failure, &mut self.shared);
+        }
+        count(&mut self.shared.statistics.handshakes_aborted);
+        self.forget_handshake(association, CloseReason::PeerClosed);
+    }
+
     fn fail(
         &mut self,
         association: AssociationId,
@@ -711,16 +736,6 @@ impl Server {
                 Some(mut protection) => {
                     let sealed = protection.seal(ContentType::ALERT, &content, &mut payload);
                     if sealed.is_ok() {
-    /// The client has ended a handshake by an alert.
-    fn end_handshake(&mut self, association: AssociationId, alert: Alert) {
-        if let Some(handshake) = self.handshakes.get_mut(&association) {
-            let failure = HandshakeFailure::ClientAlert(alert.description);
-            handshake.tell_failure(failure, &mut self.shared);
-        }
-        count(&mut self.shared.statistics.handshakes_aborted);
-        self.forget_handshake(association, CloseReason::PeerClosed);
-    }
-
                         self.shared.transmit(handshake.peer(), payload);
                     }
                 }

@@ -330,6 +330,8 @@ impl Session {
             suite,
             hello,
             max_plaintext,
+            max_received,
+            path_mtu: u16::MAX,
             proves_paths,
             session_id: read_option(reader, Reader::array)?.map(Box::new),
             last_flight: read_option(reader, LastFlight::read)?.map(Box::new),
@@ -341,8 +343,6 @@ impl Session {
 
     /// The most that [`Session::put`] appends, beside a ticket.
     pub(crate) const SAVED_LENGTH: usize = 256;
-            max_received,
-            path_mtu: u16::MAX,
 
     /// How long the ticket is that [`Session::put`] appends.
     pub(crate) fn ticket_length(&self) -> usize {
@@ -371,21 +371,21 @@ impl LastFlight {
             message_seq: reader.u16()?,
             verify_data: reader.array()?,
             ticket: Some(reader.vector16()?.to_vec()).filter(|ticket| !ticket.is_empty()),
+            transmissions: 0,
         })
     }
 }
 
-fn put_option<T: ?Sized>(value: Option<&T>, out: &mut Vec<u8>, put: impl FnOnce(&T, &mut Vec<u8>)) {
 /// What DTLS allows ([`MAX_PLAINTEXT`](crate::codec::record::MAX_PLAINTEXT)).
 const MAX_RECEIVED: u16 = 1 << 14;
 
+fn put_option<T: ?Sized>(value: Option<&T>, out: &mut Vec<u8>, put: impl FnOnce(&T, &mut Vec<u8>)) {
     out.push(u8::from(value.is_some()));
     if let Some(value) = value {
         put(value, out);
     }
 }
 
-            transmissions: 0,
 fn read_option<'a, T>(
     reader: &mut Reader<'a>,
     read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,

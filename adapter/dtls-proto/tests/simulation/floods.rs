@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use dtls_client::Client;
 use dtls_proto::codec::Reader;
-use dtls_proto::codec::handshake::{Fragment, fragments};
-use dtls_proto::codec::record::{ContentType, HEADER_LENGTH, RecordHeader, put_plain_record};
+use dtls_proto::codec::handshake::Fragment;
+use dtls_proto::codec::record::HEADER_LENGTH;
 use dtls_proto::{Config, Server};
 
 use crate::pair::{Pair, client_config, start};
@@ -68,22 +68,6 @@ fn a_cookie_grows_old() {
     pair.inject(&hello);
     assert_eq!(pair.server.handshaking(), 0);
     assert_eq!(pair.server.statistics().bad_cookies, 1);
-}
-
-#[test]
-fn a_hello_in_fragments_is_dropped() {
-    let mut server = Server::new(Config::default(), [1; 32]);
-    let hello = hello(client_config());
-    let fragments = fragments(&hello[HEADER_LENGTH..], 40);
-    for (number, fragment) in fragments.iter().enumerate() {
-        let header = RecordHeader::new(ContentType::HANDSHAKE, 0, u64::try_from(number).unwrap());
-        let mut datagram = Vec::new();
-        put_plain_record(header, fragment, &mut datagram);
-        server.handle_datagram(start(), address(1), &mut datagram);
-    }
-    assert_eq!(server.poll_transmit(), None);
-    assert_eq!(server.statistics().fragmented_hellos, 2);
-    assert_eq!(fragments.len(), 2);
 }
 
 #[test]

@@ -168,10 +168,10 @@ impl Handshake {
             announced: false,
             failed: false,
             outgoing: None,
+            path_mtu: u16::MAX,
         };
         let state = match &offer.resumable {
             Some(resumable) => State::AwaitResumption(Box::new(AwaitResumption::enter(
-            path_mtu: u16::MAX,
                 now,
                 resumable.clone(),
                 offer.hello.session_id,
@@ -207,12 +207,12 @@ impl Handshake {
         }
     }
 
-    }
-
-    /// Whether the caller knows of it, so that it must be told of the end.
     /// Whether this handshake was begun by a hello with this random.
     pub(crate) fn is_from(&self, random: &Random) -> bool {
         self.context.client_random == *random
+    }
+
+    /// Whether the caller knows of it, so that it must be told of the end.
     pub(crate) fn is_announced(&self) -> bool {
         self.context.announced
     }
