@@ -202,6 +202,10 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ),
     ("hono.kafka.*", AMQP_ONLY),
     ("hono.pubsub.*", AMQP_ONLY),
+    (
+        "quarkus.opentelemetry.*",
+        "spans are exported by `quarkus.otel.exporter.otlp.endpoint` only",
+    ),
     ("quarkus.*", "concerns the framework of the reference"),
     (
         "otel.*",

@@ -337,6 +337,18 @@ impl Config {
         self.effective = effective::all(chosen);
     }
 
+    /// A messaging network that is configured and not supported.
+    fn other_messaging(&self) -> Option<&'static str> {
+        let is_set = |prefix: &str| {
+            let variable = variable(prefix);
+            let mut names = self.ignored.iter().map(|ignored| ignored.name.as_str());
+            names.any(|name| name.starts_with(prefix) || name.starts_with(&variable))
+        };
+        let others = [("hono.kafka.", "Kafka"), ("hono.pubsub.", "Pub/Sub")];
+        let found = others.into_iter().find(|(prefix, _)| is_set(prefix));
+        found.map(|(_, name)| name)
+    }
+
     /// The adapter is whole only with all its services. The reference also starts without messaging or commands (spec:
     /// configuration §2), but is never ready then.
     fn require_hosts(&self, chosen: &mut Chosen) {
@@ -350,7 +362,18 @@ impl Config {
         ] {
             if client.is_none() {
                 let text = "should be set: there is no default for where a service is";
-                chosen.require(prefix, "host", text);
+                match self
+                    .other_messaging()
+                    .filter(|_| prefix == "hono.messaging")
+                {
+                    Some(other) => {
+                        let text = format!(
+                            "{text}; {other} is configured, but messages travel by AMQP 1.0 only: add `amqp` to the messaging network types of the Hono installation"
+                        );
+                        chosen.require(prefix, "host", &text);
+                    }
+                    None => chosen.require(prefix, "host", text),
+                }
             }
         }
     }

@@ -171,10 +171,12 @@ impl TracingConfig {
         let settings = SamplerSettings::take(chosen, "otel.traces");
         let argument = settings.sampler_argument.as_deref();
         let (sampler, warning) = Sampler::from_settings(&settings.sampler, argument);
+        let endpoint = OtlpSettings::take(chosen, "quarkus.otel.exporter.otlp").endpoint;
+        let port = endpoint.as_deref().and_then(of_grpc);
         Self {
-            endpoint: OtlpSettings::take(chosen, "quarkus.otel.exporter.otlp").endpoint,
+            endpoint,
             sampler,
-            warnings: warning.into_iter().collect(),
+            warnings: warning.into_iter().chain(port).collect(),
         }
     }
 }
@@ -239,6 +241,17 @@ impl Sampler {
         };
         (sampler, None)
     }
+}
+
+/// Warns of an endpoint at the port that is assigned to OTLP over gRPC.
+fn of_grpc(endpoint: &str) -> Option<String> {
+    let (_, rest) = endpoint.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    authority.ends_with(":4317").then(|| {
+        format!(
+            "`quarkus.otel.exporter.otlp.endpoint` is `{endpoint}`, but 4317 is the usual port of OTLP over gRPC, which is not spoken; OTLP over HTTP is usually at 4318"
+        )
+    })
 }
 
 fn invalid_argument(argument: Option<&str>, expected: &str, used: &str) -> String {

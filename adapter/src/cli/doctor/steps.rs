@@ -83,7 +83,11 @@ impl Examination {
                     1 => String::new(),
                     several => format!(" (the first of {several} addresses)"),
                 };
-                self.passed("resolve", format!("{host} is {}{more}", address.ip()));
+                let detail = match self.target.server_name() {
+                    Some(host) => format!("{host} is {}{more}", address.ip()),
+                    None => format!("the address is {}", address.ip()),
+                };
+                self.passed("resolve", detail);
                 Some(address)
             }
             found => {

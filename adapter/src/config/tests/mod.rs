@@ -259,6 +259,43 @@ fn every_service_must_be_named() {
     insta::assert_snapshot!(told(&problems).join("\n"));
 }
 
+/// Hono's Helm chart installs Kafka by default; who moves such an installation should learn it here.
+#[test]
+fn a_messaging_network_that_is_not_amqp_is_named() {
+    for (name, network) in [
+        ("HONO_KAFKA_COMMONCLIENTCONFIG_BOOTSTRAP_SERVERS", "Kafka"),
+        ("HONO_PUBSUB_PROJECTID", "Pub/Sub"),
+    ] {
+        let written = [(name.to_owned(), "x".to_owned())];
+        let problems = told(&Config::load(None, written.into_iter()).unwrap_err());
+        let about = |text: &str| problems.iter().filter(|it| it.contains(text)).count();
+        assert_eq!(
+            about(&format!("{network} is configured")),
+            1,
+            "{problems:?}"
+        );
+        assert!(load(&[(name, "x")]).is_ok());
+    }
+}
+
+#[test]
+fn the_port_of_grpc_for_spans_is_warned_of() {
+    let warnings = |url| {
+        let endpoint = [("QUARKUS_OTEL_EXPORTER_OTLP_ENDPOINT", url)];
+        load(&endpoint).unwrap().warnings
+    };
+    for url in ["http://collector:4317", "http://[::1]:4317/otlp"] {
+        assert!(warnings(url)[0].contains("gRPC"), "{url}");
+    }
+    for url in [
+        "http://collector:4318",
+        "http://collector/:4317",
+        "http://collector",
+    ] {
+        assert_eq!(warnings(url), [""; 0], "{url}");
+    }
+}
+
 #[test]
 fn amqp_cannot_be_switched_off() {
     assert_eq!(

@@ -246,7 +246,7 @@ const SINGLE: &[Row<Config>] = &[
     ("QUARKUS_LOG_CONSOLE_LEVEL", "error", &[], |c| c.log.level == Level::Error),
     ("QUARKUS_LOG_CONSOLE_JSON", "true", &[], |c| c.log.json),
     ("QUARKUS_LOG_CONSOLE_JSON_ENABLED", "true", &[], |c| c.log.json),
-    ("QUARKUS_OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4317", &[], |c| c.tracing.endpoint.as_deref() == Some("http://h:4317")),
+    ("QUARKUS_OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4318", &[], |c| c.tracing.endpoint.as_deref() == Some("http://h:4318")),
     ("OTEL_TRACES_SAMPLER", "always_off", &[], |c| c.tracing.sampler == Sampler::AlwaysOff),
     ("OTEL_TRACES_SAMPLER_ARG", "5", &[("OTEL_TRACES_SAMPLER", "rate_limiting")], |c| c.tracing.sampler == Sampler::RateLimiting(5)),
 ];
