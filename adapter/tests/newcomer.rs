@@ -537,7 +537,7 @@ fn certificates_of_both_sides_are_examined() {
 
     let (well, told) = examine(&works, "device", &bad);
     assert!(
-        !well && told.contains("FAIL trust") && told.contains("Nothing was sent"),
+        !well && told.contains("FAIL trust") && told.contains("No request was sent"),
         "{told}"
     );
 
