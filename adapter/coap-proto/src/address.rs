@@ -1,7 +1,7 @@
 //! Proof that a peer receives what is sent to its address, so that a request with a forged source
 //! address brings few bytes to its victim (RFC 7252 §11.3, RFC 9175 §2.4).
 //!
-//! The value of the Echo option is a MAC over the peer and the time: it needs no state. SipHash-2-4
+//! The value of the Echo option is a MAC over the peer and the time: it needs no state. `SipHash-2-4`
 //! is made for such short-lived MACs.
 
 use std::hash::{Hash, Hasher};
@@ -67,7 +67,7 @@ fn words(key: [u8; 16]) -> [u64; 2] {
     [low, high].map(|word| u64::try_from(word).unwrap_or_default())
 }
 
-/// SipHash-2-4 (Aumasson, Bernstein: SipHash, a fast short-input PRF).
+/// `SipHash-2-4` (Aumasson, Bernstein, 2012).
 #[derive(Debug)]
 struct SipHasher {
     state: [u64; 4],
