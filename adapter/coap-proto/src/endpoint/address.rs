@@ -135,8 +135,8 @@ impl<P> Exchange<P> {
 
     /// Whether a response may be sent.
     pub(super) fn fits(&self, response: &Response) -> bool {
-        let room = self.room(response);
-        !self.is_limited() || room.is_some_and(|room| response.payload.len() <= room)
+        let fits = |room| response.payload.len() <= room;
+        !self.is_limited() || self.room(response).is_some_and(fits)
     }
 
     /// The room for a payload beside the options of a response.
