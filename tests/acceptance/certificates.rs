@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration, time::SystemTime};
 
 use acceptance::{
     pki::{Authority, Folder, Issued},
-    stand::Stand,
+    stand::{Stand, page},
 };
-use dtls_client::{CipherSuite, Config, Identity, Mischief, Psk};
+use dtls_client::{CipherSuite, Config, Identity, Mischief, Psk, SignatureScheme};
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 use sandbox::{
     Error,
@@ -123,15 +123,35 @@ impl Cast {
     }
 
     async fn stand(&self, folder: &Folder) -> Stand {
-        let server = self.nobody.issue("server");
-        let key = folder.file("server.key", &server.key).unwrap();
-        let certificate = folder.file("server.pem", &server.certificate).unwrap();
-        let settings = [
-            ("HONO_COAP_KEYPATH", key.as_str()),
-            ("HONO_COAP_CERTPATH", &certificate),
-        ];
-        Stand::start(self.world(), &settings).await.unwrap()
+        stand_with(self.world(), &self.nobody.issue("server"), folder, &[]).await
     }
+}
+
+/// An adapter with this certificate and key, and further settings.
+async fn stand_with(
+    world: World,
+    server: &Issued,
+    folder: &Folder,
+    further: &[(&str, &str)],
+) -> Stand {
+    let key = folder.file("server.key", &server.key).unwrap();
+    let certificate = folder.file("server.pem", &server.certificate).unwrap();
+    let settings = [
+        ("HONO_COAP_KEYPATH", key.as_str()),
+        ("HONO_COAP_CERTPATH", &certificate),
+    ];
+    let settings = [&settings[..], further].concat();
+    Stand::start(world, &settings).await.unwrap()
+}
+
+/// Whether the adapter has counted a handshake that failed for this reason.
+async fn counts(stand: &Stand, reason: &str) -> bool {
+    let (_, page) = page(stand.app().health_address(), "/prometheus")
+        .await
+        .unwrap();
+    let label = format!("reason=\"{reason}\"");
+    let mut lines = page.lines().filter(|line| line.contains(&label));
+    lines.any(|line| !line.ends_with(" 0"))
 }
 
 fn config(issued: &Issued) -> Config {
@@ -215,6 +235,84 @@ async fn every_suite_with_certificates_is_served() {
         only.suites = vec![suite];
         assert_eq!(suite_of(&stand, only).await, suite.to_string());
     }
+    stand.stop().await;
+}
+
+/// Hono accepts what `openssl x509 -req` makes without `-extfile`, and so do we; it was refused as unreadable.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_of_version_1_are_accepted_unless_switched_off() {
+    let (cast, folder) = (Cast::new(), Folder::new("version-1").unwrap());
+    let server = cast.nobody.issue("server");
+    let known = config(&cast.plain.issue_v1("Device 1"));
+    let forged = config(&Authority::new("Plain").issue_v1("Device 1"));
+    let refused = "PeerAlert(bad_certificate(42))";
+
+    let stand = stand_with(cast.world(), &server, &folder, &[]).await;
+    let from = sends(&stand, known.clone(), "PLAIN").await;
+    assert_eq!(from, ("PLAIN".to_owned(), "d".to_owned()));
+    assert_eq!(refusal(&stand, forged).await, refused);
+    assert!(counts(&stand, "certificate-bad-signature").await);
+    stand.stop().await;
+
+    let off = [("HONO_COAP_DTLSCERTIFICATEV1", "false")];
+    let stand = stand_with(cast.world(), &server, &folder, &off).await;
+    assert_eq!(refusal(&stand, known).await, refused);
+    assert!(counts(&stand, "certificate-version").await);
+    stand.stop().await;
+}
+
+/// An OCSP responder cannot be named by a certificate without extensions, so where the tenant demands the check it stays closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_version_1_does_not_escape_ocsp() {
+    let (cast, folder) = (Cast::new(), Folder::new("version-1-ocsp").unwrap());
+    let mut world = World::empty();
+    let entry = cast
+        .plain
+        .trusted(&json!({"ocsp-revocation-enabled": true}));
+    let tenant = Tenant::from_json(json!({"trusted-ca": [entry]}))
+        .with_device("d", Device::default().with_certificate(DEVICE));
+    world.tenants.insert("PLAIN".to_owned(), tenant);
+    let stand = stand_with(world, &cast.nobody.issue("server"), &folder, &[]).await;
+    let told = refusal(&stand, config(&cast.plain.issue_v1("Device 1"))).await;
+    assert_eq!(told, "PeerAlert(bad_certificate(42))");
+    assert!(counts(&stand, "revocation-unknown").await);
+    stand.stop().await;
+}
+
+/// A key on P-384, as Hono's demo certificates have, locked out all devices that accept SHA-256 only, and a device key on P-521
+/// was never accepted. The reason named a cipher suite for pre-shared keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_on_large_curves_are_served_and_a_missing_signature_is_named() {
+    let stored = |pem: &str| Issued {
+        certificate: pem.to_owned(),
+        key: pem.to_owned(),
+    };
+    let large = stored(include_str!(
+        "../../adapter/dtls-proto/tests/identities/p521.pem"
+    ));
+    let (_, own) = x509_parser::pem::parse_x509_pem(large.certificate.as_bytes()).unwrap();
+    // It is signed by itself, by ECDSA with SHA-512.
+    let entry = acceptance::pki::trusted("CN=p521", &own.contents, "EC", &json!({}));
+    let mut world = World::empty();
+    let tenant = Tenant::from_json(json!({"trusted-ca": [entry]}))
+        .with_device("d", Device::default().with_certificate("CN=p521"));
+    world.tenants.insert("LARGE".to_owned(), tenant);
+    let folder = Folder::new("large").unwrap();
+    let server = stored(include_str!(
+        "../../adapter/dtls-proto/tests/identities/p384.pem"
+    ));
+    let stand = stand_with(world, &server, &folder, &[]).await;
+
+    let mut device = config(&large);
+    // Californium's: ECDSA and RSA with SHA-256.
+    device.signature_schemes = vec![SignatureScheme::ECDSA_SHA256, SignatureScheme(0x0401)];
+    let from = sends(&stand, device.clone(), "LARGE").await;
+    assert_eq!(from, ("LARGE".to_owned(), "d".to_owned()));
+    device.signature_schemes = vec![SignatureScheme(0x0401)];
+    let told = refusal(&stand, device).await;
+    assert_eq!(told, "PeerAlert(handshake_failure(40))");
+    assert!(counts(&stand, "no-shared-signature").await);
+    assert!(!counts(&stand, "no-shared-suite").await);
     stand.stop().await;
 }
 

@@ -26,6 +26,24 @@ pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
     }
     let name = "a_certificate_of_an_issuer_with_an_rsa_key";
     trials.push(runner.trial(Tool::Openssl, name, rsa));
+    for curve in CURVES {
+        for hash in ["SHA256", "SHA384", "SHA512"] {
+            let name = format!("a_server_key_on_{curve}_signs_with_{hash}");
+            let name = name.replace('-', "").to_lowercase();
+            trials.push(runner.trial(Tool::Openssl, &name, move || signs(curve, hash)));
+        }
+    }
+    let name = "a_client_that_accepts_no_signature_of_ours_is_refused";
+    trials.push(runner.trial(Tool::Openssl, name, no_shared_signature));
+    for device in ["P-256", "P-384", "P-521", "ed25519"] {
+        for authority in ["P-256", "P-384", "P-521", "rsa"] {
+            let name = format!("a_device_key_{device}_of_an_authority_{authority}");
+            let name = name.replace('-', "").to_lowercase();
+            let trial =
+                move || each_kind_of_device_key_and_of_authority_is_served(device, authority);
+            trials.push(runner.trial(Tool::Openssl, &name, trial));
+        }
+    }
     let name = "the_host_name_tells_the_tenant";
     trials.push(runner.trial(Tool::Openssl, name, host));
     let name = "a_certificate_of_nobody_trusted_is_a_bad_certificate";
@@ -38,6 +56,9 @@ pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
         trials.push(runner.trial(tool, &name, move || libcoap(tool)));
     }
 }
+
+/// Curves of keys, as OpenSSL calls them.
+const CURVES: [&str; 3] = ["P-256", "P-384", "P-521"];
 
 /// OpenSSL's names of the suites with certificates (spec: coap-adapter §9).
 const SUITES: [&str; 6] = [
@@ -101,6 +122,94 @@ async fn rsa() -> Outcome {
     scene.serves(client, "T").await
 }
 
+/// As Californium's clients do by default, this one accepts a single hash, whatever curve the server's key is on.
+async fn signs(curve: &'static str, hash: &'static str) -> Outcome {
+    let authority = Authority::new("Devices");
+    let name = format!("signs-{curve}-{hash}");
+    let keys = folder(&format!("{name}-keys"))?;
+    let words = format!(
+        "req -x509 -nodes -days 2 {} -keyout server.key -out server.pem -subj /CN=adapter \
+         -addext subjectAltName=IP:127.0.0.1",
+        new_key(curve)
+    );
+    openssl(keys.path(), &words).await?;
+    let server = issued(&keys, "server")?;
+    let trusts = json!({"T": authority.trusted(&json!({}))});
+    let scene = Scene::with_server(&name, trusts, &server, server.certificate.clone()).await?;
+    let sigalgs = format!("ECDSA+{hash}");
+    let words = ["-sigalgs", &sigalgs, "-groups", "P-256:P-384:P-521"];
+    let mut client = scene.client(&authority.issue(DEVICE), &words)?;
+    wait_for(&mut client, &format!("Peer signing digest: {hash}")).await?;
+    scene.serves(client, "T").await
+}
+
+async fn no_shared_signature() -> Outcome {
+    let authority = Authority::new("Devices");
+    let trusts = json!({"T": authority.trusted(&json!({}))});
+    let scene = Scene::new("no-signature", trusts).await?;
+    let words = ["-sigalgs", "RSA+SHA256"];
+    let told = scene
+        .client(&authority.issue(DEVICE), &words)?
+        .rest(SOON)
+        .await?;
+    if !told.contains("handshake failure") {
+        return Err(format!(
+            "the client does not tell of a handshake failure:\n{told}"
+        ));
+    }
+    scene.stand.stop().await;
+    Ok(())
+}
+
+/// Certificates of version 1, signed with SHA-512.
+async fn each_kind_of_device_key_and_of_authority_is_served(
+    device: &'static str,
+    authority: &'static str,
+) -> Outcome {
+    let name = format!("kinds-{device}-{authority}");
+    let keys = folder(&format!("{name}-keys"))?;
+    let at = keys.path();
+    let own = format!(
+        "req -x509 -nodes -days 2 {} -keyout ca.key -out ca.pem -subj /O=ACME/CN=Kinds",
+        new_key(authority)
+    );
+    openssl(at, &own).await?;
+    openssl(at, "x509 -in ca.pem -outform DER -out ca.der").await?;
+    let request = format!(
+        "req -nodes {} -keyout device.key -out device.csr -subj /O=ACME/OU=Works/CN={DEVICE}",
+        new_key(device)
+    );
+    openssl(at, &request).await?;
+    let sign = "x509 -req -in device.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -sha512";
+    openssl(at, &format!("{sign} -out device.pem")).await?;
+    let authority = std::fs::read(at.join("ca.der")).map_err(|error| error.to_string())?;
+    let entry = trusted("CN=Kinds,O=ACME", &authority, "EC", &json!({}));
+    let scene = Scene::new(&name, json!({"T": entry})).await?;
+    let client = scene.client(&issued(&keys, "device")?, &[])?;
+    scene.serves(client, "T").await
+}
+
+/// The words that make `openssl req` create a key of this kind.
+fn new_key(kind: &str) -> String {
+    match kind {
+        "rsa" => "-newkey rsa:2048".to_owned(),
+        "ed25519" => "-newkey ed25519".to_owned(),
+        curve => format!("-newkey ec -pkeyopt ec_paramgen_curve:{curve}"),
+    }
+}
+
+/// Certificate and key that `openssl` has written.
+fn issued(folder: &Folder, name: &str) -> Result<Issued, String> {
+    let read = |ending: &str| {
+        let path = folder.path().join(format!("{name}.{ending}"));
+        std::fs::read_to_string(path).map_err(|error| error.to_string())
+    };
+    Ok(Issued {
+        certificate: read("pem")?,
+        key: read("key")?,
+    })
+}
+
 async fn libcoap(tool: Tool) -> Outcome {
     let authority = Authority::new("Devices");
     let scene = Scene::new(
@@ -116,7 +225,7 @@ async fn libcoap(tool: Tool) -> Outcome {
     ]);
     command.args(["-c", &scene.write("device.pem", &issued.certificate)?]);
     command.args(["-j", &scene.write("device.key", &issued.key)?]);
-    command.args(["-C", &scene.write("ca.pem", &scene.servers.pem())?]);
+    command.args(["-C", &scene.write("ca.pem", &scene.servers)?]);
     command.arg(format!("coaps://{}/telemetry", scene.stand.coaps()));
     let told = Program::start(command)?.rest(3 * SOON).await?;
     if !told.contains(" c:2.04 ") {
@@ -132,19 +241,29 @@ async fn libcoap(tool: Tool) -> Outcome {
 struct Scene {
     stand: Stand,
     folder: Folder,
-    /// Who vouches for the adapter.
-    servers: Authority,
+    /// Who vouches for the adapter, in PEM.
+    servers: String,
 }
 
 impl Scene {
     /// `trusts` has, by tenant, the authority that it trusts.
     async fn new(name: &str, trusts: Value) -> Result<Self, String> {
-        let folder = folder(name)?;
         let servers = Authority::new("Servers");
         let server = servers.issue_with("adapter", |params| {
             let address = std::net::Ipv4Addr::LOCALHOST.into();
             params.subject_alt_names = vec![SanType::IpAddress(address)];
         });
+        Self::with_server(name, trusts, &server, servers.pem()).await
+    }
+
+    /// As [`Scene::new`], with this certificate of the adapter, for which `servers` vouches (in PEM).
+    async fn with_server(
+        name: &str,
+        trusts: Value,
+        server: &Issued,
+        servers: String,
+    ) -> Result<Self, String> {
+        let folder = folder(name)?;
         let write =
             |name: &str, text: &str| folder.file(name, text).map_err(|error| error.to_string());
         let (key, chain) = (
@@ -181,7 +300,7 @@ impl Scene {
         let server = self.stand.coaps().to_string();
         command.args(["s_client", "-dtls1_2", "-connect", &server]);
         command.args(["-verify_return_error", "-CAfile"]);
-        command.arg(self.write("ca.pem", &self.servers.pem())?);
+        command.arg(self.write("ca.pem", &self.servers)?);
         command.args(["-cert", &self.write("device.pem", &issued.certificate)?]);
         command.args(["-key", &self.write("device.key", &issued.key)?]);
         command.args(words);

@@ -9,6 +9,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    SigningKey,
 };
 use serde_json::{Value, json};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
@@ -115,6 +116,62 @@ impl Authority {
         }
     }
 }
+
+impl Authority {
+    /// A certificate of X.509 version 1 for `CN=name,OU=Works,O=ACME`, as `openssl x509 -req` makes it; rcgen makes version 3 only.
+    ///
+    /// # Panics
+    /// If the system has no randomness.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "nothing that varies can fail")]
+    pub fn issue_v1(&self, name: &str) -> Issued {
+        let issued = self.issue(name);
+        let (_, pem) = x509_parser::pem::parse_x509_pem(issued.certificate.as_bytes())
+            .expect("a certificate in PEM");
+        let (_, own) = X509Certificate::from_der(&pem.contents).expect("a certificate");
+        let fields = &own.tbs_certificate;
+        // Serial number to public key: without the version before it and the extensions behind it.
+        let all: &[u8] = fields.as_ref();
+        let key = fields.subject_pki.raw;
+        let offset = |needle: &[u8]| {
+            let found = all.windows(needle.len()).position(|part| part == needle);
+            found.expect("it is a part of it")
+        };
+        let (start, end) = (offset(VERSION_3) + VERSION_3.len(), offset(key) + key.len());
+        let fields = element(0x30, &all[start..end]);
+        let signature = self.issuer.key().sign(&fields).expect("a signature");
+        let signature = element(0x03, &[&[0][..], &signature].concat());
+        let certificate = element(0x30, &[&fields, ECDSA_WITH_SHA256, &signature].concat());
+        let lines = BASE64_STANDARD.encode(certificate);
+        Issued {
+            certificate: format!(
+                "-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n"
+            ),
+            key: issued.key,
+        }
+    }
+}
+
+/// An element of DER.
+fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
+    let mut out = vec![tag];
+    match (length, content.len()) {
+        (&[short], 0..0x80) => out.push(short),
+        _ => {
+            out.push(0x80 | u8::try_from(length.len()).unwrap_or(u8::MAX));
+            out.extend(length);
+        }
+    }
+    out.extend(content);
+    out
+}
+
+const VERSION_3: &[u8] = &[0xa0, 3, 2, 1, 2];
+
+/// The `AlgorithmIdentifier` 1.2.840.10045.4.3.2.
+const ECDSA_WITH_SHA256: &[u8] = &[0x30, 10, 6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
 
 /// The authority of a certificate (DER) as a tenant trusts it; `name` is its subject as RFC 2253 writes it, `algorithm` the kind of
 /// its key.
