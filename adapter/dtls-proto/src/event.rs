@@ -1,7 +1,7 @@
 //! What the server tells its caller, and what it wants sent.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 
 use thiserror::Error;
@@ -22,8 +22,10 @@ impl fmt::Display for AssociationId {
 /// A datagram to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
-    /// Whither.
+    /// The address to send to.
     pub peer: SocketAddr,
+    /// The local address to send from, if it is known.
+    pub local: Option<IpAddr>,
     /// The UDP payload.
     pub payload: Vec<u8>,
 }

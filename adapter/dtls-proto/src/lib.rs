@@ -56,6 +56,7 @@ mod server;
 mod timer;
 mod config;
 mod event;
+mod path;
 mod statistics;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -68,6 +69,7 @@ pub use event::{
     AssociationId, CloseReason, Event, HandshakeFailure, SendError, Transmit, Verdict,
 };
 pub use identity::{Identity, IdentityError};
+pub use path::Path;
 pub use resumption::{Resumption, TicketKeys};
 pub use saved::{LoadError, SaveKey, SavedSessions, TooMuch};
 pub use server::{Loaded, LoadedSession, Moment, Server};

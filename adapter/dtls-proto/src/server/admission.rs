@@ -15,7 +15,6 @@
 //!                  a handshake, in place of one that was begun with the same address
 //! ```
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::codec::alert::{Alert, AlertDescription};
@@ -25,6 +24,7 @@ use crate::codec::hello::{ClientHello, ClientHelloStart, HelloVerifyRequest};
 use crate::codec::record::{ContentType, RecordHeader, put_plain_record};
 use crate::codec::{ProtocolVersion, Reader};
 use crate::event::{AssociationId, CloseReason, Event, HandshakeFailure};
+use crate::path::Path;
 use crate::protection::IdPair;
 use crate::resumption::Resumable;
 use crate::server::handshake::{Handshake, Offer};
@@ -39,7 +39,7 @@ impl Server {
     pub(super) fn handle_client_hello(
         &mut self,
         now: Instant,
-        peer: SocketAddr,
+        peer: Path,
         header: RecordHeader,
         fragment: &Fragment<'_>,
     ) {
@@ -60,24 +60,24 @@ impl Server {
     fn handle_hello_fragment(
         &mut self,
         now: Instant,
-        peer: SocketAddr,
+        peer: Path,
         header: RecordHeader,
         fragment: &Fragment<'_>,
     ) {
         let is_kept = if fragment.header.fragment_offset > 0 {
-            self.partial_hellos.insert(now, peer, fragment).is_ok()
+            self.partial_hellos.insert(now, peer.remote, fragment).is_ok()
         } else {
             let Ok(start) = ClientHelloStart::decode(fragment.body) else {
                 return count(&mut self.shared.statistics.hello_fragments_dropped);
             };
-            if !self.cookies.accepts_start(now, peer, &start) {
-                let cookie = self.cookies.issue_for_start(now, peer, &start);
+            if !self.cookies.accepts_start(now, peer.remote, &start) {
+                let cookie = self.cookies.issue_for_start(now, peer.remote, &start);
                 let message_seq = fragment.header.message_seq;
                 return self.demand_cookie(peer, &start, &cookie, header, message_seq);
             }
             self.expire_partial_hellos(now);
             let bounds = self.shared.config.partial_hello_bounds();
-            let admission = self.partial_hellos.begin(now, peer, fragment, bounds);
+            let admission = self.partial_hellos.begin(now, peer.remote, fragment, bounds);
             if admission == Begun::Displaced {
                 count(&mut self.shared.statistics.partial_hellos_displaced);
             }
@@ -86,7 +86,7 @@ impl Server {
         if !is_kept {
             return count(&mut self.shared.statistics.hello_fragments_dropped);
         }
-        if let Some(message) = self.partial_hellos.take_whole(peer) {
+        if let Some(message) = self.partial_hellos.take_whole(peer.remote) {
             count(&mut self.shared.statistics.reassembled_hellos);
             let whole = message.encode();
             if let Ok(fragment) = Fragment::decode(&mut Reader::new(&whole)) {
@@ -105,7 +105,7 @@ impl Server {
     /// Sends a HelloVerifyRequest; nothing is kept.
     fn demand_cookie(
         &mut self,
-        peer: SocketAddr,
+        peer: Path,
         start: &ClientHelloStart<'_>,
         cookie: &[u8],
         header: RecordHeader,
@@ -123,7 +123,7 @@ impl Server {
     fn handle_whole_hello(
         &mut self,
         now: Instant,
-        peer: SocketAddr,
+        peer: Path,
         header: RecordHeader,
         fragment: &Fragment<'_>,
     ) {
@@ -131,8 +131,8 @@ impl Server {
         let Ok(hello) = ClientHello::decode(fragment.body) else {
             return count(&mut statistics.malformed_messages);
         };
-        if !self.cookies.accepts(now, peer, &hello) {
-            let cookie = self.cookies.issue(now, peer, &hello);
+        if !self.cookies.accepts(now, peer.remote, &hello) {
+            let cookie = self.cookies.issue(now, peer.remote, &hello);
             let message_seq = fragment.header.message_seq;
             return self.demand_cookie(peer, &hello.start(), &cookie, header, message_seq);
         }
@@ -181,8 +181,8 @@ impl Server {
     }
 
     /// Begins a handshake, unless this hello is one we know or there is no room.
-    fn begin(&mut self, now: Instant, peer: SocketAddr, offer: &Offer<'_>, negotiated: Negotiated) {
-        let known = self.peers.get(&peer).copied().unwrap_or_default();
+    fn begin(&mut self, now: Instant, peer: Path, offer: &Offer<'_>, negotiated: Negotiated) {
+        let known = self.peers.get(&peer.remote).copied().unwrap_or_default();
         let random = &offer.hello.random;
         let of_session = known.session.and_then(|id| self.sessions.get(&id));
         if of_session.is_some_and(|session| session.is_from(random)) {
@@ -203,7 +203,7 @@ impl Server {
             self.forget_handshake(id, CloseReason::Replaced);
         }
         if let Some(rate) = &self.shared.config.handshake_rate {
-            let share = self.common.rates().admit(now, peer.ip(), rate);
+            let share = self.common.rates().admit(now, peer.remote.ip(), rate);
             match share {
                 Share::Granted => {}
                 Share::Uncounted => count(&mut self.shared.statistics.handshakes_uncounted),
@@ -233,15 +233,15 @@ impl Server {
             }
             self.handshakes.insert(association, Box::new(handshake));
             self.common.handshake_begins();
-            self.peers.entry(peer).or_default().handshake = Some(association);
+            self.peers.entry(peer.remote).or_default().handshake = Some(association);
         }
     }
 
     /// Tells the caller of a handshake that does not begin.
-    fn tell_refusal(&mut self, peer: SocketAddr, failure: HandshakeFailure) {
+    fn tell_refusal(&mut self, peer: Path, failure: HandshakeFailure) {
         self.shared.events.push_back(Event::HandshakeFailed {
             association: None,
-            peer,
+            peer: peer.remote,
             failure,
         });
     }

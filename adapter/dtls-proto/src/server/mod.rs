@@ -36,6 +36,7 @@ use crate::event::{
 };
 use crate::flight::CHANGE_CIPHER_SPEC;
 use crate::identity::Identity;
+use crate::path::Path;
 use crate::protection::{OpenError, Protection};
 use crate::resumption::TicketKeys;
 use crate::server::common::Common;
@@ -139,8 +140,10 @@ impl Server {
         datagram.first() == Some(&ContentType::HANDSHAKE.0)
     }
 
-    /// Takes a datagram; it is decrypted in place.
-    pub fn handle_datagram(&mut self, now: Instant, peer: SocketAddr, datagram: &mut [u8]) {
+    /// Takes a datagram; it is decrypted in place. What answers it leaves from the local address of
+    /// `path`; an address alone stands for a path whose local address is unknown.
+    pub fn handle_datagram(&mut self, now: Instant, path: impl Into<Path>, datagram: &mut [u8]) {
+        let peer = path.into();
         count(&mut self.shared.statistics.datagrams);
         let id_length = self.id_length();
         let mut rest = datagram;
@@ -372,7 +375,7 @@ impl Server {
     fn handle_record(
         &mut self,
         now: Instant,
-        peer: SocketAddr,
+        peer: Path,
         header: RecordHeader,
         fragment: &mut [u8],
     ) {
@@ -404,13 +407,7 @@ impl Server {
         }
     }
 
-    fn handle_plain(
-        &mut self,
-        now: Instant,
-        peer: SocketAddr,
-        header: RecordHeader,
-        fragment: &[u8],
-    ) {
+    fn handle_plain(&mut self, now: Instant, peer: Path, header: RecordHeader, fragment: &[u8]) {
         match header.content_type {
             ContentType::HANDSHAKE => {
                 for fragment in self.shared.fragments(fragment) {
@@ -438,10 +435,10 @@ impl Server {
 
     /// A plaintext alert may come from anybody: it ends at most a handshake that has no keys yet, and nothing beside a live
     /// association.
-    fn handle_plain_alert(&mut self, peer: SocketAddr, fragment: &[u8]) {
+    fn handle_plain_alert(&mut self, peer: Path, fragment: &[u8]) {
         let alert = Alert::decode(fragment).ok();
         let ends = alert.filter(|alert| alert.ends_association());
-        let known = self.peers.get(&peer).copied().unwrap_or_default();
+        let known = self.peers.get(&peer.remote).copied().unwrap_or_default();
         let heeded = known.handshake.filter(|id| {
             let heeds = self
                 .handshakes
@@ -461,11 +458,11 @@ impl Server {
     fn handle_sealed(
         &mut self,
         now: Instant,
-        peer: SocketAddr,
+        peer: Path,
         header: RecordHeader,
         fragment: &mut [u8],
     ) {
-        let known = self.peers.get(&peer).copied().unwrap_or_default();
+        let known = self.peers.get(&peer.remote).copied().unwrap_or_default();
         match (known.session, known.handshake) {
             (None, None) => count(&mut self.shared.statistics.no_association),
             (None, Some(_)) => self.with_handshake(now, peer, |handshake, shared| {
@@ -495,7 +492,7 @@ impl Server {
     fn handle_sealed_with_id(
         &mut self,
         now: Instant,
-        peer: SocketAddr,
+        peer: Path,
         header: RecordHeader,
         fragment: &mut [u8],
     ) {
@@ -511,7 +508,7 @@ impl Server {
         let at_home = self
             .handshakes
             .get(&association)
-            .is_some_and(|handshake| handshake.peer() == peer);
+            .is_some_and(|handshake| handshake.peer() == peer.remote);
         if !at_home {
             return count(&mut self.shared.statistics.no_association);
         }
@@ -525,7 +522,7 @@ impl Server {
         &mut self,
         now: Instant,
         association: AssociationId,
-        from: SocketAddr,
+        from: Path,
         header: RecordHeader,
         fragment: &mut [u8],
     ) -> Result<(), Refusal> {
@@ -561,7 +558,7 @@ impl Server {
         let Some(session) = self.sessions.get_mut(&association) else {
             return Err(Refusal::Unopened(OpenError::NotAuthentic));
         };
-        match session.handle_opened(association, from, &opened, &mut self.shared) {
+        match session.handle_opened(association, from.remote, &opened, &mut self.shared) {
             Receipt::Taken => {}
             Receipt::Closed(reason) => self.forget_session(association, reason),
         }
@@ -569,24 +566,19 @@ impl Server {
     }
 
     /// The newest record of an association came from `from`.
-    fn locate(
-        &mut self,
-        now: Instant,
-        association: AssociationId,
-        from: SocketAddr,
-        length: usize,
-    ) {
+    fn locate(&mut self, now: Instant, association: AssociationId, from: Path, length: usize) {
         let Some(session) = self.sessions.get_mut(&association) else {
             return;
         };
         let home = session.peer();
-        if home == from {
+        if home == from.remote {
+            session.set_path(from);
             self.trust(association);
         } else if session.proves_paths() {
             self.doubt(now, association, from, length);
         } else {
-            session.set_peer(from);
-            self.move_session(association, home, from);
+            session.set_path(from);
+            self.move_session(association, home, from.remote);
         }
     }
 
@@ -623,13 +615,13 @@ impl Server {
     fn with_handshake(
         &mut self,
         now: Instant,
-        peer: SocketAddr,
+        peer: Path,
         take: impl FnOnce(&mut Handshake, &mut Shared) -> Progress,
     ) {
-        let Some(association) = self.peers.get(&peer).and_then(|peer| peer.handshake) else {
+        let Some(association) = self.peers.get(&peer.remote).and_then(|peer| peer.handshake) else {
             let statistics = &mut self.shared.statistics;
             // Late copies of the handshake's flights, if there is a session.
-            return count(if self.peers.contains_key(&peer) {
+            return count(if self.peers.contains_key(&peer.remote) {
                 &mut statistics.unexpected_messages
             } else {
                 &mut statistics.no_association
@@ -669,7 +661,8 @@ impl Server {
             self.common.resumable().insert(now, id, resumable, config);
         }
         count(&mut self.shared.statistics.handshakes_established);
-        let (peer, suite) = (session.peer(), session.suite());
+        let (path, suite) = (session.path(), session.suite());
+        let peer = path.remote;
         self.drop_handshake(association);
         if !session.connection_id().is_empty() {
             self.connection_ids
@@ -690,7 +683,7 @@ impl Server {
         });
         for mut record in early {
             if let Err(error) =
-                self.deliver(now, association, peer, record.header, &mut record.fragment)
+                self.deliver(now, association, path, record.header, &mut record.fragment)
             {
                 self.count_refused(error);
             }
@@ -736,7 +729,7 @@ impl Server {
                 Some(mut protection) => {
                     let sealed = protection.seal(ContentType::ALERT, &content, &mut payload);
                     if sealed.is_ok() {
-                        self.shared.transmit(handshake.peer(), payload);
+                        self.shared.transmit(handshake.path(), payload);
                     }
                 }
             }

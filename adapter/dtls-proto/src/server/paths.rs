@@ -10,13 +10,13 @@
 //! ```
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::codec::path::{PathMessage, PathMessageType};
 use crate::codec::record::ContentType;
 use crate::crypto::random;
 use crate::event::AssociationId;
+use crate::path::Path;
 use crate::server::Server;
 use crate::statistics::count;
 use crate::timer::Timer;
@@ -30,7 +30,7 @@ pub(crate) struct Paths {
 /// What is known of an address that is not proved yet.
 #[derive(Debug)]
 struct Probe {
-    address: SocketAddr,
+    path: Path,
     cookie: [u8; 8],
     /// Bytes of authentic records that came from there.
     received: usize,
@@ -58,12 +58,13 @@ impl Server {
         &mut self,
         now: Instant,
         association: AssociationId,
-        from: SocketAddr,
+        from: Path,
         length: usize,
     ) {
         if let Some(probe) = self.paths.probes.get_mut(&association)
-            && probe.address == from
+            && probe.path.remote == from.remote
         {
+            probe.path = from;
             probe.received = probe.received.saturating_add(length);
             return;
         }
@@ -71,7 +72,7 @@ impl Server {
             return;
         };
         let probe = Probe {
-            address: from,
+            path: from,
             cookie: [a, b, c, d, e, f, g, h],
             received: length,
             sent: 0,
@@ -102,7 +103,7 @@ impl Server {
     pub(super) fn handle_path_message(
         &mut self,
         association: AssociationId,
-        from: SocketAddr,
+        from: Path,
         content: &[u8],
     ) {
         let Ok(message) = PathMessage::decode(content) else {
@@ -129,13 +130,13 @@ impl Server {
         &mut self,
         association: AssociationId,
         length: usize,
-    ) -> Option<SocketAddr> {
+    ) -> Option<Path> {
         let session = self.sessions.get(&association)?;
         let length = length.saturating_add(session.record_overhead());
         let probe = self.paths.probes.get_mut(&association);
         let unproved = probe.filter(|probe| probe.challenges > 0);
-        let unproved = unproved.and_then(|probe| probe.takes(length).then_some(probe.address));
-        Some(unproved.unwrap_or(session.peer()))
+        let unproved = unproved.and_then(|probe| probe.takes(length).then_some(probe.path));
+        Some(unproved.unwrap_or(session.path()))
     }
 
     fn challenge(&mut self, now: Instant, association: AssociationId) {
@@ -147,10 +148,10 @@ impl Server {
             return;
         };
         probe.challenges = probe.challenges.saturating_add(1);
-        let (address, cookie) = (probe.address, probe.cookie);
+        let (path, cookie) = (probe.path, probe.cookie);
         if probe.takes(length) {
             let kind = PathMessageType::Challenge;
-            self.send_path_message(association, address, PathMessage { kind, cookie });
+            self.send_path_message(association, path, PathMessage { kind, cookie });
             count(&mut self.shared.statistics.path_challenges);
         }
         let wait = self.shared.config.path_timeout.checked_div(CHALLENGES);
@@ -162,7 +163,7 @@ impl Server {
         let probe = self.paths.probes.get(&association);
         let Some(to) = probe
             .filter(|probe| probe.cookie == cookie)
-            .map(|probe| probe.address)
+            .map(|probe| probe.path)
         else {
             // Late, or made up; it is discarded in silence.
             return count(&mut self.shared.statistics.unexpected_messages);
@@ -171,17 +172,12 @@ impl Server {
         count(&mut self.shared.statistics.paths_proved);
         if let Some(session) = self.sessions.get_mut(&association) {
             let home = session.peer();
-            session.set_peer(to);
-            self.move_session(association, home, to);
+            session.set_path(to);
+            self.move_session(association, home, to.remote);
         }
     }
 
-    fn send_path_message(
-        &mut self,
-        association: AssociationId,
-        to: SocketAddr,
-        message: PathMessage,
-    ) {
+    fn send_path_message(&mut self, association: AssociationId, to: Path, message: PathMessage) {
         if let Some(session) = self.sessions.get_mut(&association) {
             let kind = ContentType::RETURN_ROUTABILITY_CHECK;
             // Without a number left the next data ends the association.

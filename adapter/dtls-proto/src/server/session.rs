@@ -1,6 +1,6 @@
 //! An established association: one compact value, no timer, no buffer.
 
-use std::net::{SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use crate::codec::alert::{Alert, AlertDescription, AlertLevel};
 use crate::codec::connection_id::ConnectionId;
@@ -11,6 +11,7 @@ use crate::codec::{Malformed, Reader, put_vector16};
 use crate::crypto::{CipherSuite, VERIFY_DATA_LENGTH};
 use crate::event::{AssociationId, CloseReason, Event, SendError};
 use crate::flight::{Packer, Part};
+use crate::path::Path;
 use crate::protection::{OpenError, Opened, Protection, SealError};
 use crate::resumption::SessionId;
 use crate::server::negotiation::Negotiated;
@@ -21,6 +22,8 @@ use crate::statistics::count;
 #[derive(Debug)]
 pub(crate) struct Session {
     peer: SocketAddr,
+    /// The local address that the client's newest authentic record was sent to.
+    local: Option<IpAddr>,
     protection: Protection,
     suite: CipherSuite,
     /// The start of the client's random, to know its ClientHello again.
@@ -67,14 +70,15 @@ pub(crate) enum Receipt {
 
 impl Session {
     pub(crate) fn new(
-        peer: SocketAddr,
+        path: Path,
         protection: Protection,
         client_random: &Random,
         negotiated: &Negotiated,
         last_flight: Option<LastFlight>,
     ) -> Self {
         Self {
-            peer,
+            peer: path.remote,
+            local: path.local,
             protection,
             suite: negotiated.suite,
             hello: fingerprint(client_random),
@@ -91,6 +95,14 @@ impl Session {
 
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// The client's address, and the local one it talks to.
+    pub(crate) fn path(&self) -> Path {
+        Path {
+            remote: self.peer,
+            local: self.local,
+        }
     }
 
     pub(crate) fn suite(&self) -> CipherSuite {
@@ -127,9 +139,12 @@ impl Session {
     }
 
     /// The client is somewhere else now.
-    pub(crate) fn set_peer(&mut self, peer: SocketAddr) {
-        self.peer = peer;
-        self.path_mtu = u16::MAX;
+    pub(crate) fn set_path(&mut self, path: Path) {
+        if self.peer != path.remote {
+            self.path_mtu = u16::MAX;
+        }
+        self.peer = path.remote;
+        self.local = path.local;
     }
 
     /// No datagram of more than `bytes` reaches the client.
@@ -196,7 +211,7 @@ impl Session {
     /// Seals application data and sends it to `to`.
     pub(crate) fn send(
         &mut self,
-        to: SocketAddr,
+        to: Path,
         data: &[u8],
         shared: &mut Shared,
     ) -> Result<(), SendError> {
@@ -214,7 +229,7 @@ impl Session {
     /// Sends an alert, if there is a number left to send it under.
     pub(crate) fn send_alert(&mut self, alert: Alert, shared: &mut Shared) {
         // What can't be sent is the end of an association that ends anyhow.
-        self.seal(self.peer, ContentType::ALERT, &alert.encode(), shared)
+        self.seal(self.path(), ContentType::ALERT, &alert.encode(), shared)
             .unwrap_or(());
     }
 
@@ -240,8 +255,12 @@ impl Session {
                 return;
             }
         }
+        let path = Path {
+            remote: self.peer,
+            local: self.local,
+        };
         for datagram in packer.datagrams() {
-            shared.transmit(self.peer, datagram);
+            shared.transmit(path, datagram);
         }
     }
 
@@ -279,7 +298,7 @@ impl Session {
     /// Seals a record and sends it to `to`.
     pub(crate) fn seal(
         &mut self,
-        to: SocketAddr,
+        to: Path,
         content_type: ContentType,
         plaintext: &[u8],
         shared: &mut Shared,
@@ -326,6 +345,8 @@ impl Session {
         let idle = u32::from_be_bytes(reader.array()?);
         let session = Self {
             peer,
+            // The next record tells it.
+            local: None,
             protection: Protection::read(suite.aead(), jump, reader)?,
             suite,
             hello,

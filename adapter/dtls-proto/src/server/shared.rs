@@ -1,11 +1,11 @@
 //! What all associations of a server have in common: settings, timers, counters, and what waits to be drained.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use crate::codec::handshake::{Fragment, read_fragments};
 use crate::config::Config;
 use crate::event::{Event, Transmit};
+use crate::path::Path;
 use crate::statistics::{Statistics, count};
 use crate::timer::Timers;
 
@@ -28,8 +28,12 @@ impl Shared {
         }
     }
 
-    pub(crate) fn transmit(&mut self, peer: SocketAddr, payload: Vec<u8>) {
-        self.transmits.push_back(Transmit { peer, payload });
+    pub(crate) fn transmit(&mut self, path: Path, payload: Vec<u8>) {
+        self.transmits.push_back(Transmit {
+            peer: path.remote,
+            local: path.local,
+            payload,
+        });
     }
 
     /// The fragments in a handshake record; what is malformed ends the list and is counted.

@@ -1,6 +1,5 @@
 //! What every state of a handshake needs: the peer, what was agreed on, the transcript, and what has come and not been taken yet.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::codec::handshake::{HandshakeType, message};
@@ -9,6 +8,7 @@ use crate::crypto::{MasterSecret, PremasterSecret, Side, Transcript, TranscriptH
 use crate::event::{AssociationId, Event, HandshakeFailure};
 use crate::flight::{Packer, Part};
 use crate::inbox::Inbox;
+use crate::path::Path;
 use crate::protection::{IdPair, Protection};
 use crate::resumption::Credential;
 use crate::server::handshake::finished::{AwaitChangeCipherSpec, Order};
@@ -18,7 +18,7 @@ use crate::timer::Timer;
 
 pub(crate) struct Context {
     pub(crate) association: AssociationId,
-    pub(crate) peer: SocketAddr,
+    pub(crate) path: Path,
     pub(crate) client_random: Random,
     pub(crate) server_random: Random,
     pub(crate) negotiated: Negotiated,
@@ -82,7 +82,7 @@ impl Context {
             return;
         };
         let max_fragment = self.negotiated.max_plaintext();
-        let (address, sent) = (self.peer.ip(), outgoing.transmissions);
+        let (address, sent) = (self.path.remote.ip(), outgoing.transmissions);
         let mtu = shared.config.flight_mtu(address, sent, self.path_mtu);
         outgoing.transmissions = sent.saturating_add(1);
         let mut packer = Packer::new(mtu, max_fragment, &mut self.sequence);
@@ -93,7 +93,7 @@ impl Context {
             }
         }
         for datagram in packer.datagrams() {
-            shared.transmit(self.peer, datagram);
+            shared.transmit(self.path, datagram);
         }
     }
 
@@ -111,7 +111,7 @@ impl Context {
         if !std::mem::replace(&mut self.failed, true) {
             shared.events.push_back(Event::HandshakeFailed {
                 association: Some(self.association),
-                peer: self.peer,
+                peer: self.path.remote,
                 failure,
             });
         }

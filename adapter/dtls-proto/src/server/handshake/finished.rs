@@ -129,7 +129,7 @@ impl AwaitFinished {
             }
         };
         let mut session = Session::new(
-            context.peer,
+            context.path,
             self.protection,
             &context.client_random,
             &context.negotiated,

@@ -65,6 +65,7 @@ use crate::codec::record::{ContentType, RecordHeader, put_plain_record};
 use crate::crypto::{Psk, Transcript, random};
 use crate::event::{AssociationId, HandshakeFailure, Verdict};
 use crate::inbox::{Inbox, SealedRecord};
+use crate::path::Path;
 use crate::protection::{IdPair, Protection};
 use crate::resumption::{Resumable, SessionId};
 use crate::server::handshake::certificate::{
@@ -138,7 +139,7 @@ impl Handshake {
     pub(crate) fn start(
         now: Instant,
         association: AssociationId,
-        peer: SocketAddr,
+        path: Path,
         offer: &Offer<'_>,
         negotiated: Negotiated,
         connection_ids: Option<IdPair>,
@@ -154,7 +155,7 @@ impl Handshake {
         transcript.add(&hello);
         let mut context = Context {
             association,
-            peer,
+            path,
             client_random: offer.hello.random,
             server_random: random()?,
             negotiated,
@@ -188,8 +189,13 @@ impl Handshake {
         Some(handshake)
     }
 
+    /// The client's address, and the local one it talks to.
+    pub(crate) fn path(&self) -> Path {
+        self.context.path
+    }
+
     pub(crate) fn peer(&self) -> SocketAddr {
-        self.context.peer
+        self.context.path.remote
     }
 
     /// The id in the client's records; empty if there is none.
@@ -384,7 +390,7 @@ impl Handshake {
         let header = RecordHeader::new(ContentType::ALERT, 0, self.context.sequence);
         let mut payload = Vec::new();
         put_plain_record(header, &Alert::fatal(alert).encode(), &mut payload);
-        shared.transmit(self.context.peer, payload);
+        shared.transmit(self.context.path, payload);
     }
 
     /// The client's ClientHello came again: our flight was lost on the way.
