@@ -11,8 +11,10 @@
 //! that stays silent costs the others nothing. Several listeners may share a port ([`Shards`]); each owns its sessions.
 
 mod udp;
+mod bound;
 mod moderation;
 mod send;
+mod outbox;
 mod listener;
 mod shards;
 mod sole;
@@ -24,12 +26,12 @@ mod name;
 pub use certificate::{AnchorName, Certificate, CertificateError, Signed, TrustAnchor};
 pub use dtls_proto::{
     AlertDescription, AssociationId, CipherSuite, CloseReason, Config, ConnectionIds, Group,
-    HandshakeFailure, HandshakeRate, Identity, IdentityError, LoadError, Psk, Resumption, Route,
-    SaveKey, SavedSessions, SendError, Statistics, TicketKeys, UnusableLength,
+    HandshakeFailure, HandshakeRate, Identity, IdentityError, LoadError, Path, Psk, Resumption,
+    Route, SaveKey, SavedSessions, SendError, Statistics, TicketKeys, UnusableLength,
 };
 pub use listener::{Confirmation, Event, Gauges, KeyStore, Listener};
 pub use name::DistinguishedName;
 pub use send::{MOST_AT_ONCE, send_some};
 pub use shards::{PassedOn, Shards};
 pub use store::{SessionStore, StoreError};
-pub use udp::{Batch, UdpSocket};
+pub use udp::{Batch, BindError, Sent, SocketStatistics, UdpSocket};

@@ -13,13 +13,14 @@ use std::{
 
 use dtls_proto::{
     AssociationId, CipherSuite, CloseReason, Config, Event as CoreEvent, HandshakeFailure,
-    Identity, Psk, SendError, Server, Statistics, TicketKeys, Verdict,
+    Identity, Path, Psk, SendError, Server, Statistics, TicketKeys, Verdict,
 };
 
 use crate::lookup::{Answer, Deadlines, Lookups, Question};
+use crate::outbox::Outbox;
 use crate::shards::{self, Neighbours, Parcel, PassedOn};
 use crate::sole::{Place, Sole};
-use crate::udp::{Batch, UdpSocket};
+use crate::udp::{Batch, SocketStatistics, UdpSocket};
 
 /// Who devices are: where their keys are kept, what is thought of their certificates, and what a device is known as once it has
 /// proved itself.
@@ -178,9 +179,7 @@ pub struct Listener<K: KeyStore> {
     /// What is known of handshakes that a key store was asked about.
     hints: HashMap<AssociationId, Hint<K::Refusal>>,
     events: VecDeque<Event<K::Principal, K::Refusal>>,
-    /// What is about to be sent; its room is used again and again.
-    outgoing: Vec<(SocketAddr, Vec<u8>)>,
-    unsent: u64,
+    outbox: Outbox,
 }
 
 impl<K: KeyStore> Listener<K> {
@@ -207,8 +206,7 @@ impl<K: KeyStore> Listener<K> {
             held: HashMap::new(),
             hints: HashMap::new(),
             events: VecDeque::new(),
-            outgoing: Vec::new(),
-            unsent: 0,
+            outbox: Outbox::default(),
         }
     }
 
@@ -231,6 +229,7 @@ impl<K: KeyStore> Listener<K> {
                 return Ok(event);
             }
             let timeout = self.server.poll_timeout();
+            let timeout = timeout.into_iter().chain(self.outbox.retry_at()).min();
             tokio::select! {
                 received = self.socket.receive(&mut self.batch) => {
                     received?;
@@ -251,13 +250,13 @@ impl<K: KeyStore> Listener<K> {
         let (now, server) = (Instant::now(), &mut self.server);
         let neighbours = &mut self.neighbours;
         let mut handshakes = false;
-        self.batch.for_each(|peer, datagram| {
+        self.batch.for_each(|path, datagram| {
             handshakes |= Server::is_handshake(datagram);
             let passed = neighbours
                 .as_mut()
-                .is_some_and(|neighbours| neighbours.pass_on(peer, datagram));
+                .is_some_and(|neighbours| neighbours.pass_on(path, datagram));
             if !passed {
-                server.handle_datagram(now, peer, datagram);
+                server.handle_datagram(now, path, datagram);
             }
         });
         if handshakes {
@@ -290,9 +289,9 @@ impl<K: KeyStore> Listener<K> {
 
     fn take_parcel(&mut self, parcel: Parcel) {
         match parcel {
-            Parcel::Datagram(peer, mut datagram) => {
+            Parcel::Datagram(path, mut datagram) => {
                 let now = Instant::now();
-                self.server.handle_datagram(now, peer, &mut datagram);
+                self.server.handle_datagram(now, path, &mut datagram);
             }
             Parcel::Superseded(association) => self.supersede(association),
         }
@@ -317,15 +316,17 @@ impl<K: KeyStore> Listener<K> {
         self.server.max_payload(association)
     }
 
-    /// Sends the records that were made.
+    /// Sends the records that were made, those of sessions first. What the kernel has no room for is
+    /// tried again later if it belongs to a session.
     pub fn flush(&mut self) {
-        let datagrams = &mut self.outgoing;
         while let Some(transmit) = self.server.poll_transmit() {
-            datagrams.push((transmit.peer, transmit.payload));
+            let path = Path {
+                remote: transmit.peer,
+                local: transmit.local,
+            };
+            self.outbox.push(path, transmit.payload);
         }
-        let unsent = self.socket.send_all(datagrams);
-        self.unsent += u64::try_from(unsent).unwrap_or(u64::MAX);
-        datagrams.clear();
+        self.outbox.flush(&self.socket);
     }
 
     /// Lets no new handshake begin, because the port is about to end; those under way go on. A device that wants to begin one hears
@@ -415,9 +416,12 @@ impl<K: KeyStore> Listener<K> {
         neighbours.map(Neighbours::passed_on).unwrap_or_default()
     }
 
-    /// Datagrams the kernel had no room for.
-    pub fn unsent(&self) -> u64 {
-        self.unsent
+    /// What the socket could not do.
+    pub fn socket_statistics(&self) -> SocketStatistics {
+        SocketStatistics {
+            unsent: self.outbox.unsent(),
+            receive_errors: self.socket.receive_errors(),
+        }
     }
 
     /// The address the socket is bound to.

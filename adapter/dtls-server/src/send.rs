@@ -1,21 +1,24 @@
 //! Sending: as many datagrams by one system call as the platform can take (sendmmsg(2)).
 
-use std::{io, net::SocketAddr, os::fd::AsFd};
+use std::{io, os::fd::AsFd};
 
+use dtls_proto::Path;
 use rustix::net::{SendFlags, sendto};
 
 /// Sends some of these datagrams, from the first on, at once, and does not wait for room. Tells how many, [`MOST_AT_ONCE`] at most.
+/// The source is the one that `socket` is bound to, or what the system chooses; the local address of a path is passed over.
 ///
 /// # Errors
 /// What the operating system says; it concerns the first datagram. `WouldBlock` if there is no room for it.
 pub fn send_some(
     socket: &impl AsFd,
-    datagrams: &[(SocketAddr, impl AsRef<[u8]>)],
+    datagrams: &[(impl Copy + Into<Path>, impl AsRef<[u8]>)],
 ) -> io::Result<usize> {
     match datagrams {
         [] => Ok(0),
         [(peer, payload)] => {
-            sendto(socket, payload.as_ref(), SendFlags::DONTWAIT, peer)?;
+            let peer = (*peer).into().remote;
+            sendto(socket, payload.as_ref(), SendFlags::DONTWAIT, &peer)?;
             Ok(1)
         }
         many => send_many(socket, many.get(..MOST_AT_ONCE).unwrap_or(many)),
@@ -25,7 +28,7 @@ pub fn send_some(
 #[cfg(target_os = "linux")]
 fn send_many(
     socket: &impl AsFd,
-    datagrams: &[(SocketAddr, impl AsRef<[u8]>)],
+    datagrams: &[(impl Copy + Into<Path>, impl AsRef<[u8]>)],
 ) -> io::Result<usize> {
     use std::io::IoSlice;
 
@@ -35,6 +38,7 @@ fn send_many(
         .iter()
         .map(|(peer, payload)| {
             let payload = [IoSlice::new(payload.as_ref())];
+            let peer = (*peer).into().remote;
             (peer.as_any(), payload, SendAncillaryBuffer::default())
         })
         .collect();
@@ -49,7 +53,7 @@ fn send_many(
 #[cfg(not(target_os = "linux"))]
 fn send_many(
     socket: &impl AsFd,
-    datagrams: &[(SocketAddr, impl AsRef<[u8]>)],
+    datagrams: &[(impl Copy + Into<Path>, impl AsRef<[u8]>)],
 ) -> io::Result<usize> {
     send_some(socket, datagrams.get(..1).unwrap_or_default())
 }

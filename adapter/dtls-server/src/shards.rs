@@ -17,7 +17,9 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use dtls_proto::{AssociationId, Config, ConnectionIds, LoadError, Moment, SavedSessions, Server};
+use dtls_proto::{
+    AssociationId, Config, ConnectionIds, LoadError, Moment, Path, SavedSessions, Server,
+};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -189,8 +191,8 @@ pub(crate) struct Neighbours {
 /// What one listener has for another.
 #[derive(Debug)]
 pub(crate) enum Parcel {
-    /// A datagram, and whence it came.
-    Datagram(SocketAddr, Vec<u8>),
+    /// A datagram and its path.
+    Datagram(Path, Vec<u8>),
     /// The owner of this session has another one now.
     Superseded(AssociationId),
 }
@@ -205,16 +207,16 @@ impl Neighbours {
     }
 
     /// Passes a datagram from the network on, if it is another listener's, and tells whether it was.
-    pub(crate) fn pass_on(&mut self, peer: SocketAddr, datagram: &[u8]) -> bool {
+    pub(crate) fn pass_on(&mut self, path: Path, datagram: &[u8]) -> bool {
         let route = self.ids.and_then(|ids| ids.route(datagram));
         let owner = match route {
             Some(route) => Some(route.shard_of(self.mailboxes.len())),
-            None => self.homes.get(&peer).copied(),
+            None => self.homes.get(&path.remote).copied(),
         };
         let Some(owner) = owner.filter(|owner| *owner != self.shard) else {
             return false;
         };
-        if self.post(owner, peer, datagram) {
+        if self.post(owner, path, datagram) {
             self.passed_on.datagrams += 1;
         } else {
             self.passed_on.lost += 1;
@@ -222,7 +224,7 @@ impl Neighbours {
         true
     }
 
-    fn post(&self, owner: usize, peer: SocketAddr, datagram: &[u8]) -> bool {
+    fn post(&self, owner: usize, path: Path, datagram: &[u8]) -> bool {
         let Some(mailbox) = self.mailboxes.get(owner) else {
             return false;
         };
@@ -231,7 +233,7 @@ impl Neighbours {
         taken < MOST_PASSED
             && datagram.len() <= LONGEST_PASSED
             && mailbox
-                .try_send(Parcel::Datagram(peer, datagram.to_vec()))
+                .try_send(Parcel::Datagram(path, datagram.to_vec()))
                 .is_ok()
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use dtls_server::{
     AssociationId, Batch, CipherSuite, CloseReason, Event, HandshakeFailure, Identity, Listener,
-    SendError, TicketKeys, UdpSocket,
+    Path, SendError, SocketStatistics, TicketKeys, UdpSocket,
 };
 
 use crate::authn::{Claim, DeviceStore, Principal, Refusal, Revoked};
@@ -139,6 +139,7 @@ impl Transport for Listener<DeviceStore> {
     fn observe(&self, metrics: &Metrics) {
         let gauges = self.gauges();
         metrics.observe_dtls(self.statistics(), gauges, self.passed_on());
+        metrics.observe_socket(Kind::Dtls, self.socket_statistics());
         let bytes = Some(gauges.session_bytes);
         metrics.observe_table("dtls_sessions", gauges.sessions, bytes);
         metrics.observe_table("dtls_handshakes", gauges.handshakes, None);
@@ -263,15 +264,18 @@ fn failed(claim: Claim, failure: HandshakeFailure) -> Refusal {
     }
 }
 
-/// CoAP over UDP: a peer is an address, and nobody is authenticated.
+/// CoAP over UDP: a peer is an address and the local address that it talks to, and nobody is authenticated. Everything that a peer
+/// gets, retransmissions and separate responses too, leaves from that local address (RFC 7252 §5.3.2).
 #[derive(Debug)]
 pub struct Plain {
     socket: UdpSocket,
     batch: Batch,
     /// Of the last batch, what was not handed on yet.
-    waiting: VecDeque<(SocketAddr, Vec<u8>)>,
+    waiting: VecDeque<(Path, Vec<u8>)>,
     /// What is to be sent.
-    outgoing: Vec<(SocketAddr, Arc<[u8]>)>,
+    outgoing: Vec<(Path, Arc<[u8]>)>,
+    /// Datagrams that the kernel did not take.
+    unsent: u64,
 }
 
 impl Plain {
@@ -283,14 +287,15 @@ impl Plain {
             batch: Batch::new(),
             waiting: VecDeque::new(),
             outgoing: Vec::new(),
+            unsent: 0,
         }
     }
 }
 
 impl Transport for Plain {
-    type Peer = SocketAddr;
+    type Peer = Path;
 
-    async fn next(&mut self) -> io::Result<Arrival<SocketAddr>> {
+    async fn next(&mut self) -> io::Result<Arrival<Path>> {
         loop {
             if let Some(arrival) = self.take_waiting() {
                 return Ok(arrival);
@@ -298,16 +303,16 @@ impl Transport for Plain {
             self.socket.receive(&mut self.batch).await?;
             let waiting = &mut self.waiting;
             self.batch
-                .for_each(|peer, datagram| waiting.push_back((peer, datagram.to_vec())));
+                .for_each(|path, datagram| waiting.push_back((path, datagram.to_vec())));
         }
     }
 
-    fn take_waiting(&mut self) -> Option<Arrival<SocketAddr>> {
-        let (address, bytes) = self.waiting.pop_front()?;
+    fn take_waiting(&mut self) -> Option<Arrival<Path>> {
+        let (path, bytes) = self.waiting.pop_front()?;
         Some(Arrival::Message {
-            peer: address,
+            peer: path,
             principal: None,
-            address,
+            address: path.remote,
             max_message: usize::MAX,
             bytes,
         })
@@ -315,25 +320,31 @@ impl Transport for Plain {
 
     const KIND: Kind = Kind::Udp;
 
-    fn observe(&self, _metrics: &Metrics) {}
+    fn observe(&self, metrics: &Metrics) {
+        let statistics = SocketStatistics {
+            unsent: self.unsent,
+            receive_errors: self.socket.receive_errors(),
+        };
+        metrics.observe_socket(Kind::Udp, statistics);
+    }
 
     fn expel(&mut self, _revoked: &Revoked) {}
 
     fn renew(&mut self, _renewal: Renewal) {}
 
-    fn send(&mut self, peer: &SocketAddr, message: Arc<[u8]>) {
+    fn send(&mut self, peer: &Path, message: Arc<[u8]>) {
         self.outgoing.push((*peer, message));
     }
 
-    fn can_send(&self, _peer: &SocketAddr) -> bool {
+    fn can_send(&self, _peer: &Path) -> bool {
         true
     }
 
     fn flush(&mut self) {
-        let unsent = self.socket.send_all(&self.outgoing);
+        let unsent = self.socket.send_all(&self.outgoing).unsent();
         self.outgoing.clear();
-        if unsent > 0 {
-            tracing::debug!(unsent, "the kernel has no room for answers");
-        }
+        self.unsent = self
+            .unsent
+            .saturating_add(u64::try_from(unsent).unwrap_or(u64::MAX));
     }
 }

@@ -8,7 +8,7 @@
 mod shards;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -166,6 +166,43 @@ fn listener(store: &Arc<Store>, config: Config) -> (Listener<Store>, SocketAddr)
 
 async fn next(listener: &mut Listener<Store>) -> Event<String, &'static str> {
     timeout(LIMIT, listener.next()).await.unwrap().unwrap()
+}
+
+/// On a wildcard address, the first flight and all that followed left from the address that the routing
+/// table prefers, so a client with a connected socket never heard of its handshake (RFC 7252 §5.3.2).
+/// A session that goes on at another local address is answered from there.
+#[tokio::test]
+async fn a_session_is_answered_from_the_address_it_talks_to() {
+    let store = Store::new();
+    for bound in ["0.0.0.0:0", "[::]:0"] {
+        let socket = UdpSocket::bind(bound.parse().unwrap()).unwrap();
+        let port = socket.local_address().unwrap().port();
+        let mut listener = Listener::new(socket, Config::default(), [7; 32], Arc::clone(&store));
+        let mut device = Device::new("sensor1@T", ([127, 0, 0, 2], port).into()).await;
+        let ((), first) = tokio::join!(device.greet(), next(&mut listener));
+        let Event::Established {
+            association, peer, ..
+        } = first
+        else {
+            panic!("{first:?}")
+        };
+        // IPv4 is IPv4, whatever the socket.
+        assert_eq!(peer, device.socket.local_addr().unwrap());
+        for local in [[127, 0, 0, 2], [127, 0, 0, 3]] {
+            device
+                .socket
+                .connect((IpAddr::from(local), port))
+                .await
+                .unwrap();
+            device.say(b"21.5").await;
+            let event = next(&mut listener).await;
+            assert!(matches!(event, Event::ApplicationData { .. }), "{event:?}");
+            listener.send(association, b"thanks").unwrap();
+            listener.flush();
+            let thanks = DeviceEvent::ApplicationData(b"thanks".to_vec());
+            assert_eq!(device.event().await, thanks, "{bound} {local:?}");
+        }
+    }
 }
 
 #[tokio::test]

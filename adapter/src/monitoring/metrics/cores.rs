@@ -10,6 +10,7 @@ use super::{count_of, labels::Transport, page::Page, reasons::Handshakes};
 pub(super) struct Cores {
     pub(super) dtls: BTreeMap<usize, Dtls>,
     pub(super) coap: BTreeMap<Transport, BTreeMap<usize, coap_proto::Statistics>>,
+    pub(super) sockets: BTreeMap<Transport, BTreeMap<usize, dtls_server::SocketStatistics>>,
 }
 
 /// What a DTLS listener tells.
@@ -55,6 +56,17 @@ impl Cores {
         for (field, value) in summed(gauges) {
             let help = help_of(&DTLS_GAUGES, field);
             page.gauge(&name_of("dtls", field), help, &[], count_of(value));
+        }
+        for transport in Transport::ALL {
+            let shards = self.sockets.get(transport);
+            let counted = shards.into_iter().flat_map(BTreeMap::values).map(|of| {
+                let values = [of.unsent, of.receive_errors];
+                SOCKET.map(|(field, _)| field).into_iter().zip(values)
+            });
+            for (field, value) in summed(counted) {
+                let name = format!("{}_total", name_of(transport.as_str(), field));
+                page.counter(&name, help_of(&SOCKET, field), &[], value);
+            }
         }
         for (transport, shards) in &self.coap {
             let labels = [("transport", transport.as_str())];
@@ -110,8 +122,25 @@ pub(super) fn descriptions() -> impl Iterator<Item = Description> {
     let gauges = DTLS_GAUGES
         .iter()
         .map(|(field, help)| described(&name_of("dtls", field), Kind::Gauge, &[], help));
-    dtls.chain(passed_on).chain(coap).chain(gauges)
+    let sockets = Transport::ALL
+        .iter()
+        .flat_map(move |transport| counters(transport.as_str(), &SOCKET, &[]));
+    dtls.chain(passed_on)
+        .chain(coap)
+        .chain(gauges)
+        .chain(sockets)
 }
+
+const SOCKET: [(&str, &str); 2] = [
+    (
+        "datagrams_unsent",
+        "Datagrams that could not be sent: the kernel had no room for them or refused them.",
+    ),
+    (
+        "receive_errors",
+        "Failures to receive datagrams; each time it is tried again.",
+    ),
+];
 
 const PASSED_ON: [(&str, &str); 2] = [
     (

@@ -198,6 +198,13 @@ impl Metrics {
         self.meters.cores().dtls.insert(self.shard, told);
     }
 
+    /// Takes what a port's socket could not do since its start; the last word counts.
+    pub fn observe_socket(&self, transport: Transport, socket: dtls_server::SocketStatistics) {
+        let mut cores = self.meters.cores();
+        let shards = cores.sockets.entry(transport).or_default();
+        shards.insert(self.shard, socket);
+    }
+
     /// Takes what the message layer of a port counted since its start; the last word counts.
     pub fn observe_coap(&self, transport: Transport, statistics: &coap_proto::Statistics) {
         let mut cores = self.meters.cores();

@@ -379,6 +379,11 @@ fn what_the_shards_of_a_port_tell_is_added_up() {
         };
         metrics.observe_dtls(&dtls, gauges, passed_on);
         metrics.observe_coap(Transport::Dtls, &coap);
+        let socket = dtls_server::SocketStatistics {
+            unsent: count,
+            receive_errors: 1,
+        };
+        metrics.observe_socket(Transport::Udp, socket);
         metrics.observe_table("dtls_sessions", gauges.sessions, Some(1000));
         metrics.set(Gauge::QueueDepth, "replies_dtls", 2.0);
     }
@@ -387,6 +392,8 @@ fn what_the_shards_of_a_port_tell_is_added_up() {
         ("coap_adapter_dtls_bad_records_total", "", "23"),
         ("coap_adapter_dtls_datagrams_passed_on_total", "", "23"),
         ("coap_adapter_dtls_datagrams_not_passed_on_total", "", "2"),
+        ("coap_adapter_udp_datagrams_unsent_total", "", "23"),
+        ("coap_adapter_udp_receive_errors_total", "", "2"),
         ("coap_adapter_dtls_sessions", "", "23"),
         ("coap_adapter_coap_requests_total", "dtls", "23"),
         ("coap_adapter_table_entries", "dtls_sessions", "23"),
@@ -425,6 +432,9 @@ fn every_metric_is_described_and_every_description_is_exposed() {
         Default::default(),
         Default::default(),
     );
+    for transport in Transport::ALL {
+        metrics.observe_socket(*transport, Default::default());
+    }
     metrics.observe_table("t", 1, Some(1));
     for gauge in Gauge::ALL {
         metrics.set(*gauge, "", 1.0);
