@@ -25,7 +25,7 @@ use self::reload::Reload;
 use self::services::Services;
 pub use self::sessions::KeyError;
 use crate::command::consumer::ConsumerState;
-use crate::config::Config;
+use crate::config::{BindAddress, Config};
 use crate::monitoring::checks::{CommandConsumerCheck, ConnectionCheck, DeploymentCheck};
 use crate::monitoring::health::{self, Check, Health, Probes};
 use crate::monitoring::observer::{Observer, RefusedDevice};
@@ -114,12 +114,12 @@ impl App {
             pulses: Vec::new(),
             sources: services.sources(),
         };
-        let coaps = match config.coap.secure {
-            Some(address) => Some(starter.coaps(address, &registry)?),
+        let coaps = match &config.coap.secure {
+            Some(endpoint) => Some(starter.coaps(endpoint, &registry)?),
             None => None,
         };
-        let coap = match config.coap.insecure {
-            Some(address) => Some(starter.plain(address)?),
+        let coap = match &config.coap.insecure {
+            Some(endpoint) => Some(starter.plain(endpoint)?),
             None => None,
         };
         let metrics = services.metrics.clone();
@@ -277,6 +277,16 @@ pub enum StartError {
     PortBusy {
         /// What was to be bound.
         address: SocketAddr,
+    },
+    /// There is no such network interface.
+    #[error(
+        "cannot bind {address} (UDP): there is no interface with the name or number behind `%`"
+    )]
+    NoInterface {
+        /// The address, with its zone.
+        address: BindAddress,
+        /// What the system says.
+        source: io::Error,
     },
     /// The address is none of this machine, or needs rights that the process has not.
     #[error("cannot bind {address} (UDP)")]

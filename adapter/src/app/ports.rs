@@ -3,13 +3,15 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use coap_proto::Endpoint;
-use dtls_server::{Certificate, HandshakeRate, Identity, IdentityError, Shards, UdpSocket};
+use dtls_server::{
+    BindError, Certificate, HandshakeRate, Identity, IdentityError, Shards, UdpSocket,
+};
 use registry_client::Notifications;
 use registry_client::notifications::Caches;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -21,7 +23,7 @@ use zeroize::Zeroizing;
 use super::reload::{Source, Unusable};
 use super::{StartError, sessions};
 use crate::authn::{DeviceStore, Revocation};
-use crate::config::{Config, DtlsConfig, KeyAndCertificate, Table};
+use crate::config::{self, Config, DtlsConfig, KeyAndCertificate, Table};
 use crate::monitoring::checks::{DeploymentCheck, Pulse, PulseCheck};
 use crate::monitoring::health::Check;
 use crate::monitoring::metrics::{Metrics, Reloaded};
@@ -46,10 +48,10 @@ pub(super) struct Starter<'a> {
 impl Starter<'_> {
     pub(super) fn coaps(
         &mut self,
-        address: SocketAddr,
+        endpoint: &config::Endpoint,
         registry: &Caches,
     ) -> Result<SocketAddr, StartError> {
-        let (sockets, address) = self.bind(address)?;
+        let (sockets, address) = self.bind("coaps", endpoint)?;
         let split = self.config.coap.id_split_regex.clone();
         let limits = &self.config.coap.dtls;
         let store = DeviceStore::new(
@@ -92,8 +94,8 @@ impl Starter<'_> {
         Ok(address)
     }
 
-    pub(super) fn plain(&mut self, address: SocketAddr) -> Result<SocketAddr, StartError> {
-        let (sockets, address) = self.bind(address)?;
+    pub(super) fn plain(&mut self, endpoint: &config::Endpoint) -> Result<SocketAddr, StartError> {
+        let (sockets, address) = self.bind("coap", endpoint)?;
         let mut endpoints = self.endpoints(sockets.len())?;
         let key = random_bytes()?;
         for endpoint in &mut endpoints {
@@ -113,20 +115,44 @@ impl Starter<'_> {
         }
     }
 
-    /// A socket for each shard of a port, and where they all are.
-    fn bind(&self, address: SocketAddr) -> Result<(Vec<UdpSocket>, SocketAddr), StartError> {
-        let sockets = UdpSocket::bind_shards(address, self.config.coap.shards);
-        let bound = sockets.and_then(|sockets| {
-            let gathering = |socket: UdpSocket| socket.gathering(self.config.coap.gather_time);
-            let sockets: Vec<_> = sockets.into_iter().map(gathering).collect();
-            let address = sockets.first().map(UdpSocket::local_address).transpose()?;
-            Ok((sockets, address))
-        });
-        let (sockets, bound) = bound.map_err(|source| match source.kind() {
+    /// A socket for each shard of a port, and the first address that all of them have.
+    fn bind(
+        &self,
+        name: &'static str,
+        endpoint: &config::Endpoint,
+    ) -> Result<(Vec<UdpSocket>, SocketAddr), StartError> {
+        let mut addresses = Vec::with_capacity(endpoint.addresses.len());
+        for address in &endpoint.addresses {
+            let resolved = address.resolve(endpoint.port, interface_index);
+            addresses.push(resolved.map_err(|source| StartError::NoInterface {
+                address: address.clone(),
+                source,
+            })?);
+        }
+        let sockets = UdpSocket::bind_all(&addresses, self.config.coap.shards);
+        let sockets = sockets.map_err(|BindError { address, source }| match source.kind() {
             io::ErrorKind::AddrInUse => StartError::PortBusy { address },
             _ => StartError::Bind { address, source },
         })?;
-        Ok((sockets, bound.unwrap_or(address)))
+        let gathering = |socket: UdpSocket| socket.gathering(self.config.coap.gather_time);
+        let sockets: Vec<_> = sockets.into_iter().map(gathering).collect();
+        let first = sockets.first();
+        let all: Vec<_> = first
+            .into_iter()
+            .flat_map(UdpSocket::local_addresses)
+            .collect();
+        let buffers = first.and_then(UdpSocket::buffer_sizes);
+        let (receive_buffer, send_buffer) = buffers.unwrap_or_default();
+        tracing::info!(
+            addresses = ?all,
+            shards = sockets.len(),
+            receive_buffer,
+            send_buffer,
+            "{name}: sockets are bound"
+        );
+        let address = all.first().or(addresses.first()).copied();
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, endpoint.port));
+        Ok((sockets, address.unwrap_or(any)))
     }
 
     /// One for each shard; they share what a port may hold.
@@ -199,6 +225,12 @@ impl Starter<'_> {
             shard,
         }
     }
+}
+
+/// The number of a network interface.
+fn interface_index(name: &str) -> io::Result<u32> {
+    let any = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    Ok(rustix::net::netdevice::name_to_index(any, name)?)
 }
 
 /// The way of what is new to each shard of a port.
@@ -307,7 +339,8 @@ fn ticket_source(path: PathBuf, renew: Renewals) -> Source {
 /// shards of each.
 fn coap_config(config: &Config, shards: usize) -> coap_proto::Config {
     let Config { coap, memory, .. } = config;
-    let ports = [coap.secure, coap.insecure].iter().flatten().count().max(1);
+    let ports = [&coap.secure, &coap.insecure];
+    let ports = ports.into_iter().flatten().count().max(1);
     let share = |table| memory.bound(table) / ports / shards.max(1);
     coap_proto::Config {
         exchange_lifetime: coap.exchange_lifetime,

@@ -167,8 +167,8 @@ async fn ready(app: &App) -> Result<(), Error> {
 fn config(options: &SandboxOptions, amqp: SocketAddr) -> Config {
     let mut config = Config::default();
     config.coap.authentication_required = false;
-    config.coap.secure = Some(SocketAddr::new(options.address, options.coaps));
-    config.coap.insecure = Some(SocketAddr::new(options.address, options.coap));
+    config.coap.secure = Some(SocketAddr::new(options.address, options.coaps).into());
+    config.coap.insecure = Some(SocketAddr::new(options.address, options.coap).into());
     config.health.address = SocketAddr::new(options.address, options.health);
     let client = || {
         let mut client = ConnectionConfig::new(reachable(amqp.ip()).to_string(), amqp.port());

@@ -6,10 +6,11 @@ use coap_proto::{BlockSize, SuppressedResponse};
 use regex::Regex;
 
 use super::{
+    bind::{BindAddress, Endpoint},
     chosen::Chosen,
     dtls::DtlsConfig,
     kind::Kind,
-    ports::{self, Port, Wanted},
+    ports::{self, Endpoints, Port, Wanted},
     setting::settings,
 };
 
@@ -20,9 +21,9 @@ pub struct CoapConfig {
     /// Whether every device must say who it is, so that there is no port without security.
     pub authentication_required: bool,
     /// Where the DTLS endpoint listens, if there is one; port 0 takes any free one.
-    pub secure: Option<SocketAddr>,
+    pub secure: Option<Endpoint>,
     /// Where the endpoint without security listens, if there is one; port 0 takes any free one.
-    pub insecure: Option<SocketAddr>,
+    pub insecure: Option<Endpoint>,
     /// The server's private key (PKCS#8, PEM) and certificate chain (PEM); none serves pre-shared keys only.
     pub identity: Option<KeyAndCertificate>,
     /// Where a PSK identity is split into auth-id and tenant.
@@ -99,7 +100,7 @@ impl CoapConfig {
                 "one of `keyPath` and `certPath` is set; a key and its certificate are needed",
             );
         }
-        let endpoints = match ports::resolve(&settings.wanted()) {
+        let endpoints = match ports::resolve(settings.wanted()) {
             Ok(endpoints) => endpoints,
             Err(error) => {
                 chosen.refuse(PREFIX, PORT_KEYS, error.to_string());
@@ -109,11 +110,7 @@ impl CoapConfig {
         Self::new(chosen, settings, endpoints)
     }
 
-    fn new(
-        chosen: &Chosen,
-        settings: CoapSettings,
-        (secure, insecure): (Option<SocketAddr>, Option<SocketAddr>),
-    ) -> Self {
+    fn new(chosen: &Chosen, settings: CoapSettings, (secure, insecure): Endpoints) -> Self {
         Self {
             authentication_required: settings.authentication_required,
             secure,
@@ -181,11 +178,11 @@ impl CoapSettings {
         let identity = self.key_path.is_some() && self.cert_path.is_some();
         Wanted {
             secure: (identity || self.key_store_path.is_some() || self.port >= 0).then_some(Port {
-                address: self.bind_address,
+                addresses: self.bind_address.clone(),
                 number: self.port,
             }),
             insecure: (self.insecure_port_enabled || self.insecure_port >= 0).then_some(Port {
-                address: self.insecure_port_bind_address,
+                addresses: self.insecure_port_bind_address.clone(),
                 number: self.insecure_port,
             }),
             authentication_required: self.authentication_required,
@@ -219,14 +216,14 @@ settings! {
         authentication_required: bool = Kind::Flag, "authenticationRequired", Some("true");
         /// Port of the DTLS endpoint; 0 takes any free one, -1 is unset. The default number is 5684.
         port: i64 = PORT, "port", Some("-1");
-        /// Address that the DTLS endpoint listens on.
-        bind_address: IpAddr = Kind::Address, "bindAddress", Some("127.0.0.1");
+        /// Addresses that the DTLS endpoint listens on. `::` serves IPv4 as well, unless IPv4 addresses are named beside it.
+        bind_address: Vec<BindAddress> = Kind::Addresses, "bindAddress", Some("127.0.0.1");
         /// Whether there is an endpoint without security.
         insecure_port_enabled: bool = Kind::Flag, "insecurePortEnabled", Some("false");
         /// Port of the endpoint without security, which exists if this is 0 or more; 0 takes any free one, -1 is unset. The default number is 5683.
         insecure_port: i64 = PORT, "insecurePort", Some("-1");
-        /// Address that the endpoint without security listens on.
-        insecure_port_bind_address: IpAddr = Kind::Address, "insecurePortBindAddress", Some("127.0.0.1");
+        /// Addresses that the endpoint without security listens on, as `bindAddress`.
+        insecure_port_bind_address: Vec<BindAddress> = Kind::Addresses, "insecurePortBindAddress", Some("127.0.0.1");
         /// PKCS#8 PEM file with the server's private EC key. With `certPath` it enables the DTLS endpoint and its certificate suites.
         key_path: Option<PathBuf> = Kind::Path, "keyPath", None;
         /// PEM file with the server's certificate chain.

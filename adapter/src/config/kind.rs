@@ -8,7 +8,10 @@ use std::{
 
 use regex::Regex;
 
-use super::Secret;
+use super::{
+    Secret,
+    bind::{self, BindAddress},
+};
 
 /// What may be written for a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub enum Kind {
     Regex,
     /// An IP address of this machine.
     Address,
+    /// IP addresses of this machine, parted by commas; link-local ones with their interface.
+    Addresses,
     /// Texts parted by commas.
     List,
     /// One of these words, in upper or lower case.
@@ -63,6 +68,7 @@ pub(super) enum Value {
     Path(PathBuf),
     Regex(Regex),
     Address(IpAddr),
+    Addresses(Vec<BindAddress>),
     List(Vec<String>),
 }
 
@@ -92,6 +98,7 @@ impl Kind {
                     .map_err(|error| format!("{}; {}", self.wanted(), last_line(&error)));
             }
             Self::Address => address(trimmed).map(Value::Address),
+            Self::Addresses => return BindAddress::parse_list(trimmed).map(Value::Addresses),
             Self::List => Some(Value::List(list(trimmed))),
             Self::OneOf(words) => words
                 .iter()
@@ -117,6 +124,7 @@ impl Kind {
             Self::Path | Self::WrittenPath => "the path of a file".into(),
             Self::Regex => "a regular expression".into(),
             Self::Address => "an IP address such as `127.0.0.1` or `0.0.0.0`".into(),
+            Self::Addresses => bind::WANTED.into(),
             Self::List => "a list, or words parted by commas".into(),
             Self::OneOf(words) => format!("one of {}", words.join(", ")),
         }

@@ -11,6 +11,7 @@
 //! ```
 
 mod origin;
+mod bind;
 mod kind;
 mod setting;
 mod catalogue;
@@ -39,6 +40,7 @@ use downstream::{ConnectionConfig, Secret};
 use registry_client::CacheConfig;
 
 pub use self::{
+    bind::{BindAddress, Endpoint},
     budget::{Budget, BudgetConfig},
     catalogue::{GROUPS, Group, variable},
     coap::{CoapConfig, KeyAndCertificate, OperatorConfig},
@@ -320,11 +322,8 @@ impl Config {
                 "`hono.coap.insecurePortEnabled` or `insecurePort` asks for a port without security, but `hono.coap.authenticationRequired` is true: there is none".to_owned(),
             );
         }
-        if self
-            .coap
-            .insecure
-            .is_some_and(|address| address.port() == 5684)
-        {
+        let insecure = self.coap.insecure.as_ref();
+        if insecure.is_some_and(|endpoint| endpoint.port == 5684) {
             self.warnings
                 .push("`hono.coap.insecurePort` is 5684, where devices expect DTLS".to_owned());
         }

@@ -1,9 +1,9 @@
 //! Which endpoints there are (spec: configuration §1, port rules).
 
-use std::net::{IpAddr, SocketAddr};
+use super::bind::{BindAddress, Endpoint};
 
 /// What the settings ask for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Wanted {
     /// The DTLS endpoint.
     pub(super) secure: Option<Port>,
@@ -14,20 +14,23 @@ pub(super) struct Wanted {
 }
 
 /// A port as it is written: -1 stands for the standard's.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Port {
-    pub(super) address: IpAddr,
+    pub(super) addresses: Vec<BindAddress>,
     pub(super) number: i64,
 }
 
 impl Port {
-    fn resolve(self, standard: u16) -> SocketAddr {
-        SocketAddr::new(self.address, u16::try_from(self.number).unwrap_or(standard))
+    fn resolve(self, standard: u16) -> Endpoint {
+        Endpoint {
+            addresses: self.addresses,
+            port: u16::try_from(self.number).unwrap_or(standard),
+        }
     }
 }
 
 /// Where the DTLS endpoint and the one without security listen.
-pub(super) type Endpoints = (Option<SocketAddr>, Option<SocketAddr>);
+pub(super) type Endpoints = (Option<Endpoint>, Option<Endpoint>);
 
 /// Why there would be no endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -47,17 +50,17 @@ pub(super) enum PortError {
 }
 
 /// The table of the six cases.
-pub(super) fn resolve(wanted: &Wanted) -> Result<Endpoints, PortError> {
+pub(super) fn resolve(wanted: Wanted) -> Result<Endpoints, PortError> {
     let secure = wanted.secure.map(|port| port.resolve(COAPS));
     let insecure = wanted.insecure.map(|port| port.resolve(COAP));
     match (secure, insecure, wanted.authentication_required) {
         (Some(secure), None, _) | (Some(secure), Some(_), true) => Ok((Some(secure), None)),
         (Some(secure), Some(insecure), false)
-            if secure.port() == insecure.port() && secure.port() != 0 =>
+            if secure.port == insecure.port && secure.port != 0 =>
         {
-            Err(PortError::Same(secure.port()))
+            Err(PortError::Same(secure.port))
         }
-        (Some(_), Some(_), false) | (None, Some(_), false) => Ok((secure, insecure)),
+        (secure, Some(insecure), false) => Ok((secure, Some(insecure))),
         (None, Some(_), true) => Err(PortError::InsecureOnly),
         (None, None, _) => Err(PortError::None),
     }
@@ -77,13 +80,14 @@ mod tests {
 
     fn port(number: i64) -> Option<Port> {
         Some(Port {
-            address: Ipv4Addr::LOCALHOST.into(),
+            addresses: vec![Ipv4Addr::LOCALHOST.into()],
             number,
         })
     }
 
-    fn at(port: u16) -> Option<SocketAddr> {
-        Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    fn at(port: u16) -> Option<Endpoint> {
+        let addresses = vec![Ipv4Addr::LOCALHOST.into()];
+        Some(Endpoint { addresses, port })
     }
 
     #[test]
@@ -150,7 +154,7 @@ mod tests {
             insecure,
             authentication_required,
         };
-        assert_eq!(resolve(&wanted), result, "{row}");
+        assert_eq!(resolve(wanted), result, "{row}");
     }
 
     #[test]
@@ -160,6 +164,6 @@ mod tests {
             insecure: port(-1),
             authentication_required: false,
         };
-        assert_eq!(resolve(&wanted), Err(PortError::Same(5683)));
+        assert_eq!(resolve(wanted), Err(PortError::Same(5683)));
     }
 }

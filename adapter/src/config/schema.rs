@@ -140,6 +140,11 @@ fn form(kind: Kind) -> Map<String, Value> {
         }
         Kind::Regex => json!({"type": ["string", "null"], "format": "regex"}),
         Kind::Address => matching(ADDRESS),
+        Kind::Addresses => json!({
+            "type": ["string", "array", "null"],
+            "pattern": format!("^{ADDRESSES}( *, *{ADDRESSES})*$"),
+            "items": {"type": "string", "pattern": format!("^{ADDRESSES}$")},
+        }),
         Kind::List => json!({"type": ["string", "array", "null"], "items": {"type": "string"}}),
         Kind::OneOf(words) => json!({"enum": either_case(words)}),
     };
@@ -193,4 +198,7 @@ fn no_effect(why: &str) -> String {
 
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 const ADDRESS: &str = r"^([0-9.]+|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?|localhost)$";
+/// One of several addresses, perhaps with a zone.
+const ADDRESSES: &str =
+    r"([0-9.]+|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[0-9A-Za-z_.@-]+)?\]?|localhost)";
 const DURATION: &str = r"^([0-9]+|[Pp]?([Tt]?[0-9]+(\.[0-9]+)?([Mm][Ss]|[DdHhMmSs]))+)$";

@@ -6,7 +6,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use regex::Regex;
 
-use super::{Kind, Secret, kind::Value};
+use super::{Kind, Secret, bind::BindAddress, kind::Value};
 
 /// One setting, or one suffix of several: all AMQP clients share their rows.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +87,7 @@ from_value! {
     PathBuf: Value::Path(path) => Some(path.clone());
     Regex: Value::Regex(regex) => Some(regex.clone());
     IpAddr: Value::Address(address) => Some(*address);
+    Vec<BindAddress>: Value::Addresses(addresses) => Some(addresses.clone());
     Vec<String>: Value::List(items) => Some(items.clone());
 }
 
