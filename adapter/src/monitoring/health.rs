@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::http::{self, Limits};
 use crate::config::{HealthConfig, METRICS_PATH};
 
 /// Something that can be well or not. It is asked on every probe, so it must answer at once.
@@ -134,13 +135,8 @@ pub(super) async fn listen(
         })?;
     let address = listener.local_addr().map_err(unusable)?;
     let stop = CancellationToken::new();
-    let stopped = stop.clone().cancelled_owned();
-    let server = axum::serve(listener, router).with_graceful_shutdown(stopped);
-    let task = tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, purpose, "an HTTP port is no longer served");
-        }
-    });
+    let server = http::serve(listener, router, purpose, Limits::default(), stop.clone());
+    let task = tokio::spawn(server);
     Ok(Health {
         address,
         stop,

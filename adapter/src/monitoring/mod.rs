@@ -9,6 +9,7 @@ pub mod operator;
 pub mod account;
 pub mod checks;
 pub mod health;
+mod http;
 pub mod metrics;
 pub mod spans;
 pub mod trace;
