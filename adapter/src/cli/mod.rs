@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod docs_table;
 mod logging;
 mod marker;
+mod process;
 mod reconfigure;
 mod signals;
 

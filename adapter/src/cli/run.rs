@@ -6,7 +6,7 @@ use adapter::{app::App, config::Config, monitoring::spans::Traces};
 use tokio::time::timeout;
 
 use super::{
-    ConfigOptions, Error, check_config, logging, reconfigure,
+    ConfigOptions, Error, check_config, logging, process, reconfigure,
     signals::{Signals, Told},
 };
 
@@ -18,6 +18,7 @@ pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
     let traces = Traces::start(&config.tracing).map_err(|error| Error::Wrong(error.to_string()))?;
     let levels = logging::start(&config.log, traces.as_ref())?;
     remark(&config);
+    process::prepare();
     let mut signals =
         Signals::new().map_err(|error| Error::Io("cannot listen for signals".to_owned(), error))?;
     let file = reconfigure::source(options, &config, levels);
