@@ -123,7 +123,7 @@ fn bound(waiting: &mut Vec<Datagram>) -> usize {
 }
 
 /// Whether a datagram begins with a plaintext handshake message or alert (RFC 6347 §4.1): a
-/// HelloVerifyRequest, a flight to a client that has not shown its key yet, or its refusal.
+/// `HelloVerifyRequest`, a flight to a client that has not shown its key yet, or its refusal.
 fn is_for_stranger(datagram: &[u8]) -> bool {
     matches!(datagram, [ALERT | HANDSHAKE, _, _, 0, 0, ..])
 }
