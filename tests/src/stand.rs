@@ -51,7 +51,7 @@ impl Stand {
     pub async fn start(world: World, settings: &[(&str, &str)]) -> Result<Self, Error> {
         let sandbox = Sandbox::start(SandboxConfig::new(anywhere(), world.clone())).await?;
         let amqp = sandbox.amqp_address();
-        let app = App::start(config(amqp, settings)?).await?;
+        let app = Box::pin(App::start(config(amqp, settings)?)).await?;
         let stand = Self {
             amqp,
             sandbox: Some(sandbox),
