@@ -94,51 +94,51 @@ mod tests {
     fn every_row_of_the_port_table_holds() {
         let both = [true, false];
         for required in both {
-            check("yes no any", port(-1), None, required, Ok((at(5684), None)));
-            check("no no any", None, None, required, Err(PortError::None));
+            check("yes no any", port(-1), None, required, &Ok((at(5684), None)));
+            check("no no any", None, None, required, &Err(PortError::None));
         }
         check(
             "yes yes true",
             port(-1),
             port(-1),
             true,
-            Ok((at(5684), None)),
+            &Ok((at(5684), None)),
         );
         check(
             "yes yes true, equal",
             port(7),
             port(7),
             true,
-            Ok((at(7), None)),
+            &Ok((at(7), None)),
         );
         check(
             "yes yes false",
             port(-1),
             port(-1),
             false,
-            Ok((at(5684), at(5683))),
+            &Ok((at(5684), at(5683))),
         );
         check(
             "yes yes false, equal",
             port(7),
             port(7),
             false,
-            Err(PortError::Same(7)),
+            &Err(PortError::Same(7)),
         );
         check(
             "yes yes false, ephemeral",
             port(0),
             port(0),
             false,
-            Ok((at(0), at(0))),
+            &Ok((at(0), at(0))),
         );
-        check("no yes false", None, port(-1), false, Ok((None, at(5683))));
+        check("no yes false", None, port(-1), false, &Ok((None, at(5683))));
         check(
             "no yes true",
             None,
             port(-1),
             true,
-            Err(PortError::InsecureOnly),
+            &Err(PortError::InsecureOnly),
         );
     }
 
@@ -147,14 +147,14 @@ mod tests {
         secure: Option<Port>,
         insecure: Option<Port>,
         authentication_required: bool,
-        result: Result<Endpoints, PortError>,
+        result: &Result<Endpoints, PortError>,
     ) {
         let wanted = Wanted {
             secure,
             insecure,
             authentication_required,
         };
-        assert_eq!(resolve(wanted), result, "{row}");
+        assert_eq!(&resolve(wanted), result, "{row}");
     }
 
     #[test]
