@@ -327,6 +327,9 @@ impl<K: KeyStore> Listener<K> {
             self.outbox.push(path, transmit.payload);
         }
         self.outbox.flush(&self.socket);
+        for (peer, bytes) in self.outbox.take_too_large() {
+            self.server.set_path_mtu(peer, bytes);
+        }
     }
 
     /// Lets no new handshake begin, because the port is about to end; those under way go on. A device that wants to begin one hears

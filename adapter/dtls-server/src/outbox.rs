@@ -27,6 +27,8 @@ pub(crate) struct Outbox {
     retry_at: Option<Instant>,
     /// Datagrams that were given up.
     unsent: u64,
+    /// Peers whose datagrams of the last flush were larger than what the path carries.
+    too_large: Vec<SocketAddr>,
 }
 
 impl Outbox {
@@ -47,11 +49,22 @@ impl Outbox {
         self.unsent
     }
 
+    /// Peers whose datagrams were larger than what the path carries (EMSGSIZE), with the size that every
+    /// path carries.
+    pub(crate) fn take_too_large(&mut self) -> impl Iterator<Item = (SocketAddr, usize)> {
+        let peers = std::mem::take(&mut self.too_large);
+        peers.into_iter().map(|peer| match peer {
+            SocketAddr::V4(_) => (peer, SMALLEST_IPV4),
+            SocketAddr::V6(_) => (peer, SMALLEST_IPV6),
+        })
+    }
+
     /// Sends what there is room for.
     pub(crate) fn flush(&mut self, socket: &impl Transmitter) {
         self.retry_at = None;
         if !self.sessions.is_empty() {
             let sent = socket.send_all(&self.sessions);
+            self.too_large.extend(sent.too_large);
             self.give_up(sent.lost);
             let done = self.sessions.len().saturating_sub(sent.no_room);
             self.sessions.drain(..done);
@@ -73,6 +86,7 @@ impl Outbox {
             let (some, others) = rest.split_at(rest.len().min(STRANGERS_AT_ONCE));
             let sent = socket.send_all(some);
             lost += sent.unsent();
+            self.too_large.extend(sent.too_large);
             rest = others;
             if sent.no_room > 0 {
                 break;
@@ -131,6 +145,10 @@ fn is_for_stranger(datagram: &[u8]) -> bool {
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 
+/// Payloads that fit the packets every host takes: 576 bytes of IPv4 (RFC 791), 1,280 of IPv6 (RFC 8200).
+const SMALLEST_IPV4: usize = 548;
+const SMALLEST_IPV6: usize = 1232;
+
 /// Datagrams that wait for room in the kernel, in all and for one peer.
 const MAX_WAITING: usize = 512;
 const MAX_WAITING_OF_PEER: usize = 16;
@@ -167,6 +185,22 @@ mod tests {
         }
     }
 
+    /// EMSGSIZE was a lost datagram, again with each repetition.
+    #[test]
+    fn peers_of_datagrams_that_are_too_large_are_named_once() {
+        let mut outbox = Outbox::default();
+        let kernel = Kernel {
+            too_large: true,
+            ..Kernel::default()
+        };
+        outbox.push(path(1), vec![23, 254, 253, 0, 1, 0]);
+        outbox.flush(&kernel);
+        let named: Vec<_> = outbox.take_too_large().collect();
+        assert_eq!(named, [(path(1).remote, SMALLEST_IPV4)]);
+        assert_eq!(outbox.take_too_large().count(), 0);
+        assert_eq!(outbox.unsent(), 1);
+    }
+
     #[test]
     fn what_waits_is_bounded_for_each_peer_and_in_all() {
         let mut waiting: Vec<Datagram> = (0..40).map(|byte| (path(1), vec![byte])).collect();
@@ -185,10 +219,19 @@ mod tests {
     struct Kernel {
         room: Cell<usize>,
         sent: RefCell<Vec<Vec<u8>>>,
+        /// Whether it refuses all datagrams for their size.
+        too_large: bool,
     }
 
     impl Transmitter for Kernel {
         fn send_all(&self, datagrams: &[Datagram]) -> Sent {
+            if self.too_large {
+                return Sent {
+                    lost: datagrams.len(),
+                    too_large: datagrams.iter().map(|(path, _)| path.remote).collect(),
+                    ..Sent::default()
+                };
+            }
             let fit = datagrams.len().min(self.room.get());
             self.room.set(self.room.get() - fit);
             let sent = datagrams.iter().take(fit);
