@@ -92,7 +92,7 @@ impl TenantClient {
     /// # Errors
     /// [`ServiceError`] with 404 if there is none, 503 if the service cannot tell.
     pub async fn by_id(&self, id: &str) -> Result<Arc<Tenant>, ServiceError> {
-        self.find(Asked::Id(id)).await
+        self.find(Asked::Id(id), None).await
     }
 
     /// As [`TenantClient::by_id`], for a peer of `source` that may be anybody.
@@ -200,7 +200,7 @@ impl TenantClient {
         if let Asked::Id(id) = asked
             && self.is_known(id)
         {
-            return self.find(asked).await;
+            return self.find(asked, Some(source)).await;
         }
         if self.is_absent(asked) {
             return Err(not_found());
@@ -214,13 +214,7 @@ impl TenantClient {
         if self.is_absent(asked) {
             return Err(not_found());
         }
-        let found = self.find(asked).await;
-        if matches!(&found, Err(error) if error.status == 404) {
-            let (now, key) = (now(), Key::from(asked));
-            let expires = now.checked_add(ABSENT_FOR);
-            self.absent_mut().insert(key, (), source, now, expires);
-        }
-        found
+        self.find(asked, Some(source)).await
     }
 
     fn is_absent(&self, asked: Asked<'_>) -> bool {
@@ -228,7 +222,11 @@ impl TenantClient {
         absent.get(&asked, now()).is_some()
     }
 
-    async fn find(&self, asked: Asked<'_>) -> Result<Arc<Tenant>, ServiceError> {
+    async fn find(
+        &self,
+        asked: Asked<'_>,
+        source: Option<Holder>,
+    ) -> Result<Arc<Tenant>, ServiceError> {
         let ask = || async {
             let query = match asked {
                 Asked::Id(id) => json!({"tenant-id": id}),
@@ -241,7 +239,7 @@ impl TenantClient {
                     answer.outcome = answer
                         .outcome
                         .map_err(|error| error.with_not_found_text(NO_SUCH_TENANT));
-                    self.note(asked, &answer);
+                    self.note(asked, source, &answer);
                     answer
                 }
                 Err(error) => Answer::not_kept(error),
@@ -251,7 +249,15 @@ impl TenantClient {
     }
 
     /// Notes what the service says of the existence of a tenant.
-    fn note(&self, asked: Asked<'_>, answer: &Answer<Tenant>) {
+    fn note(&self, asked: Asked<'_>, source: Option<Holder>, answer: &Answer<Tenant>) {
+        if let Err(error) = &answer.outcome
+            && error.status == 404
+            && let Some(source) = source
+        {
+            let (now, key) = (now(), Key::from(asked));
+            let expires = now.checked_add(ABSENT_FOR);
+            self.absent_mut().insert(key, (), source, now, expires);
+        }
         let Asked::Id(asked) = asked else {
             if let Ok(tenant) = &answer.outcome {
                 self.know(&tenant.id);

@@ -162,7 +162,8 @@ async fn all_answers_are_forgotten_when_the_lost_link_is_back() {
 /// The next notification, whatever was missed before.
 async fn next_change(events: &mut Events) -> Notification {
     loop {
-        match timeout(PATIENCE, events.next()).await.unwrap().unwrap() {
+        let event = timeout(PATIENCE, events.next()).await;
+        match event.expect("an event in time").expect("events go on") {
             Event::Changed(notification) => return notification,
             Event::Missed => {}
         }
