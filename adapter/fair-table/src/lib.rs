@@ -82,6 +82,22 @@ impl<K: Hash + Eq + Clone, V> FairTable<K, V> {
         Some(&entry.value)
     }
 
+    /// As [`FairTable::get`], to change the value.
+    pub fn get_mut<Q: Hash + Equivalent<K> + ?Sized>(
+        &mut self,
+        key: &Q,
+        now: Instant,
+    ) -> Option<&mut V> {
+        let entry = self.entries.get_mut(key).filter(|it| it.is_fresh(now))?;
+        *entry.used.get_mut() = true;
+        Some(&mut entry.value)
+    }
+
+    /// All entries, in any order, those that have expired among them.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter().map(|(key, entry)| (key, &entry.value))
+    }
+
     /// Puts a value under a key, in place of what was there, which keeps its holder; makes room if
     /// need be. Without `expires` it stays until it is evicted.
     pub fn insert(

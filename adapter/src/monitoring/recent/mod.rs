@@ -2,19 +2,21 @@
 //! payload or a key.
 //!
 //! ```text
-//! Observer ─> Recent ─> known      (a device's own events; the least recently heard of makes room)
+//! Observer ─> Recent ─> known      (a device's own events; one of the tenant with the most makes room)
 //!                 ├───> claimed    (failed handshakes in the name of a device, by anybody)
 //!                 └───> strangers  (names that nobody has vouched for)
 //! ```
 
 mod page;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use coap_proto::Code;
+use fair_share::{Holder, HolderHasher};
+use fair_table::FairTable;
 
 pub use self::page::Page;
 use super::reason::Reason;
@@ -26,6 +28,7 @@ pub struct Recent {
     claimed: Mutex<Table>,
     strangers: Mutex<Table>,
     since: SystemTime,
+    hasher: HolderHasher,
 }
 
 /// Whether a name is more than a claim.
@@ -106,6 +109,7 @@ impl Recent {
             claimed: Mutex::new(Table::new(devices.div_ceil(4).max(1), UNPROVED_EVENTS)),
             strangers: Mutex::new(Table::new(devices.div_ceil(4).max(1), UNPROVED_EVENTS)),
             since: SystemTime::now(),
+            hasher: HolderHasher::default(),
         }
     }
 
@@ -116,11 +120,16 @@ impl Recent {
             Standing::Claimed => &self.claimed,
             Standing::Stranger => &self.strangers,
         };
+        // What anybody may say counts for the address, so that none hides what others say.
+        let holder = match what.peer().filter(|_| standing != Standing::Known) {
+            Some(peer) => self.hasher.source(peer.ip()),
+            None => self.hasher.holder(tenant, &()),
+        };
         let entry = Entry {
             at: SystemTime::now(),
             what,
         };
-        lock(table).note((Arc::clone(tenant), Arc::clone(name)), entry);
+        lock(table).note((Arc::clone(tenant), Arc::clone(name)), holder, entry);
     }
 
     /// The last events of a device, found by its id or by an auth-id of its, the newest first. Those of
@@ -150,7 +159,10 @@ impl Recent {
     #[must_use]
     pub fn len(&self) -> usize {
         let tables = [&self.known, &self.claimed, &self.strangers];
-        tables.map(|table| lock(table).logs.len()).iter().sum()
+        tables
+            .map(|table| lock(table).logs.fresh(Instant::now()))
+            .iter()
+            .sum()
     }
 
     /// Whether nothing is remembered.
@@ -165,72 +177,52 @@ type Key = (Arc<str>, Arc<str>);
 
 #[derive(Debug)]
 struct Table {
-    most: usize,
+    logs: FairTable<Key, VecDeque<Entry>>,
     /// Entries of each log.
     events: usize,
-    logs: HashMap<Key, Log>,
-    /// The least recently used first.
-    order: BTreeMap<u64, Key>,
-    clock: u64,
-}
-
-#[derive(Debug, Default)]
-struct Log {
-    used: u64,
-    entries: VecDeque<Entry>,
 }
 
 impl Table {
     fn new(most: usize, events: usize) -> Self {
         Self {
-            most,
+            logs: FairTable::new(most),
             events,
-            logs: HashMap::new(),
-            order: BTreeMap::new(),
-            clock: 0,
         }
     }
 
-    fn note(&mut self, key: Key, entry: Entry) {
-        self.clock += 1;
-        if let Some(log) = self.logs.get_mut(&key) {
-            self.order.remove(&log.used);
-            self.order.insert(self.clock, key);
-            return log.note(self.clock, entry, self.events);
+    fn note(&mut self, key: Key, holder: Holder, entry: Entry) {
+        let now = Instant::now();
+        let Some(log) = self.logs.get_mut(&key, now) else {
+            return self.logs.insert(key, [entry].into(), holder, now, None);
+        };
+        if log.len() >= self.events {
+            log.pop_front();
         }
-        if self.logs.len() >= self.most
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.logs.remove(&oldest);
-        }
-        self.order.insert(self.clock, key.clone());
-        let log = self.logs.entry(key).or_default();
-        log.note(self.clock, entry, self.events);
+        log.push_back(entry);
     }
 
     fn find(&self, tenant: &str, name: &str) -> Vec<Entry> {
         let of_tenant = self.logs.iter().filter(|((of, _), _)| **of == *tenant);
         let found = of_tenant.flat_map(|((_, device), log)| {
             let whole = **device == *name;
-            log.entries
-                .iter()
+            log.iter()
                 .filter(move |entry| whole || entry.what.names(name))
         });
         found.cloned().collect()
     }
 }
 
-impl Log {
-    fn note(&mut self, clock: u64, entry: Entry, most: usize) {
-        self.used = clock;
-        if self.entries.len() >= most {
-            self.entries.pop_front();
-        }
-        self.entries.push_back(entry);
-    }
-}
-
 impl What {
+    /// The address that it came from.
+    const fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::HandshakeFailed { peer, .. }
+            | Self::SessionOpened { peer, .. }
+            | Self::Request { peer, .. } => Some(*peer),
+            Self::SessionClosed { .. } => None,
+        }
+    }
+
     /// Whether it is about credentials of this name.
     fn names(&self, auth_id: &str) -> bool {
         match self {

@@ -101,6 +101,33 @@ fn failed_handshakes_of_anybody_push_out_no_event_of_the_device() {
     );
 }
 
+/// Symptom: the devices of one tenant pushed out the events of all others. Cause: one bound for all,
+/// and the least recently heard of made room.
+#[test]
+fn a_tenant_with_many_devices_pushes_out_its_own() {
+    let recent = Recent::new(20);
+    let what = || What::SessionClosed { why: "x" };
+    for number in 0..5 {
+        recent.note(
+            Standing::Known,
+            &arc("T"),
+            &arc(&number.to_string()),
+            what(),
+        );
+    }
+    for number in 0..1000 {
+        recent.note(
+            Standing::Known,
+            &arc("U"),
+            &arc(&number.to_string()),
+            what(),
+        );
+    }
+    for number in 0..5 {
+        assert_eq!(names(&recent, &number.to_string()), 1, "{number}");
+    }
+}
+
 #[test]
 fn a_device_is_found_by_its_auth_id_too() {
     let recent = Recent::new(10);
