@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use downstream::{Connection, Incoming, Message, Receiver};
+use fair_semaphore::FairSemaphore;
+use fair_share::HolderHasher;
 use registry_client::{Assertion, CommandRouterClient};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::inbox::{Closed, Delivery, Fate, Inbox, Inboxes, Received, Told};
 use super::message::Malformed;
@@ -26,8 +27,9 @@ pub struct Commands {
     router: CommandRouterClient,
     instance: Arc<str>,
     metrics: Metrics,
-    /// Farewells at the router for requests that ended early.
-    farewells: TaskTracker,
+    /// Turns at the router to end the registrations of requests that ended early.
+    unregistrations: FairSemaphore,
+    hasher: HolderHasher,
     /// From then on nobody waits any longer.
     drain: CancellationToken,
 }
@@ -46,7 +48,8 @@ impl Commands {
             router,
             instance,
             metrics,
-            farewells: TaskTracker::new(),
+            unregistrations: FairSemaphore::new(MAX_UNREGISTRATIONS, MAX_PENDING_UNREGISTRATIONS),
+            hasher: HolderHasher::default(),
             drain,
         }
     }
@@ -238,12 +241,13 @@ impl Drop for Wait {
             && inbox.close() == Closed::Last
         {
             let commands = Arc::clone(&self.commands);
-            // The registration ends by itself, too.
-            if commands.farewells.len() >= FAREWELLS {
-                return;
-            }
-            self.commands.farewells.spawn(async move {
+            tokio::spawn(async move {
                 let (tenant, device) = inbox.waiting();
+                let holder = commands.hasher.holder(&tenant, &());
+                // Without a turn, the registration ends by itself.
+                let Ok(_turn) = commands.unregistrations.acquire(holder).await else {
+                    return;
+                };
                 // The device's next request may have registered meanwhile; the router tells only adapters apart, not requests.
                 if !commands.inboxes.has(tenant, device) {
                     commands.unregister(&inbox).await;
@@ -280,8 +284,12 @@ impl ConsumerState {
     }
 }
 
-/// Requests at the router that end registrations of requests that ended early; beyond, they are left to their lifespan.
-const FAREWELLS: usize = 10_000;
+/// Requests at a time that end registrations of requests that ended early.
+const MAX_UNREGISTRATIONS: usize = 1_024;
+
+/// Such requests that wait for their turn; those of the tenant with the most are left to their lifespan
+/// beyond that.
+const MAX_PENDING_UNREGISTRATIONS: usize = 10_000;
 
 /// Between two attempts to attach the link for commands (spec: amqp-messages §6).
 const PAUSE: Duration = Duration::from_millis(20);
