@@ -156,7 +156,8 @@ async fn a_service_s_refusal_is_told_by_its_own_code() {
         (302, "5.00", error),
     ];
     let own = |operation, status| match (operation, status) {
-        (Operation::Tenant, 403 | 404) | (Operation::RegisterConsumer, 403 | 404) => Some(words),
+        (Operation::Tenant, 403) | (Operation::RegisterConsumer, 403 | 404) => Some(words),
+        (Operation::Tenant, 404) => Some("no such tenant"),
         (Operation::Assertion, 403) => Some("gateway is disabled or not registered"),
         (Operation::Assertion, 404) => Some("device is disabled or not registered"),
         _ => None,
@@ -177,6 +178,10 @@ async fn a_service_s_refusal_is_told_by_its_own_code() {
             assert_eq!(told(&response), expected, "{operation:?} {status}");
         }
         mend(&services);
+        if operation == Operation::Tenant {
+            // For so long it is remembered that there is no such tenant.
+            tokio::time::sleep(Duration::from_secs(3) + A_WHILE).await;
+        }
     }
     assert_eq!(application.receive(A_WHILE).await, None);
     stand.stop().await;
