@@ -26,6 +26,7 @@ const RULES: [Rule; 4] = [
         from: &[
             "coap-proto",
             "fair-share",
+            "fair-table",
             "dtls-proto",
             "dtls-client",
             "amqp-proto",
