@@ -329,6 +329,8 @@ enum Waits {
     Both,
     NoDevice,
     NoApplication,
+    /// The device waits, but the command cannot be sent to it.
+    Unreachable,
 }
 
 /// Answers with a command; also tells the outcome for the application.
@@ -346,7 +348,7 @@ fn instruct(
     };
     let location = location.iter().map(|it| (*it).to_owned()).collect();
     let in_time = match waits {
-        Waits::Both | Waits::NoDevice => Told::InTime,
+        Waits::Both | Waits::NoDevice | Waits::Unreachable => Told::InTime,
         Waits::NoApplication => Told::TooLate,
     };
     let delivery = Delivery::new(move |outcome| {
@@ -366,6 +368,10 @@ fn instruct(
     let response = match waits {
         Waits::Both | Waits::NoApplication => answer.go_out(),
         Waits::NoDevice => answer.come_too_late(),
+        Waits::Unreachable => {
+            assert!(answer.has_command());
+            answer.without_command()
+        }
     };
     (response, outcome.recv().unwrap())
 }
@@ -383,6 +389,15 @@ fn a_command_is_told_and_accepted_at_that_moment() {
         .payload("on");
     assert_eq!((response, outcome), (expected, Disposition::Accepted));
     let (_, outcome) = instruct(None, &["c"], &Waits::NoDevice);
+    assert_eq!(outcome, Disposition::Released);
+}
+
+/// Symptom: a command that did not fit a record of its device got lost, and the application heard
+/// `accepted`. Cause: it was settled before anybody knew whether it can be sent.
+#[test]
+fn a_command_that_cannot_be_sent_is_released() {
+    let (response, outcome) = instruct(None, &["c"], &Waits::Unreachable);
+    assert_eq!(response, Response::new(Code::CHANGED));
     assert_eq!(outcome, Disposition::Released);
 }
 

@@ -30,7 +30,7 @@ fn before_finished(suite: usize, connection_ids: bool) -> (Target, Peer) {
     (target, peer)
 }
 
-/// Symptom: a sealed close_notify or fatal alert before Finished was held until the handshake was
+/// Symptom: a sealed `close_notify` or fatal alert before Finished was held until the handshake was
 /// done, and the caller heard of a session. RFC 5246 §7.2: it ends at once.
 #[test]
 fn an_alert_before_finished_ends_the_handshake_at_once() {

@@ -107,7 +107,7 @@ fn the_limit_holds_with_a_connection_id_too() {
     assert_eq!(pair.server.max_payload(association), Some(63));
 }
 
-/// Symptom: `decode_error` for a max_fragment_length of 0 or 5. RFC 6066 §4 and RFC 8449 §4 want
+/// Symptom: `decode_error` for a `max_fragment_length` of 0 or 5. RFC 6066 §4 and RFC 8449 §4 want
 /// `illegal_parameter` for a value that is none, RFC 5246 §7.2.2 `decode_error` for a wrong length.
 #[test]
 fn a_limit_that_cannot_be_is_refused_by_the_right_alert() {
