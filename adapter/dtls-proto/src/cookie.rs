@@ -1,10 +1,11 @@
 //! Cookies that prove an address without our keeping anything of it (RFC 6347 §4.2.1).
 //!
-//! A cookie has two halves, each the start of an HMAC. The first is over the address and what the first
-//! fragment of a ClientHello shows, so that it can be checked before the rest has come. The second is over
-//! all that must not change between the two times the hello is sent, or, if it was issued for a fragment,
-//! says so. The secret of the HMAC is new for each time span of [`crate::Config::cookie_lifetime`],
-//! derived from the seed and the span's number; cookies of this span and of the one before are good.
+//! A cookie has two halves, each the start of an HMAC. The first is over the address and what the
+//! first fragment of a ClientHello shows, so that it can be checked before the rest has come. The
+//! second is over all that must not change between the two times the hello is sent, or, if it was
+//! issued for a fragment, says so. The secret of the HMAC is new for each time span of
+//! [`crate::Config::cookie_lifetime`], derived from the seed and the span's number; cookies of this
+//! span and of the one before are good.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -81,8 +82,8 @@ impl Cookies {
         })
     }
 
-    /// Whether a hello that begins like this may carry a good cookie: its address is proved, and all
-    /// else is to be checked when the hello is whole.
+    /// Whether a hello that begins like this may carry a good cookie: its address is proved, and
+    /// all else is to be checked when the hello is whole.
     pub(crate) fn accepts_start(
         &mut self,
         now: Instant,

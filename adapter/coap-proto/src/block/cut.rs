@@ -177,5 +177,6 @@ const MAX_HEADER: usize = 4 + 8;
 /// A block option: one byte, up to one of delta, up to three of value.
 const BLOCK_OPTION: usize = 5;
 
-/// What the first block has more than the whole: Block2, Size2 and, at the end of an upload, Block1.
+/// What the first block has more than the whole: Block2, Size2 and, at the end of an upload,
+/// Block1.
 const FIRST_BLOCK_OPTIONS: usize = BLOCK_OPTION + (1 + 1 + 4) + BLOCK_OPTION;

@@ -76,8 +76,8 @@ fn a_warning_or_a_forged_alert_before_finished_ends_nothing() {
     }
 }
 
-/// Records are looked at in the order of their numbers: a client that sends a message and leaves has
-/// said it.
+/// Records are looked at in the order of their numbers: a client that sends a message and leaves
+/// has said it.
 #[test]
 fn an_alert_behind_finished_waits_for_its_turn() {
     for connection_ids in [false, true] {
@@ -104,8 +104,8 @@ fn an_alert_behind_finished_waits_for_its_turn() {
     }
 }
 
-/// Symptom: the alert was sealed in epoch 1 before our ChangeCipherSpec, so that clients could not read
-/// it (RFC 6347 §4.1), and said `decrypt_error` whatever the message was.
+/// Symptom: the alert was sealed in epoch 1 before our ChangeCipherSpec, so that clients could not
+/// read it (RFC 6347 §4.1), and said `decrypt_error` whatever the message was.
 #[test]
 fn the_alert_for_a_wrong_finished_can_be_read() {
     for suite in 0..SUITES.len() {

@@ -50,7 +50,8 @@ fn forgery() -> impl Strategy<Value = Forgery> {
             message_type,
             message_seq,
             length,
-            // Never all of a message: a whole one that is well-formed cannot be told from the right one.
+            // Never all of a message: a whole one that is well-formed cannot be told from the right
+            // one.
             offset: offset.min(length - 1 - u32::try_from(body.len()).unwrap() % length),
             body: body
                 .into_iter()
@@ -81,8 +82,8 @@ fn completes(client: dtls_client::Config, forgery: &Forgery) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Symptom: "never done after 6 flights, 46 s". Cause: a forged fragment was kept, and the right
-    /// message refused as contradicting it, for as long as the handshake lived.
+    /// Symptom: "never done after 6 flights, 46 s". Cause: a forged fragment was kept, and the
+    /// right message refused as contradicting it, for as long as the handshake lived.
     #[test]
     fn no_single_forged_fragment_makes_a_handshake_impossible(forgery in forgery()) {
         let mut certified = dtls_client::Config::with_certificate(pki::device());

@@ -176,7 +176,8 @@ fn a_forged_fragment_does_not_keep_a_hello_from_being_whole() {
     assert!(stage.is_established());
 }
 
-/// Clients with good cookies that never send the rest fill a bounded table, in which others find room.
+/// Clients with good cookies that never send the rest fill a bounded table, in which others find
+/// room.
 #[test]
 fn incomplete_hellos_are_bounded_and_expire() {
     let mut config = Config::default();

@@ -20,8 +20,8 @@ fn largest(datagrams: &[Vec<u8>]) -> usize {
     datagrams.iter().map(Vec::len).max().unwrap_or_default()
 }
 
-/// Symptom: no session, ever, for a device with a certificate behind an IPv4 path MTU of 576. Cause:
-/// each repetition of the server's flight had the size of the first one.
+/// Symptom: no session, ever, for a device with a certificate behind an IPv4 path MTU of 576.
+/// Cause: each repetition of the server's flight had the size of the first one.
 #[test]
 fn a_flight_that_got_lost_twice_is_sent_in_small_datagrams() {
     let mut pair = certified();
