@@ -94,7 +94,13 @@ mod tests {
     fn every_row_of_the_port_table_holds() {
         let both = [true, false];
         for required in both {
-            check("yes no any", port(-1), None, required, &Ok((at(5684), None)));
+            check(
+                "yes no any",
+                port(-1),
+                None,
+                required,
+                &Ok((at(5684), None)),
+            );
             check("no no any", None, None, required, &Err(PortError::None));
         }
         check(

@@ -65,7 +65,9 @@ impl Server {
         fragment: &Fragment<'_>,
     ) {
         let is_kept = if fragment.header.fragment_offset > 0 {
-            self.partial_hellos.insert(now, peer.remote, fragment).is_ok()
+            self.partial_hellos
+                .insert(now, peer.remote, fragment)
+                .is_ok()
         } else {
             let Ok(start) = ClientHelloStart::decode(fragment.body) else {
                 return count(&mut self.shared.statistics.hello_fragments_dropped);
@@ -77,7 +79,9 @@ impl Server {
             }
             self.expire_partial_hellos(now);
             let bounds = self.shared.config.partial_hello_bounds();
-            let admission = self.partial_hellos.begin(now, peer.remote, fragment, bounds);
+            let admission = self
+                .partial_hellos
+                .begin(now, peer.remote, fragment, bounds);
             if admission == Begun::Displaced {
                 count(&mut self.shared.statistics.partial_hellos_displaced);
             }
