@@ -24,8 +24,18 @@ use crate::serve::{AckDue, AdmissionControl, Exchange, RequestPermit, WaitPermit
 use crate::tenant::budget::{Budgets, Payer};
 use crate::tenant::usage::{MessageLimits, Verdict};
 use crate::tenant::{self, AckTimeout};
+use crate::upload::order::{Ticket, TransferOrder};
 use crate::upload::query::{self, Query};
 use crate::upload::{Uplink, Upload};
+
+/// A request with its position among those of its device, for both of which one place in memory is enough.
+#[derive(Debug)]
+pub struct Arrived {
+    /// The request.
+    pub request: Request,
+    /// When it may be transferred.
+    pub ticket: Ticket,
+}
 
 /// Everything that requests need on their way.
 #[derive(Debug)]
@@ -38,6 +48,7 @@ pub struct Pipeline {
     pub(crate) admission: Arc<AdmissionControl>,
     pub(crate) commands: Arc<Commands>,
     pub(crate) uplink: Uplink,
+    pub(crate) order: Arc<TransferOrder>,
     pub(crate) responder: Responder,
     /// `timeoutToAck` in milliseconds; -1 for never.
     pub(crate) timeout_to_ack: i64,
@@ -52,11 +63,11 @@ impl Pipeline {
     pub fn handle(
         &self,
         exchange: &Exchange,
-        request: Box<Request>,
+        arrived: Box<Arrived>,
         permit: &mut RequestPermit,
     ) -> impl Future<Output = Result<Outcome, Rejection>> + Send {
         // An async fn keeps its arguments twice.
-        let taking = Box::pin(self.take(exchange, request));
+        let taking = Box::pin(self.take(exchange, arrived));
         async move {
             let mut parked = match taking.await? {
                 Taken::Done(outcome) => return Ok(outcome),
@@ -74,17 +85,21 @@ impl Pipeline {
     async fn take(
         &self,
         exchange: &Exchange,
-        request: Box<Request>,
+        mut arrived: Box<Arrived>,
     ) -> Result<Taken<'_>, Rejection> {
-        match route::operation(&request)? {
+        let ticket = std::mem::replace(&mut arrived.ticket, Ticket::unordered());
+        let request = &arrived.request;
+        match route::operation(request)? {
             Operation::Discovery(links) => Ok(Taken::Done(Outcome::Links(links))),
             Operation::Upload(endpoint, addressing) => {
-                self.upload(exchange, &request, endpoint, &addressing).await
+                let to = (endpoint, &addressing);
+                self.upload(exchange, request, to, ticket).await
             }
-            Operation::CommandResponse(addressing, request_id) => self
-                .command_response(exchange, &request, &addressing, request_id.as_deref())
-                .await
-                .map(Taken::Done),
+            Operation::CommandResponse(addressing, request_id) => {
+                let to = (&addressing, request_id.as_deref());
+                let answered = self.command_response(exchange, request, to, ticket);
+                answered.await.map(Taken::Done)
+            }
         }
     }
 
@@ -92,8 +107,8 @@ impl Pipeline {
         &self,
         exchange: &Exchange,
         request: &Request,
-        endpoint: Endpoint,
-        addressing: &Addressing,
+        (endpoint, addressing): (Endpoint, &Addressing),
+        ticket: Ticket,
     ) -> Result<Taken<'_>, Rejection> {
         let query = Query::of(request);
         let origin = exchange.is_from(Origin::of(exchange.principal(), addressing)?);
@@ -109,7 +124,7 @@ impl Pipeline {
             Endpoint::Event => "upload event",
         });
         let result = self
-            .forward(exchange, &upload, &query, origin, &mut account)
+            .forward(exchange, &upload, &query, origin, &mut account, ticket)
             .instrument(span.clone())
             .await;
         let time = query.time;
@@ -144,6 +159,7 @@ impl Pipeline {
         query: &Query,
         origin: &Origin,
         account: &mut Account<'_>,
+        ticket: Ticket,
     ) -> Result<Option<(Forwarded, WaitPermit)>, Rejection> {
         let (tenant, assertion) = self
             .admit(exchange, origin, upload.payload, account)
@@ -163,7 +179,8 @@ impl Pipeline {
         };
         let mut due = AckDue::after(AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy));
         let sent = {
-            let sending = pin!(self.uplink.send(upload, &tenant, &assertion, origin, ttd));
+            let sending = self.uplink.send(upload, &tenant, &assertion, origin, ttd, ticket);
+            let sending = pin!(sending);
             exchange.acknowledging(&mut due, sending).await
         };
         match (sent, wait) {
@@ -209,8 +226,8 @@ impl Pipeline {
         &self,
         exchange: &Exchange,
         request: &Request,
-        addressing: &Addressing,
-        request_id: Option<&str>,
+        (addressing, request_id): (&Addressing, Option<&str>),
+        ticket: Ticket,
     ) -> Result<Outcome, Rejection> {
         let query = Query::of(request);
         let origin = exchange.is_from(Origin::of(exchange.principal(), addressing)?);
@@ -223,7 +240,7 @@ impl Pipeline {
         let mut account = Account::open(self.observer.metrics(), request.payload());
         let result = match CommandResponse::of(request, request_id, &query, &origin.device) {
             Ok(response) => {
-                self.answer(exchange, &response, origin, &mut account)
+                self.answer(exchange, &response, origin, &mut account, ticket)
                     .instrument(trace_span!("upload Command response"))
                     .await
             }
@@ -243,12 +260,13 @@ impl Pipeline {
         response: &CommandResponse<'_>,
         origin: &Origin,
         account: &mut Account<'_>,
+        ticket: Ticket,
     ) -> Result<(), Rejection> {
         let (tenant, assertion) = self
             .admit(exchange, origin, response.payload(), account)
             .await?;
         self.responder
-            .send(response, &tenant, &assertion, origin)
+            .send(response, &tenant, &assertion, origin, ticket)
             .await
     }
 

@@ -12,6 +12,7 @@ mod resources;
 mod outcomes;
 mod refusals;
 mod order;
+mod in_order;
 mod ports;
 mod shards;
 mod probes;

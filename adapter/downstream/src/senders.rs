@@ -37,6 +37,22 @@ pub enum Until {
     Settled,
 }
 
+impl Until {
+    /// What became of a message that was transferred, as far as that is waited for.
+    ///
+    /// # Errors
+    /// [`SendError`] if the peer does not tell.
+    pub async fn outcome(self, delivery: Delivery) -> Result<Outcome, SendError> {
+        match self {
+            Self::Settled => delivery.outcome(None).await,
+            Self::Transferred => {
+                delivery.let_go();
+                Ok(Outcome::Accepted)
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Slot {
     /// Somebody attaches it; all others wait for that.
@@ -92,13 +108,7 @@ impl Senders {
         until: Until,
     ) -> Result<Outcome, SendError> {
         let delivery = self.transfer(address, message).await?;
-        match until {
-            Until::Settled => delivery.outcome(None).await,
-            Until::Transferred => {
-                delivery.let_go();
-                Ok(Outcome::Accepted)
-            }
-        }
+        until.outcome(delivery).await
     }
 
     /// Ends the link to an address if it carried nothing for that long. Tells whether it is gone.
@@ -136,8 +146,12 @@ impl Senders {
             .sum()
     }
 
-    /// A sender may turn out to be gone only when it is used; then nothing was sent, and a new one is tried, once.
-    async fn transfer(&self, address: &str, message: &Message) -> Result<Delivery, SendError> {
+    /// Transfers a message to an address, behind all that were transferred before on the connection.
+    ///
+    /// # Errors
+    /// [`SendError`] if nothing was sent.
+    pub async fn transfer(&self, address: &str, message: &Message) -> Result<Delivery, SendError> {
+        // A sender may turn out to be gone only when it is used; then nothing was sent, and a new one is tried, once.
         match self.sender(address).await?.send(message).await {
             Err(SendError::Link(LinkError::NotConnected)) => {
                 self.sender(address).await?.send(message).await

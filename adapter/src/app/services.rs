@@ -20,6 +20,7 @@ use crate::serve::{AdmissionControl, AdmissionLimits, Reserve, Stop};
 use crate::tenant::budget::Budgets;
 use crate::tenant::usage::MessageLimits;
 use crate::upload::Uplink;
+use crate::upload::order::TransferOrder;
 use crate::upload::message::{Defaulting, JmsVendorProperties, Settings, Stamps, TraceFormat};
 
 /// The connections to all services.
@@ -194,6 +195,7 @@ impl Services {
                 stamps(),
                 self.metrics.clone(),
             ),
+            order: Arc::new(TransferOrder::new(self.metrics.clone())),
             responder: Responder::new(
                 self.response.clone(),
                 settings,

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use coap_proto::{Reliability, Request};
-use downstream::{Body, Connection, Header, Message, Properties, Value, send_once};
+use downstream::{Body, Connection, Header, Message, Properties, Value};
 use registry_client::{Assertion, Tenant};
 use tracing::Instrument;
 
@@ -16,6 +16,7 @@ use crate::upload::accepted;
 use crate::upload::content_type::{OCTET_STREAM, media_type};
 use crate::upload::defaults::Defaults;
 use crate::upload::message::{Settings, Stamp, Stamps, annotations, finished, overlaid};
+use crate::upload::order::Ticket;
 use crate::upload::query::Query;
 use crate::upload::ttl::{self, Kind};
 
@@ -153,7 +154,7 @@ impl Responder {
         }
     }
 
-    /// Sends an answer and waits until the application has taken it.
+    /// Sends an answer when `ticket` has its turn, and waits until the application has taken it.
     ///
     /// # Errors
     /// [`Rejection::Send`] and [`Rejection::NotAccepted`].
@@ -163,14 +164,21 @@ impl Responder {
         tenant: &Tenant,
         assertion: &Assertion,
         origin: &Origin,
+        ticket: Ticket,
     ) -> Result<(), Rejection> {
         let span = trace_span!("forward Command response", otel.kind = "producer");
         let stamp = span.in_scope(|| self.stamps.next(SystemTime::now()));
         let (address, message) = response.message(tenant, assertion, origin, self.settings, stamp);
         let (started, tenant) = (Instant::now(), &origin.tenant);
-        let sent = send_once(&self.connection, &address, &message)
-            .instrument(span)
-            .await;
+        let sent = async {
+            ticket.turn().await;
+            let sender = self.connection.sender(&address).await?;
+            let delivery = sender.send(&message).await?;
+            drop(ticket);
+            // The link of its own is detached whatever comes of it.
+            delivery.outcome(None).await
+        };
+        let sent = sent.instrument(span).await;
         self.metrics.sent(
             Link::CommandResponse,
             tenant,

@@ -27,7 +27,7 @@ use crate::monitoring::checks::Pulse;
 use crate::monitoring::metrics::{Gauge, Metrics, Transport as Kind, count_of};
 use crate::monitoring::observer::Ended;
 use crate::monitoring::spans;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Arrived, Pipeline};
 use crate::respond::{self, Answer, Rejection};
 use crate::route;
 
@@ -341,6 +341,8 @@ impl<T: Transport> Port<T> {
                 Rejection::Overloaded,
             );
         };
+        // Here requests still are in the order of their arrival.
+        let ticket = self.pipeline.order.ticket(principal.as_ref(), &request);
         let span = tracing::debug_span!(
             "coap.exchange",
             peer = %address,
@@ -352,8 +354,9 @@ impl<T: Transport> Port<T> {
         let trace = spans::of_request(&request);
         let exchange = Exchange::new(id, principal, source, self.answer.clone(), trace.clone());
         let pipeline = Arc::clone(&self.pipeline);
-        let request = Box::new(request);
-        let serving = serve(pipeline, exchange, request, address, permit).instrument(span);
+        let arrived = Box::new(Arrived { request, ticket });
+        let serving = serve(pipeline, exchange, arrived, address, permit);
+        let serving = serving.instrument(span);
         self.requests.spawn(serving.instrument(trace));
     }
 
@@ -395,7 +398,7 @@ impl<T: Transport> Port<T> {
 fn serve(
     pipeline: Arc<Pipeline>,
     mut exchange: Exchange,
-    request: Box<Request>,
+    arrived: Box<Arrived>,
     peer: SocketAddr,
     mut permit: RequestPermit,
 ) -> impl Future<Output = ()> + Send {
@@ -403,8 +406,9 @@ fn serve(
         // What is worked with ends before the answer may have to wait for the port.
         let responding = {
             let started = Instant::now();
-            let (operation, bytes) = (route::name(&request), request.payload().len());
-            let result = pipeline.handle(&exchange, request, &mut permit).await;
+            let request = &arrived.request;
+            let (operation, bytes) = (route::name(request), request.payload().len());
+            let result = pipeline.handle(&exchange, arrived, &mut permit).await;
             if result.is_ok() {
                 tracing::debug!("served");
             }

@@ -6,6 +6,7 @@ pub mod content_type;
 pub mod defaults;
 pub mod ttl;
 pub mod message;
+pub mod order;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +16,7 @@ use registry_client::{Assertion, Tenant};
 use tracing::Instrument;
 
 use self::message::{Settings, Stamps};
+use self::order::Ticket;
 use self::query::Query;
 use crate::authn::Origin;
 use crate::monitoring::metrics::{Link, Metrics};
@@ -110,7 +112,8 @@ impl Uplink {
         (senders.credit(), senders.len())
     }
 
-    /// Sends a message and, if the device wants to know, waits until the consumer has taken it.
+    /// Sends a message when `ticket` has its turn and, if the device wants to know, waits until the consumer has taken it.
+    /// The next message of the stream has its turn as soon as this one is transferred.
     ///
     /// # Errors
     /// [`Rejection::Send`] and [`Rejection::NotAccepted`].
@@ -121,6 +124,7 @@ impl Uplink {
         assertion: &Assertion,
         origin: &Origin,
         ttd: Option<i32>,
+        ticket: Ticket,
     ) -> Result<(), Rejection> {
         let span = match upload.endpoint {
             Endpoint::Telemetry => trace_span!("forward Telemetry data", otel.kind = "producer"),
@@ -138,10 +142,13 @@ impl Uplink {
         };
         let address = address(upload.endpoint, &origin.tenant);
         let started = Instant::now();
-        let sent = senders
-            .send(&address, &message, until)
-            .instrument(span)
-            .await;
+        let sent = async {
+            ticket.turn().await;
+            let delivery = senders.transfer(&address, &message).await?;
+            drop(ticket);
+            until.outcome(delivery).await
+        };
+        let sent = sent.instrument(span).await;
         let link = match upload.endpoint {
             Endpoint::Telemetry => Link::Telemetry,
             Endpoint::Event => Link::Event,

@@ -60,6 +60,7 @@ pub fn descriptions() -> Vec<Description> {
         reasons::REFUSED_TOTAL,
         operation::RELOADS_TOTAL,
         operation::OVER_BUDGET_TOTAL,
+        operation::TURNS_EXPIRED_TOTAL,
     ] {
         all.push(described(name, Kind::Counter, labels, help));
     }

@@ -217,6 +217,11 @@ impl Metrics {
         self.meters.operation().over_budget(of, what);
     }
 
+    /// Counts that a request blocked later ones of its device for so long that they went ahead.
+    pub fn turn_expired(&self) {
+        self.meters.operation().turn_expired();
+    }
+
     /// Counts that a file changed, and whether what it says now is used.
     pub fn reloaded(&self, what: Reloaded, used: bool) {
         self.meters.operation().reloaded(what, used);

@@ -13,6 +13,7 @@ use super::{
 pub(super) struct Operation {
     reloads: BTreeMap<(Reloaded, bool), u64>,
     over_budget: BTreeMap<(BudgetOf, Spent), u64>,
+    turns_expired: u64,
 }
 
 impl Operation {
@@ -26,6 +27,10 @@ impl Operation {
         *count = count.saturating_add(1);
     }
 
+    pub(super) fn turn_expired(&mut self) {
+        self.turns_expired = self.turns_expired.saturating_add(1);
+    }
+
     /// Every counter stands there from the start, so that the first failure is an increase.
     pub(super) fn write(&self, page: &mut Page) {
         let (name, help) = RELOADS;
@@ -36,6 +41,8 @@ impl Operation {
                 page.counter(name, help, &labels, count.unwrap_or_default());
             }
         }
+        let (name, help) = TURNS_EXPIRED;
+        page.counter(name, help, &[], self.turns_expired);
         let (name, help) = OVER_BUDGET;
         for of in BudgetOf::ALL {
             for what in Spent::ALL {
@@ -53,6 +60,12 @@ pub(super) const RELOADS_TOTAL: (Meter, &[&str]) = (RELOADS, &["result", "what"]
 
 pub(super) const OVER_BUDGET_TOTAL: (Meter, &[&str]) = (OVER_BUDGET, &["of", "what"]);
 
+pub(super) const TURNS_EXPIRED_TOTAL: (Meter, &[&str]) = (TURNS_EXPIRED, &[]);
+
+const TURNS_EXPIRED: Meter = (
+    "coap_adapter_order_turns_expired_total",
+    "Requests whose look-ups took so long that later messages of the same device were transferred first.",
+);
 const RELOADS: Meter = (
     "coap_adapter_reloads_total",
     "Files that changed while the adapter ran, and whether they are used.",
