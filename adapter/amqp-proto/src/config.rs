@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::Secret;
 
 /// The settings of a [`Connection`](crate::Connection).
@@ -30,8 +32,13 @@ pub struct Config {
     pub max_links: usize,
     /// How many deliveries of ours may be unsettled, and how many of the peer's on one link.
     pub max_unsettled: usize,
-    /// How many bytes may wait to be written, before no message is taken any more.
+    /// How many bytes may wait to be written, before no message is taken any more. While there are more, the caller should not
+    /// read from the stream ([`Connection::wants_input`](crate::Connection::wants_input)).
     pub max_outgoing: usize,
+    /// Bytes of messages that have arrived in part, over all links. A message beyond that ends its link.
+    pub max_incoming: usize,
+    /// Whether what arrives holds secrets: its buffers are wiped as soon as they are read.
+    pub sensitive: bool,
 }
 
 /// Every bound as wide as a large adapter needs it, and nobody to introduce.
@@ -50,6 +57,8 @@ impl Default for Config {
             max_links: 100_000,
             max_unsettled: 1_000_000,
             max_outgoing: 4 * 1024 * 1024,
+            max_incoming: 16 * 1024 * 1024,
+            sensitive: false,
         }
     }
 }
@@ -82,14 +91,18 @@ impl Sasl {
     }
 
     /// What is said without being asked (RFC 4505, RFC 4422 appendix A, RFC 4616).
-    pub(crate) fn initial_response(&self) -> Vec<u8> {
+    pub(crate) fn initial_response(&self) -> Zeroizing<Vec<u8>> {
         match self {
-            Self::None | Self::Anonymous | Self::External => Vec::new(),
+            Self::None | Self::Anonymous | Self::External => Zeroizing::default(),
             Self::Plain { username, password } => {
-                let mut response = vec![0];
-                response.extend_from_slice(username.as_bytes());
+                let (username, password) = (username.as_bytes(), password.reveal().as_bytes());
+                // As long as it gets at once: a buffer that grows leaves copies behind.
+                let length = username.len().saturating_add(password.len());
+                let mut response = Zeroizing::new(Vec::with_capacity(length.saturating_add(2)));
                 response.push(0);
-                response.extend_from_slice(password.reveal().as_bytes());
+                response.extend_from_slice(username);
+                response.push(0);
+                response.extend_from_slice(password);
                 response
             }
         }

@@ -1,5 +1,7 @@
 //! What a connection has to tell, and the names by which it speaks of things.
 
+use zeroize::Zeroizing;
+
 use crate::Outcome;
 
 /// A link of this connection. Never used for another one again.
@@ -60,8 +62,8 @@ pub enum Event {
         delivery: IncomingId,
         /// Whether the peer settled it already (§2.7.5).
         settled: bool,
-        /// Its sections.
-        message: Vec<u8>,
+        /// Its sections, wiped when dropped.
+        message: Zeroizing<Vec<u8>>,
     },
     /// Enough was written that a message is taken again, after [`CannotSend::Full`].
     Room,

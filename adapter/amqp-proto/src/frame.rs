@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::{
     DecodeError,
     nesting::{is_shallow, performative_length},
-    performative,
+    performative, value,
 };
 
 /// One frame of an open connection.
@@ -108,6 +108,29 @@ pub fn write_sasl(into: &mut Vec<u8>, body: &impl Serialize) {
     });
 }
 
+/// Appends the frame of a sasl-init (part 5 §5.3.3.2). Its response may hold a password: no copy is left in freed memory.
+pub(crate) fn write_sasl_init(
+    into: &mut Vec<u8>,
+    mechanism: &str,
+    response: &[u8],
+    hostname: Option<&str>,
+) {
+    let hostname_length = hostname.map_or(0, str::len);
+    let length = mechanism.len().saturating_add(response.len());
+    into.reserve(length.saturating_add(hostname_length).saturating_add(64));
+    write_with(into, TYPE_SASL, 0, |into| {
+        into.extend_from_slice(&[0x00, 0x53, SASL_INIT]);
+        value::list(into, |into| {
+            value::symbol(into, mechanism);
+            value::binary(into, response);
+            hostname.map_or(2, |hostname| {
+                value::string(into, hostname);
+                3
+            })
+        });
+    });
+}
+
 /// Appends the empty frame that tells the other side that we still live.
 pub fn write_heartbeat(into: &mut Vec<u8>) {
     write_with(into, TYPE_AMQP, 0, |_| ());
@@ -191,5 +214,7 @@ pub const SASL_HEADER: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
 
 const TYPE_AMQP: u8 = 0;
 const TYPE_SASL: u8 = 1;
+/// `amqp:sasl-init:list`.
+const SASL_INIT: u8 = 0x41;
 /// No transfer of ours is longer than this: a short tag, no delivery state.
 const TRANSFER_ROOM: usize = 64;

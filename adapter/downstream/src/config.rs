@@ -50,8 +50,12 @@ pub struct ConnectionConfig {
     pub max_message_size: Option<u64>,
     /// MAXFRAMESIZE: the largest frame we take, in bytes. `None`: 64 KiB, larger messages come in several.
     pub max_frame_size: Option<u32>,
-    /// How many bytes may wait to be written, before no message is taken any more.
+    /// How many bytes may wait to be written, before no message is taken any more, and nothing is read.
     pub max_outgoing: usize,
+    /// How many bytes of messages may have arrived and not been taken, before nothing is read.
+    pub max_incoming: usize,
+    /// Whether what arrives holds keys: the buffers that it passes through are wiped.
+    pub sensitive: bool,
     /// MAXSESSIONFRAMES: how many frames may be under way to us. `None`: as many as the peer likes.
     pub max_session_frames: Option<u32>,
 }
@@ -82,6 +86,8 @@ impl Default for ConnectionConfig {
             max_message_size: None,
             max_frame_size: None,
             max_outgoing: 4 << 20,
+            max_incoming: 16 << 20,
+            sensitive: false,
             max_session_frames: None,
         }
     }

@@ -38,13 +38,13 @@ impl Receiver {
         let shared = &self.link.connection.shared;
         loop {
             let taken = shared.with_link(link, |books, core| {
-                let port = books.port(link.id)?;
-                let taken = port.messages.pop_front();
+                let taken = books.next_message(link.id)?;
                 if taken.is_some() {
                     core.grant(link.id, 1);
                 }
                 Some(taken)
             });
+            shared.resume_reading();
             if let Some((delivery, settled, message)) = taken.flatten()? {
                 return Some(Incoming {
                     message: Message::decode(&message),

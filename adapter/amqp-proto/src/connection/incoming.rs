@@ -5,8 +5,10 @@ use fe2o3_amqp_types::{
     performatives::{Disposition, Transfer},
 };
 
+use zeroize::Zeroizing;
+
 use super::{
-    CHANNEL, Connection,
+    CHANNEL, Connection, append,
     links::{LinkState, Partial, error},
 };
 use crate::{Event, IncomingId, LinkId, Outcome, frame};
@@ -24,7 +26,7 @@ impl Connection {
         true
     }
 
-    pub(super) fn on_transfer(&mut self, transfer: &Transfer, part: Vec<u8>) {
+    pub(super) fn on_transfer(&mut self, transfer: &Transfer, part: Zeroizing<Vec<u8>>) {
         if self.session.incoming_window == 0 {
             self.break_protocol("more frames than the window lets through");
             return;
@@ -50,15 +52,15 @@ impl Connection {
         }
     }
 
-    fn take_part(&mut self, id: LinkId, transfer: &Transfer, part: Vec<u8>) {
-        let Some(link) = self.links.get_mut(id) else {
+    fn take_part(&mut self, id: LinkId, transfer: &Transfer, part: Zeroizing<Vec<u8>>) {
+        let Some(partial) = self.take_partial(id) else {
             return;
         };
-        let mut whole = match (link.partial.take(), transfer.delivery_id) {
+        let mut whole = match (partial, transfer.delivery_id) {
             (None, Some(number)) => Partial {
                 number,
                 settled: false,
-                message: Vec::new(),
+                message: Zeroizing::default(),
             },
             (Some(partial), number) if number.is_none_or(|number| number == partial.number) => {
                 partial
@@ -75,20 +77,32 @@ impl Connection {
         if whole.message.is_empty() {
             whole.message = part;
         } else {
-            whole.message.extend_from_slice(&part);
+            append(&mut whole.message, &part);
         }
         let size = u64::try_from(whole.message.len()).unwrap_or(u64::MAX);
-        if size > self.config.max_message_size {
+        let partial_bytes = self.partial_bytes.saturating_add(whole.message.len());
+        if size > self.config.max_message_size || partial_bytes > self.config.max_incoming {
             let reason = error(
                 "amqp:link:message-size-exceeded",
                 "the message is too large",
             );
             self.lose_link(id, reason);
         } else if transfer.more {
-            link.partial = Some(whole);
+            if let Some(link) = self.links.get_mut(id) {
+                link.partial = Some(whole);
+                self.partial_bytes = partial_bytes;
+            }
         } else {
             self.take_message(id, whole);
         }
+    }
+
+    /// What has arrived of a message on a link. The outer `None` is for a link that is gone.
+    pub(super) fn take_partial(&mut self, id: LinkId) -> Option<Option<Partial>> {
+        let partial = self.links.get_mut(id)?.partial.take();
+        let bytes = partial.as_ref().map_or(0, |partial| partial.message.len());
+        self.partial_bytes = self.partial_bytes.saturating_sub(bytes);
+        Some(partial)
     }
 
     fn take_message(&mut self, id: LinkId, whole: Partial) {

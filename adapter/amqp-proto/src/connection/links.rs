@@ -1,6 +1,6 @@
 //! Links: attaching, granting credit and being granted some, detaching (AMQP 1.0 part 2 §2.6).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use fe2o3_amqp_types::{
     definitions::{Error, ErrorCondition, Handle, ReceiverSettleMode, Role, SenderSettleMode},
@@ -9,7 +9,9 @@ use fe2o3_amqp_types::{
     primitives::Symbol,
 };
 
-use super::{CHANNEL, Connection};
+use zeroize::Zeroizing;
+
+use super::{CHANNEL, Connection, outgoing::Waiting};
 use crate::{CannotAttach, Event, LinkId, PeerError, frame};
 
 /// All links, by our handle and by the peer's.
@@ -22,7 +24,9 @@ pub(super) struct Links {
     by_remote_handle: HashMap<u32, u32>,
     limit: usize,
     attached_so_far: u32,
-    /// The receivers that owe the peer a flow.
+    /// Links that the peer wanted and did not get, until it has detached them.
+    refused: usize,
+    /// The links that owe the peer a flow, each once however often it was asked for.
     pub(super) owing: Vec<LinkId>,
 }
 
@@ -37,8 +41,16 @@ pub(super) struct Link {
     pub(super) delivery_count: u32,
     /// As the peer knows it: messages that wait for the session's window still count as not sent.
     pub(super) credit: u32,
-    /// How many messages wait for the session's window.
+    /// Messages that wait for the session's window, in their order. The first one may be half written.
+    pub(super) waiting: VecDeque<Waiting>,
+    /// Bytes of these.
+    pub(super) waiting_bytes: usize,
+    /// Whether the link is among those whose messages are written in turns.
+    pub(super) has_turn: bool,
+    /// How many of them are not begun.
     pub(super) queued: u32,
+    /// Bytes of the link's messages in an outbox, and which outbox that was.
+    pub(super) written: (u64, usize),
     /// How many deliveries of a sender are without outcome.
     pub(super) in_flight: u32,
     /// What the peer takes; zero is any size.
@@ -48,6 +60,10 @@ pub(super) struct Link {
     /// What a receiver got and has not settled.
     pub(super) unsettled: HashSet<u32>,
     owing: bool,
+    /// Whether the peer asked a sender to use up its credit when it last asked for a flow.
+    drained: bool,
+    /// Whether the peer wanted the link, and not we.
+    refused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +80,7 @@ pub(super) enum LinkState {
 pub(super) struct Partial {
     pub(super) number: u32,
     pub(super) settled: bool,
-    pub(super) message: Vec<u8>,
+    pub(super) message: Zeroizing<Vec<u8>>,
 }
 
 impl Connection {
@@ -162,8 +178,18 @@ impl Connection {
             return;
         };
         found.credit = found.credit.saturating_add(messages);
-        if found.state == LinkState::Attached && !std::mem::replace(&mut found.owing, true) {
-            self.links.owing.push(link);
+        if found.state == LinkState::Attached {
+            self.owe_flow(link, false);
+        }
+    }
+
+    /// Lets a link write a flow when the outbox is taken. However many a peer asks for, it gets one.
+    pub(super) fn owe_flow(&mut self, link: LinkId, drained: bool) {
+        if let Some(found) = self.links.get_mut(link) {
+            found.drained = drained;
+            if !std::mem::replace(&mut found.owing, true) {
+                self.links.owing.push(link);
+            }
         }
     }
 
@@ -180,8 +206,8 @@ impl Connection {
             return;
         }
         found.state = LinkState::AwaitDetach;
-        found.partial = None;
         found.unsettled.clear();
+        drop(self.take_partial(link));
         self.lose_deliveries(link);
         self.write(&Detach {
             handle: Handle(link.handle),
@@ -190,8 +216,13 @@ impl Connection {
         });
     }
 
-    /// Writes a flow for each receiver that granted something since the last time.
-    pub(super) fn write_grants(&mut self) {
+    /// Writes a flow for each receiver that granted something since the last time, and for each link, or the session, whose
+    /// state the peer has asked for.
+    pub(super) fn write_flows(&mut self) {
+        if std::mem::take(&mut self.session.flow_owed) && self.is_open() {
+            let flow = self.flow();
+            frame::write_flow(&mut self.outbox, CHANNEL, &flow);
+        }
         while let Some(id) = self.links.owing.pop() {
             if !self.is_open() {
                 continue;
@@ -201,9 +232,16 @@ impl Connection {
                 continue;
             };
             link.owing = false;
+            if link.state == LinkState::AwaitDetach {
+                continue;
+            }
             flow.handle = Some(Handle(id.handle));
             flow.delivery_count = Some(link.delivery_count);
             flow.link_credit = Some(link.credit);
+            if link.role == Role::Sender {
+                flow.available = Some(link.queued);
+                flow.drain = link.drained;
+            }
             frame::write_flow(&mut self.outbox, CHANNEL, &flow);
         }
     }
@@ -259,16 +297,10 @@ impl Connection {
             Role::Receiver => Role::Sender,
         };
         let (sender, remote_handle) = (role == Role::Sender, attach.handle.0);
-        let Some(id) = self
-            .links
-            .insert(attach.name.clone(), role.clone(), LinkState::AwaitDetach)
-        else {
-            self.break_protocol("more links than were offered");
+        let Some(id) = self.links.insert_refused(role.clone(), remote_handle) else {
+            self.break_protocol("more links than a client refuses");
             return;
         };
-        if let Some(link) = self.links.get_mut(id) {
-            link.remote_handle = Some(remote_handle);
-        }
         if !self.links.know(remote_handle, id.handle) {
             self.break_protocol("a handle for two links");
             return;
@@ -312,6 +344,7 @@ impl Connection {
                 error: detach.error.as_ref().map(PeerError::from),
             });
         }
+        drop(self.take_partial(id));
         self.links.remove(id);
     }
 }
@@ -351,7 +384,31 @@ impl Links {
     }
 
     fn insert(&mut self, name: String, role: Role, state: LinkState) -> Option<LinkId> {
-        if self.len() >= self.limit || self.by_name.contains_key(&name) {
+        if self.by_name.contains_key(&name) {
+            return None;
+        }
+        let id = self.place(role, state)?;
+        self.by_name.insert(name.clone(), id.handle);
+        self.get_mut(id)?.name = name;
+        Some(id)
+    }
+
+    /// A link that waits for the peer's detach only. Its name, which the peer chose, is not kept.
+    fn insert_refused(&mut self, role: Role, remote_handle: u32) -> Option<LinkId> {
+        if self.refused >= MAX_REFUSED {
+            return None;
+        }
+        let id = self.place(role, LinkState::AwaitDetach)?;
+        let link = self.get_mut(id)?;
+        link.refused = true;
+        link.remote_handle = Some(remote_handle);
+        self.refused = self.refused.saturating_add(1);
+        Some(id)
+    }
+
+    /// A place for a link, and with it our handle.
+    fn place(&mut self, role: Role, state: LinkState) -> Option<LinkId> {
+        if self.len() >= self.limit {
             return None;
         }
         let handle = match self.free.pop() {
@@ -366,21 +423,26 @@ impl Links {
             serial: self.attached_so_far,
         };
         self.attached_so_far = self.attached_so_far.wrapping_add(1);
-        self.by_name.insert(name.clone(), handle);
         *self.places.get_mut(handle as usize)? = Some(Link {
             id,
-            name,
+            name: String::new(),
             role,
             state,
             remote_handle: None,
             delivery_count: 0,
             credit: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            has_turn: false,
             queued: 0,
+            written: (0, 0),
             in_flight: 0,
             max_message_size: 0,
             partial: None,
             unsettled: HashSet::new(),
             owing: false,
+            drained: false,
+            refused: false,
         });
         Some(id)
     }
@@ -397,7 +459,11 @@ impl Links {
             return;
         };
         if let Some(link) = place.take_if(|link| link.id == id) {
-            self.by_name.remove(&link.name);
+            if link.refused {
+                self.refused = self.refused.saturating_sub(1);
+            } else {
+                self.by_name.remove(&link.name);
+            }
             if let Some(remote_handle) = link.remote_handle {
                 self.by_remote_handle.remove(&remote_handle);
             }
@@ -405,6 +471,9 @@ impl Links {
         }
     }
 }
+
+/// Links of the peer's own that may wait for its detach at a time. No peer of a client needs any.
+const MAX_REFUSED: usize = 16;
 
 /// An AMQP error of any condition.
 pub(super) fn error(condition: &str, text: &str) -> Error {

@@ -28,6 +28,7 @@ use fe2o3_amqp_types::{
     definitions::{self, Handle},
     performatives::{Begin, Close, End, Flow, Open, Performative},
 };
+use zeroize::{Zeroize, Zeroizing};
 
 use self::{deliveries::Deliveries, links::Links, outgoing::Pending};
 use crate::{
@@ -42,9 +43,11 @@ pub struct Connection {
     config: Config,
     state: State,
     /// The start of a frame, of which the rest has still to come.
-    inbox: Vec<u8>,
+    inbox: Zeroizing<Vec<u8>>,
     /// What is to be written.
     outbox: Vec<u8>,
+    /// How often the outbox was taken, to tell of which outbox a link's bytes are.
+    outboxes: u64,
     events: VecDeque<Event>,
     heard: Instant,
     written: Instant,
@@ -54,6 +57,8 @@ pub struct Connection {
     remote_max_frame_size: usize,
     session: Session,
     links: Links,
+    /// Bytes of all messages that have arrived in part.
+    partial_bytes: usize,
     deliveries: Deliveries,
     pending: Pending,
     /// Whether somebody was told that there is no room.
@@ -87,6 +92,8 @@ struct Session {
     remote_incoming_window: u32,
     next_incoming_id: u32,
     incoming_window: u32,
+    /// Whether the peer has asked for the session's state, and not got it yet.
+    flow_owed: bool,
 }
 
 impl Connection {
@@ -95,8 +102,9 @@ impl Connection {
     pub fn new(now: Instant, config: Config) -> Self {
         let mut connection = Self {
             state: State::AwaitHeader,
-            inbox: Vec::new(),
+            inbox: Zeroizing::default(),
             outbox: Vec::new(),
+            outboxes: 0,
             events: VecDeque::new(),
             heard: now,
             written: now,
@@ -104,6 +112,7 @@ impl Connection {
             remote_max_frame_size: MIN_MAX_FRAME_SIZE,
             session: Session::default(),
             links: Links::default(),
+            partial_bytes: 0,
             deliveries: Deliveries::default(),
             pending: Pending::default(),
             full: false,
@@ -123,15 +132,34 @@ impl Connection {
         self.heard = now;
         if self.inbox.is_empty() {
             let used = self.take_frames(bytes);
-            self.inbox
-                .extend_from_slice(bytes.get(used..).unwrap_or_default());
+            append(&mut self.inbox, bytes.get(used..).unwrap_or_default());
         } else {
-            self.inbox.extend_from_slice(bytes);
+            append(&mut self.inbox, bytes);
             let inbox = std::mem::take(&mut self.inbox);
             let used = self.take_frames(&inbox);
             self.inbox = inbox;
-            self.inbox.drain(..used);
+            self.consume(used);
         }
+    }
+
+    /// Removes the first bytes of the inbox.
+    fn consume(&mut self, used: usize) {
+        let rest = self.inbox.len().saturating_sub(used);
+        if used > 0 && rest > 0 {
+            self.inbox.copy_within(used.., 0);
+        }
+        if self.config.sensitive
+            && let Some(left) = self.inbox.get_mut(rest..)
+        {
+            left.zeroize();
+        }
+        self.inbox.truncate(rest);
+    }
+
+    /// Whether more bytes should be read from the stream: not while a peer that does not read lets the answers to it pile up.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.outbox.len() < self.config.max_outgoing
     }
 
     /// The stream ended.
@@ -180,27 +208,25 @@ impl Connection {
 
     /// What to write next, appended to `into`: all there is. False if there is nothing.
     pub fn poll_transmit(&mut self, now: Instant, into: &mut Vec<u8>) -> bool {
-        self.write_grants();
+        self.write_flows();
         if self.outbox.is_empty() {
             return false;
         }
         self.written = now;
+        self.outboxes = self.outboxes.wrapping_add(1);
         if into.is_empty() {
             std::mem::swap(into, &mut self.outbox);
         } else {
             into.append(&mut self.outbox);
         }
-        if self.full && self.has_room() {
-            self.full = false;
-            self.events.push_back(Event::Room);
-        }
+        self.tell_room();
         true
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) has something to write.
     #[must_use]
     pub fn has_transmit(&self) -> bool {
-        !self.outbox.is_empty() || !self.links.owing.is_empty()
+        !self.outbox.is_empty() || !self.links.owing.is_empty() || self.session.flow_owed
     }
 
     /// What happened since the last call.
@@ -371,7 +397,9 @@ impl Connection {
         match performative {
             Performative::Attach(attach) => self.on_attach(attach),
             Performative::Flow(flow) => self.on_flow(&flow),
-            Performative::Transfer(transfer) => self.on_transfer(&transfer, payload),
+            Performative::Transfer(transfer) => {
+                self.on_transfer(&transfer, Zeroizing::new(payload));
+            }
             Performative::Disposition(disposition) => self.on_disposition(disposition),
             Performative::Detach(detach) => self.on_detach(&detach),
             Performative::End(end) => self.on_end(end.error.as_ref()),
@@ -475,6 +503,17 @@ impl From<&definitions::Error> for PeerError {
             description,
         }
     }
+}
+
+/// Appends bytes, and leaves no copy of the others behind where the buffer has to grow.
+fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
+    let needed = buffer.len().saturating_add(bytes.len());
+    if needed > buffer.capacity() {
+        let mut larger = Vec::with_capacity(needed.max(buffer.capacity().saturating_mul(2)));
+        larger.extend_from_slice(buffer);
+        *buffer = Zeroizing::new(larger);
+    }
+    buffer.extend_from_slice(bytes);
 }
 
 /// The channel of our only session.

@@ -3,25 +3,30 @@
 use std::{collections::VecDeque, time::Instant};
 
 use fe2o3_amqp_types::{
-    definitions::{Handle, Role},
+    definitions::Role,
     messaging::DeliveryState,
     performatives::{Disposition, Flow},
 };
 
-use super::{CHANNEL, Connection, links::LinkState};
+use super::{
+    CHANNEL, Connection,
+    links::{Link, LinkState},
+};
 use crate::{CannotSend, DeliveryId, Event, LinkId, Message, Outcome, Settlement, frame, value};
 
-/// Messages that wait until the peer's window lets them through, in their order.
+/// The links whose messages wait until the peer's window lets them through. They are written in turns, one message each, so that
+/// a link with many of them delays those of others by no more than one.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    queue: VecDeque<Waiting>,
+    turns: VecDeque<LinkId>,
+    /// Bytes of all waiting messages.
     bytes: usize,
 }
 
+/// A message that waits for the peer's window.
 #[derive(Debug)]
-struct Waiting {
+pub(super) struct Waiting {
     delivery: DeliveryId,
-    link: LinkId,
     message: Vec<u8>,
     /// How much of it is written.
     written: usize,
@@ -39,7 +44,7 @@ impl Connection {
         message: &Message,
     ) -> Result<DeliveryId, CannotSend> {
         let limit = self.check(link)?;
-        if self.pending.queue.is_empty() && self.session.remote_incoming_window > 0 {
+        if self.pending.turns.is_empty() && self.session.remote_incoming_window > 0 {
             self.send_at_once(now, link, message, limit)
         } else {
             let mut bytes = Vec::with_capacity(message.size_hint());
@@ -70,7 +75,7 @@ impl Connection {
             return Err(CannotSend::NoCredit);
         }
         let limit = found.max_message_size;
-        if self.has_room() {
+        if self.has_room_for(found) {
             Ok(limit)
         } else {
             self.full = true;
@@ -78,9 +83,25 @@ impl Connection {
         }
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.outbox.len().saturating_add(self.pending.bytes) < self.config.max_outgoing
-            && self.deliveries.len() < self.config.max_unsettled
+    /// Whether a link may take more of the bytes and deliveries that all links share.
+    fn has_room_for(&self, link: &Link) -> bool {
+        let bytes = self.outbox.len().saturating_add(self.pending.bytes);
+        let (outbox, written) = link.written;
+        let written = if outbox == self.outboxes { written } else { 0 };
+        let own_bytes = link.waiting_bytes.saturating_add(written);
+        may_take(own_bytes, bytes, self.config.max_outgoing)
+            && may_take(
+                link.in_flight as usize,
+                self.deliveries.len(),
+                self.config.max_unsettled,
+            )
+    }
+
+    /// Whether there is room again for whatever link was refused.
+    fn has_room(&self) -> bool {
+        let bytes = self.outbox.len().saturating_add(self.pending.bytes);
+        bytes <= self.config.max_outgoing / 2
+            && self.deliveries.len() <= self.config.max_unsettled / 2
     }
 
     /// The message is written right behind the head of its only frame. If that gets too large, it goes the other way.
@@ -112,6 +133,7 @@ impl Connection {
         };
         self.count_frame();
         self.start_delivery(delivery, link, number);
+        self.count_written(link, size);
         Ok(delivery)
     }
 
@@ -126,16 +148,19 @@ impl Connection {
             return Err(CannotSend::TooLarge { limit });
         }
         let delivery = self.begin_delivery(now, link).ok_or(CannotSend::Full)?;
-        if let Some(link) = self.links.get_mut(link) {
-            link.queued = link.queued.saturating_add(1);
+        if let Some(found) = self.links.get_mut(link) {
+            found.queued = found.queued.saturating_add(1);
+            found.waiting_bytes = found.waiting_bytes.saturating_add(message.len());
+            self.pending.bytes = self.pending.bytes.saturating_add(message.len());
+            found.waiting.push_back(Waiting {
+                delivery,
+                message,
+                written: 0,
+            });
+            if !std::mem::replace(&mut found.has_turn, true) {
+                self.pending.turns.push_back(link);
+            }
         }
-        self.pending.bytes = self.pending.bytes.saturating_add(message.len());
-        self.pending.queue.push_back(Waiting {
-            delivery,
-            link,
-            message,
-            written: 0,
-        });
         self.write_pending();
         Ok(delivery)
     }
@@ -166,6 +191,16 @@ impl Connection {
         self.session.next_delivery
     }
 
+    /// Counts bytes of a link's messages in the present outbox.
+    fn count_written(&mut self, link: LinkId, bytes: usize) {
+        let present = self.outboxes;
+        if let Some(link) = self.links.get_mut(link) {
+            let (outbox, written) = link.written;
+            let written = if outbox == present { written } else { 0 };
+            link.written = (present, written.saturating_add(bytes));
+        }
+    }
+
     /// Takes a place in the peer's window for a frame.
     fn count_frame(&mut self) {
         let session = &mut self.session;
@@ -176,24 +211,52 @@ impl Connection {
     /// Writes as many frames of what waits as the peer's window lets through.
     fn write_pending(&mut self) {
         while self.session.remote_incoming_window > 0
-            && let Some(mut waiting) = self.pending.queue.pop_front()
+            && let Some(id) = self.pending.turns.pop_front()
         {
-            if waiting.written == 0 && !self.start_waiting(&waiting) {
-                self.pending.bytes = self.pending.bytes.saturating_sub(waiting.message.len());
+            let Some(link) = self.links.get_mut(id) else {
                 continue;
+            };
+            let Some(mut waiting) = link.waiting.pop_front() else {
+                link.has_turn = false;
+                continue;
+            };
+            if waiting.written > 0 || self.start_waiting(id, &waiting) {
+                while self.session.remote_incoming_window > 0 {
+                    self.write_part(id, &mut waiting);
+                    if waiting.written >= waiting.message.len() {
+                        break;
+                    }
+                }
+                if waiting.written < waiting.message.len() {
+                    if let Some(link) = self.links.get_mut(id) {
+                        link.waiting.push_front(waiting);
+                    }
+                    // No other message of the link may come between its frames.
+                    self.pending.turns.push_front(id);
+                    return;
+                }
             }
-            self.write_part(&mut waiting);
-            if waiting.written < waiting.message.len() {
-                self.pending.queue.push_front(waiting);
-            } else {
-                self.pending.bytes = self.pending.bytes.saturating_sub(waiting.message.len());
+            self.count_out(id, waiting.message.len());
+            if let Some(link) = self.links.get_mut(id) {
+                link.has_turn = !link.waiting.is_empty();
+                if link.has_turn {
+                    self.pending.turns.push_back(id);
+                }
             }
         }
     }
 
+    /// Takes the bytes of a message that waits no longer out of the books.
+    fn count_out(&mut self, link: LinkId, bytes: usize) {
+        self.pending.bytes = self.pending.bytes.saturating_sub(bytes);
+        if let Some(link) = self.links.get_mut(link) {
+            link.waiting_bytes = link.waiting_bytes.saturating_sub(bytes);
+        }
+    }
+
     /// False if the peer took back the credit meanwhile. The delivery has then ended.
-    fn start_waiting(&mut self, waiting: &Waiting) -> bool {
-        let Some(link) = self.links.get_mut(waiting.link) else {
+    fn start_waiting(&mut self, id: LinkId, waiting: &Waiting) -> bool {
+        let Some(link) = self.links.get_mut(id) else {
             return false;
         };
         link.queued = link.queued.saturating_sub(1);
@@ -206,11 +269,11 @@ impl Connection {
             return false;
         }
         let number = self.deliveries_sent();
-        self.start_delivery(waiting.delivery, waiting.link, number);
+        self.start_delivery(waiting.delivery, id, number);
         true
     }
 
-    fn write_part(&mut self, waiting: &mut Waiting) {
+    fn write_part(&mut self, link: LinkId, waiting: &mut Waiting) {
         let start = self.outbox.len();
         let room = self.remote_max_frame_size.saturating_sub(TRANSFER_ROOM);
         let rest = waiting.message.get(waiting.written..).unwrap_or_default();
@@ -221,12 +284,14 @@ impl Connection {
             More::No
         };
         let number = (waiting.written == 0).then(|| self.deliveries_sent().wrapping_sub(1));
-        write_head(&mut self.outbox, waiting.link.handle, number, more);
+        write_head(&mut self.outbox, link.handle, number, more);
         self.outbox.extend_from_slice(part);
         patch_size(&mut self.outbox, start);
         // A message without a single section is written with this one frame, too.
         waiting.written = waiting.written.saturating_add(part.len());
+        let size = self.outbox.len().saturating_sub(start);
         self.count_frame();
+        self.count_written(link, size);
     }
 
     pub(super) fn on_flow(&mut self, flow: &Flow) {
@@ -240,8 +305,7 @@ impl Connection {
         if let Some(handle) = &flow.handle {
             self.on_link_flow(handle.0, flow);
         } else if flow.echo {
-            let answer = self.flow();
-            frame::write_flow(&mut self.outbox, CHANNEL, &answer);
+            self.session.flow_owed = true;
         }
         self.write_pending();
     }
@@ -278,10 +342,9 @@ impl Connection {
         }
     }
 
-    /// Tells the state of a sender; with `drain`, credit that nothing waits for is used up first (§2.6.7).
+    /// Has the state of a sender told; with `drain`, credit that nothing waits for is used up first (§2.6.7).
     fn answer_flow(&mut self, id: LinkId, drain: bool) {
         self.write_pending();
-        let mut answer = self.flow();
         let Some(link) = self.links.get_mut(id) else {
             return;
         };
@@ -290,14 +353,7 @@ impl Connection {
             link.delivery_count = link.delivery_count.wrapping_add(unused);
             link.credit = link.credit.saturating_sub(unused);
         }
-        answer.handle = Some(Handle(id.handle));
-        answer.delivery_count = Some(link.delivery_count);
-        answer.link_credit = Some(link.credit);
-        answer.available = Some(link.queued);
-        answer.drain = drain;
-        if link.state != LinkState::AwaitDetach {
-            frame::write_flow(&mut self.outbox, CHANNEL, &answer);
-        }
+        self.owe_flow(id, drain);
     }
 
     pub(super) fn on_disposition(&mut self, disposition: Disposition) {
@@ -357,14 +413,11 @@ impl Connection {
 
     /// Ends all deliveries of a link that is going.
     pub(super) fn lose_deliveries(&mut self, link: LinkId) {
-        let waiting = std::mem::take(&mut self.pending.queue);
-        self.pending.queue = waiting
-            .into_iter()
-            .filter(|waiting| waiting.link != link)
-            .collect();
-        self.pending.bytes = self.pending.queue.iter().fold(0, |bytes, waiting| {
-            bytes.saturating_add(waiting.message.len())
-        });
+        if let Some(link) = self.links.get_mut(link) {
+            link.waiting.clear();
+            let bytes = std::mem::take(&mut link.waiting_bytes);
+            self.pending.bytes = self.pending.bytes.saturating_sub(bytes);
+        }
         if self.links.get(link).is_some_and(|link| link.in_flight > 0) {
             for delivery in self.deliveries.of_link(link) {
                 self.deliveries.remove(delivery);
@@ -380,7 +433,7 @@ impl Connection {
         }
     }
 
-    fn tell_room(&mut self) {
+    pub(super) fn tell_room(&mut self) {
         if self.full && self.has_room() {
             self.full = false;
             self.events.push_back(Event::Room);
@@ -393,16 +446,14 @@ impl Connection {
     fn forget(&mut self, delivery: DeliveryId) -> Option<u32> {
         let found = self.deliveries.remove(delivery)?;
         if found.number.is_none() {
-            let queue = &mut self.pending.queue;
-            if let Some(place) = queue
-                .iter()
-                .position(|waiting| waiting.delivery == delivery)
-                && let Some(waiting) = queue.remove(place)
+            if let Some(link) = self.links.get_mut(found.link)
+                && let Some(place) = (link.waiting)
+                    .iter()
+                    .position(|waiting| waiting.delivery == delivery)
+                && let Some(waiting) = link.waiting.remove(place)
             {
-                self.pending.bytes = self.pending.bytes.saturating_sub(waiting.message.len());
-                if let Some(link) = self.links.get_mut(found.link) {
-                    link.queued = link.queued.saturating_sub(1);
-                }
+                link.queued = link.queued.saturating_sub(1);
+                self.count_out(found.link, waiting.message.len());
             }
         }
         if let Some(link) = self.links.get_mut(found.link) {
@@ -465,6 +516,16 @@ fn patch_size(frames: &mut [u8], start: usize) {
     }
 }
 
+/// Whether a link that holds `own` of the `used` part of `bound` may take more.
+///
+/// It may hold [`SHARE`] times what is left free, so that one link gets most of it where others need little, and leaves some to
+/// the next one. The last eighth is for links that hold next to nothing.
+const fn may_take(own: usize, used: usize, bound: usize) -> bool {
+    let reserve = bound / 8;
+    let free = bound.saturating_sub(reserve).saturating_sub(used);
+    own < free.saturating_mul(SHARE) || (own <= reserve / 64 && used < bound)
+}
+
 fn exceeds(size: usize, limit: u64) -> bool {
     limit > 0 && u64::try_from(size).is_ok_and(|size| size > limit)
 }
@@ -478,6 +539,8 @@ const fn at_least_zero(difference: u32) -> u32 {
     }
 }
 
+/// How many times what is left free a link may hold.
+const SHARE: usize = 2;
 /// `amqp:transfer:list`.
 const TRANSFER: u8 = 0x14;
 /// A message as part 3 §3.2 describes it.

@@ -1,9 +1,6 @@
 //! Who we are (AMQP 1.0 part 5 §5.3): the peer offers mechanisms, we take the one that fits, the peer tells its verdict.
 
-use fe2o3_amqp_types::{
-    primitives::{Binary, Symbol},
-    sasl::{SaslCode, SaslInit, SaslMechanisms, SaslOutcome},
-};
+use fe2o3_amqp_types::sasl::{SaslCode, SaslMechanisms, SaslOutcome};
 
 use super::{Connection, State};
 use crate::{CloseReason, DecodeError, frame};
@@ -17,12 +14,9 @@ impl Connection {
             self.end(CloseReason::Mechanism(mechanism));
             return Ok(());
         }
-        let init = SaslInit {
-            mechanism: Symbol::from(mechanism),
-            initial_response: Some(Binary::from(self.config.sasl.initial_response())),
-            hostname: self.config.hostname.clone(),
-        };
-        frame::write_sasl(&mut self.outbox, &init);
+        let response = self.config.sasl.initial_response();
+        let hostname = self.config.hostname.as_deref();
+        frame::write_sasl_init(&mut self.outbox, mechanism, &response, hostname);
         self.state = State::AwaitSaslOutcome;
         Ok(())
     }

@@ -142,6 +142,106 @@ fn a_link_that_the_peer_wants_is_refused() {
     assert!(pair.client.is_open());
 }
 
+/// A peer that asked for the state of its links all the time and did not read the answers made the adapter keep them all: a
+/// gigabyte in ten seconds.
+#[test]
+fn a_peer_that_asks_without_reading_gets_one_answer_for_each_link() {
+    let mut pair = Pair::open();
+    pair.another_sender(0, 9);
+    for (name, flow) in [
+        (
+            "session",
+            Flow {
+                handle: None,
+                echo: true,
+                ..pair.peer.flow()
+            },
+        ),
+        (
+            "echo",
+            Flow {
+                handle: Some(Handle(0)),
+                echo: true,
+                ..pair.peer.flow()
+            },
+        ),
+        (
+            "drain",
+            Flow {
+                handle: Some(Handle(0)),
+                drain: true,
+                ..pair.peer.flow()
+            },
+        ),
+    ] {
+        for _ in 0..10_000 {
+            pair.peer.perform(flow.clone());
+        }
+        pair.deliver_to_client();
+        assert!(pair.client.wants_input());
+        assert_eq!(pair.heard().len(), 1, "{name}");
+    }
+}
+
+/// Whatever else is to be answered one by one, nothing is read while too much waits to be written.
+#[test]
+fn a_connection_wants_no_input_while_answers_pile_up() {
+    let config = Config {
+        max_outgoing: 10_000,
+        ..plain()
+    };
+    let mut pair = Pair::opened(config, u32::MAX, 1000);
+    for round in 0.. {
+        assert!(round < 1_000, "it reads on");
+        pair.peer.attach("theirs", 4);
+        pair.peer.detach(4, None);
+        pair.deliver_to_client();
+        if !pair.client.wants_input() {
+            break;
+        }
+    }
+    pair.deliver_to_peer();
+    assert!(pair.client.wants_input());
+    assert!(pair.client.is_open());
+}
+
+#[test]
+fn a_peer_that_wants_ever_more_links_ends_the_connection() {
+    let mut pair = Pair::open();
+    for handle in 0..100 {
+        pair.peer.attach(&"n".repeat(60_000), handle);
+    }
+    assert_broken("too many links", pair);
+}
+
+/// A message in part was bounded for each link alone, so that a peer could fill the memory over many of them.
+#[test]
+fn messages_in_part_are_bounded_over_all_links() {
+    let config = Config {
+        max_incoming: 100_000,
+        ..plain()
+    };
+    let mut pair = Pair::opened(config, u32::MAX, 1000);
+    let mut lost = 0;
+    for handle in 0..10 {
+        let link = pair.client.attach_receiver("command/T").unwrap();
+        pair.client.grant(link, 10);
+        pair.deliver_to_peer();
+        pair.peer.answer_attach(handle);
+        let transfer = fe2o3_amqp_types::performatives::Transfer {
+            handle: Handle(handle),
+            more: true,
+            ..Peer::transfer(handle)
+        };
+        pair.peer.send(&transfer, &[7; 30_000]);
+        pair.deliver_to_client();
+        let is_lost = |event: &Event| matches!(event, Event::Detached { .. });
+        lost += pair.events().iter().filter(|event| is_lost(event)).count();
+    }
+    assert_eq!(lost, 7);
+    assert!(pair.client.is_open());
+}
+
 #[test]
 fn any_bytes_leave_a_connection_sound() {
     let start = start();

@@ -10,6 +10,8 @@ mod receiving;
 
 mod hostile;
 
+mod sharing;
+
 use std::time::{Duration, Instant};
 
 use fe2o3_amqp_types::performatives::Performative;
@@ -62,6 +64,22 @@ impl Pair {
         if credit > 0 {
             self.peer.give_credit(0, credit);
         }
+        self.deliver_to_client();
+        assert!(self.client.is_attached(link));
+        self.events();
+        self.peer.heard.clear();
+        link
+    }
+
+    /// With one more sender, to which the peer gives so much credit by this handle.
+    pub(super) fn another_sender(&mut self, handle: u32, credit: u32) -> LinkId {
+        let link = self
+            .client
+            .attach_sender(&format!("telemetry/{handle}"))
+            .unwrap();
+        self.deliver_to_peer();
+        self.peer.answer_attach(handle);
+        self.peer.give_credit(handle, credit);
         self.deliver_to_client();
         assert!(self.client.is_attached(link));
         self.events();

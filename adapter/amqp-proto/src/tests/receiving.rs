@@ -17,7 +17,7 @@ fn messages(pair: &mut Pair) -> Vec<(IncomingId, bool, Vec<u8>)> {
             settled,
             message,
             ..
-        } => Some((delivery, settled, message)),
+        } => Some((delivery, settled, message.to_vec())),
         _ => None,
     };
     pair.events().into_iter().filter_map(message).collect()

@@ -443,7 +443,7 @@ fn what_waits_for_the_window_can_be_given_up_unsent() {
 #[test]
 fn too_much_to_write_is_refused_until_it_is_written() {
     let config = Config {
-        max_outgoing: 1000,
+        max_outgoing: 2000,
         ..plain()
     };
     let mut pair = Pair::opened(config, u32::MAX, 1000);

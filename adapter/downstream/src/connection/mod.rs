@@ -11,7 +11,7 @@ mod tls;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,7 @@ use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
+use zeroize::Zeroizing;
 
 pub use self::tls::{Connector, Stream};
 use crate::{ConfigError, ConnectionConfig, LinkError};
@@ -49,6 +50,10 @@ pub(crate) struct Shared {
     transmit: Notify,
     /// Something was written: a message may be taken again.
     pub(crate) room: Notify,
+    /// Whether nothing is read from the stream for now.
+    paused: AtomicBool,
+    /// The reader is to look whether it may read again.
+    resumed: Notify,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -68,9 +73,14 @@ pub(crate) struct Books {
     epoch: u64,
     ports: HashMap<LinkId, Port>,
     waiting: HashMap<DeliveryId, oneshot::Sender<Settlement>>,
+    /// Bytes of all messages that no receiver has taken yet.
+    message_bytes: usize,
     /// Why the stream ended.
     closed: Option<amqp_proto::CloseReason>,
 }
+
+/// A message that came: what to settle it by, whether the peer has settled it, and its sections.
+pub(crate) type Message = (IncomingId, bool, Zeroizing<Vec<u8>>);
 
 /// Our side of a link: who waits for what.
 #[derive(Default)]
@@ -79,7 +89,7 @@ pub(crate) struct Port {
     /// Credit or a message came, or the link went.
     pub(crate) wake: Arc<Notify>,
     /// Never more than the credit that was granted.
-    pub(crate) messages: VecDeque<(IncomingId, bool, Vec<u8>)>,
+    pub(crate) messages: VecDeque<Message>,
 }
 
 /// A link, or the end of one.
@@ -122,6 +132,8 @@ impl Connection {
             phase: watch::Sender::new(Phase::Connecting),
             transmit: Notify::new(),
             room: Notify::new(),
+            paused: AtomicBool::new(false),
+            resumed: Notify::new(),
             stop: stop.clone(),
             tasks: TaskTracker::new(),
         });
@@ -282,10 +294,12 @@ impl AttachedLink {
 impl Drop for AttachedLink {
     fn drop(&mut self) {
         let id = self.link.id;
-        self.connection.shared.with_link(self.link, |books, core| {
-            books.ports.remove(&id);
+        let shared = &self.connection.shared;
+        shared.with_link(self.link, |books, core| {
+            books.remove(id);
             core.detach(id);
         });
+        shared.resume_reading();
     }
 }
 
@@ -339,6 +353,7 @@ impl Shared {
         let mut state = self.lock();
         state.core = None;
         state.books.waiting.clear();
+        state.books.message_bytes = 0;
         for (_, port) in state.books.ports.drain() {
             port.wake.notify_one();
         }
@@ -368,6 +383,7 @@ impl Shared {
                     message,
                 } => {
                     if let Some(port) = books.ports.get_mut(&link) {
+                        books.message_bytes = books.message_bytes.saturating_add(message.len());
                         port.messages.push_back((delivery, settled, message));
                         port.wake.notify_one();
                     }
@@ -382,7 +398,7 @@ impl Shared {
                     max_message_size,
                 } => answer(books.ports.get_mut(&link), Ok(max_message_size)),
                 Event::Detached { link, error } => {
-                    let mut port = books.ports.remove(&link);
+                    let mut port = books.remove(link);
                     answer(port.as_mut(), Err(error));
                     if let Some(port) = port {
                         port.wake.notify_one();
@@ -413,8 +429,20 @@ impl Books {
         self.waiting.remove(&delivery);
     }
 
-    pub(crate) fn port(&mut self, link: LinkId) -> Option<&mut Port> {
-        self.ports.get_mut(&link)
+    /// Takes the next message of a link: `None` if the link is gone, `Some(None)` if there is no message.
+    pub(crate) fn next_message(&mut self, link: LinkId) -> Option<Option<Message>> {
+        let message = self.ports.get_mut(&link)?.messages.pop_front();
+        let bytes = message.as_ref().map_or(0, |(.., message)| message.len());
+        self.message_bytes = self.message_bytes.saturating_sub(bytes);
+        Some(message)
+    }
+
+    /// Forgets a link, with the messages that nobody has taken.
+    fn remove(&mut self, link: LinkId) -> Option<Port> {
+        let port = self.ports.remove(&link)?;
+        let messages = port.messages.iter().map(|(.., message)| message.len());
+        self.message_bytes = self.message_bytes.saturating_sub(messages.sum());
+        Some(port)
     }
 }
 

@@ -108,6 +108,8 @@ fn core_config(shared: &Shared, layer: Layer) -> Config {
         core.max_message_size = size;
     }
     core.max_outgoing = config.max_outgoing;
+    core.max_incoming = config.max_incoming;
+    core.sensitive = config.sensitive;
     if let Some(frames) = config.max_session_frames {
         core.incoming_window = frames.max(1);
     }
