@@ -179,7 +179,9 @@ impl Pipeline {
         };
         let mut due = AckDue::after(AckTimeout::of(self.timeout_to_ack, &tenant, query.piggy));
         let sent = {
-            let sending = self.uplink.send(upload, &tenant, &assertion, origin, ttd, ticket);
+            let sending = self
+                .uplink
+                .send(upload, &tenant, &assertion, origin, ttd, ticket);
             let sending = pin!(sending);
             exchange.acknowledging(&mut due, sending).await
         };

@@ -52,6 +52,8 @@ pub struct ConnectionConfig {
     pub max_frame_size: Option<u32>,
     /// How many bytes may wait to be written, before no message is taken any more, and nothing is read.
     pub max_outgoing: usize,
+    /// How many messages may be without outcome, over all links.
+    pub max_unsettled: usize,
     /// How many bytes of messages may have arrived and not been taken, before nothing is read.
     pub max_incoming: usize,
     /// Whether what arrives holds keys: the buffers that it passes through are wiped.
@@ -86,6 +88,7 @@ impl Default for ConnectionConfig {
             max_message_size: None,
             max_frame_size: None,
             max_outgoing: 4 << 20,
+            max_unsettled: 1_000_000,
             max_incoming: 16 << 20,
             sensitive: false,
             max_session_frames: None,

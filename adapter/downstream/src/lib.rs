@@ -32,6 +32,8 @@ mod connection;
 
 mod ready;
 
+mod service;
+
 mod address;
 
 mod config;
@@ -52,3 +54,4 @@ pub use ready::after_the_ready;
 pub use receiver::{Incoming, Receiver};
 pub use sender::{Delivery, Sender, send_once};
 pub use senders::{Senders, Until};
+pub use service::Service;

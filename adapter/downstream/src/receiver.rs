@@ -1,6 +1,6 @@
 //! Receiving links (spec: amqp-messages §6).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use amqp_proto::{DecodeError, IncomingId, Message, Outcome};
 
@@ -21,7 +21,7 @@ impl Connection {
     /// [`LinkError`] if there is no connection and none under way, or if the peer refuses or does not answer.
     pub async fn receiver(&self, address: &str, credit: u32) -> Result<Receiver, LinkError> {
         let (link, _) = self
-            .attach(|core| {
+            .attach(Instant::now(), |core| {
                 let id = core.attach_receiver(address)?;
                 core.grant(id, credit);
                 Ok(id)

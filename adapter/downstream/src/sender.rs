@@ -28,10 +28,21 @@ impl Connection {
     /// # Errors
     /// [`LinkError`] if there is no connection and none under way, or if the peer refuses or does not answer.
     pub async fn sender(&self, address: &str) -> Result<Sender, LinkError> {
+        self.sender_since(address, Instant::now()).await
+    }
+
+    /// As [`Connection::sender`], for a message that has been waiting since `asked`: where the connection is lost, it is waited
+    /// for if no attempt to connect has begun since then, so that many messages do not wait one after the other.
+    ///
+    /// # Errors
+    /// As [`Connection::sender`].
+    pub async fn sender_since(&self, address: &str, asked: Instant) -> Result<Sender, LinkError> {
         let config = self.config();
         let rewritten = config.address_rewrite_rule.as_ref();
         let target = rewritten.map_or(address.into(), |rule| rule.apply(address));
-        let (link, max_message_size) = self.attach(|core| core.attach_sender(&target)).await?;
+        let (link, max_message_size) = self
+            .attach(asked, |core| core.attach_sender(&target))
+            .await?;
         if let Some(limit) = max_message_size.filter(|limit| *limit < config.min_max_message_size) {
             return Err(LinkError::MaxMessageSize { limit });
         }

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -55,8 +55,8 @@ impl Until {
 
 #[derive(Debug)]
 enum Slot {
-    /// Somebody attaches it; all others wait for that.
-    Attaching(watch::Receiver<Option<Result<Sender, LinkError>>>),
+    /// Somebody attaches it; all others wait for that, and are counted by the handles of the second part.
+    Attaching(watch::Receiver<Option<Result<Sender, LinkError>>>, Arc<()>),
     Attached {
         sender: Sender,
         used: Instant,
@@ -68,7 +68,9 @@ enum Slot {
 /// What is to be done to get a sender.
 enum Way {
     Use(Sender),
-    Wait(watch::Receiver<Option<Result<Sender, LinkError>>>),
+    Wait(watch::Receiver<Option<Result<Sender, LinkError>>>, Arc<()>),
+    /// Too many wait for the connection.
+    Refuse,
     Attach(watch::Sender<Option<Result<Sender, LinkError>>>),
 }
 
@@ -76,7 +78,7 @@ impl Slot {
     fn sender(&self) -> Option<Sender> {
         match self {
             Self::Attached { sender, .. } => Some(sender.clone()),
-            Self::Attaching(_) => None,
+            Self::Attaching(..) => None,
         }
     }
 }
@@ -107,7 +109,7 @@ impl Senders {
         message: &Message,
         until: Until,
     ) -> Result<Outcome, SendError> {
-        let delivery = self.transfer(address, message).await?;
+        let delivery = self.transfer(address, message, Instant::now()).await?;
         until.outcome(delivery).await
     }
 
@@ -116,7 +118,7 @@ impl Senders {
         let slots = &mut self.lock().slots;
         let is_idle = match slots.get(address) {
             Some(Slot::Attached { used, .. }) => used.elapsed() > for_longer_than,
-            Some(Slot::Attaching(_)) => false,
+            Some(Slot::Attaching(..)) => false,
             None => return true,
         };
         is_idle && slots.remove(address).is_some()
@@ -146,26 +148,33 @@ impl Senders {
             .sum()
     }
 
-    /// Transfers a message to an address, behind all that were transferred before on the connection.
+    /// Transfers a message that has been waiting since `asked` to an address, behind all that were transferred before on the
+    /// connection.
     ///
     /// # Errors
     /// [`SendError`] if nothing was sent.
-    pub async fn transfer(&self, address: &str, message: &Message) -> Result<Delivery, SendError> {
+    pub async fn transfer(
+        &self,
+        address: &str,
+        message: &Message,
+        asked: Instant,
+    ) -> Result<Delivery, SendError> {
         // A sender may turn out to be gone only when it is used; then nothing was sent, and a new one is tried, once.
-        match self.sender(address).await?.send(message).await {
+        match self.sender(address, asked).await?.send(message).await {
             Err(SendError::Link(LinkError::NotConnected)) => {
-                self.sender(address).await?.send(message).await
+                self.sender(address, asked).await?.send(message).await
             }
             other => other,
         }
     }
 
-    async fn sender(&self, address: &str) -> Result<Sender, LinkError> {
+    async fn sender(&self, address: &str, asked: Instant) -> Result<Sender, LinkError> {
         loop {
             match self.way(address) {
                 Way::Use(sender) => return Ok(sender),
-                Way::Attach(done) => return self.attach(address, &done).await,
-                Way::Wait(mut attaching) => {
+                Way::Attach(done) => return self.attach(address, asked, &done).await,
+                Way::Refuse => return Err(LinkError::NotConnected),
+                Way::Wait(mut attaching, _waiting) => {
                     // An error tells that whoever attached gave up: somebody else has to.
                     if let Ok(done) = attaching.wait_for(Option::is_some).await
                         && let Some(result) = done.clone()
@@ -184,22 +193,29 @@ impl Senders {
                 *used = Instant::now();
                 return Way::Use(sender.clone());
             }
-            Some(Slot::Attaching(attaching)) if attaching.has_changed().is_ok() => {
-                return Way::Wait(attaching.clone());
+            Some(Slot::Attaching(attaching, waiting)) if attaching.has_changed().is_ok() => {
+                if Arc::strong_count(waiting) > MAX_HELD && !self.connection.is_connected() {
+                    return Way::Refuse;
+                }
+                return Way::Wait(attaching.clone(), Arc::clone(waiting));
             }
             _ => {}
         }
         let (done, attaching) = watch::channel(None);
-        slots.insert(address.to_owned(), Slot::Attaching(attaching));
+        slots.insert(
+            address.to_owned(),
+            Slot::Attaching(attaching, Arc::default()),
+        );
         Way::Attach(done)
     }
 
     async fn attach(
         &self,
         address: &str,
+        asked: Instant,
         done: &watch::Sender<Option<Result<Sender, LinkError>>>,
     ) -> Result<Sender, LinkError> {
-        let result = self.attach_with_room(address).await;
+        let result = self.attach_with_room(address, asked).await;
         let mut table = self.lock();
         match &result {
             Ok(sender) => table.insert(address, sender.clone(), Instant::now()),
@@ -213,12 +229,12 @@ impl Senders {
     }
 
     /// Attaches a sender; where the peer takes no more links, another one is released for it.
-    async fn attach_with_room(&self, address: &str) -> Result<Sender, LinkError> {
+    async fn attach_with_room(&self, address: &str, asked: Instant) -> Result<Sender, LinkError> {
         let patience = self.connection.config().link_establishment_timeout;
         let give_up = tokio::time::Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
         loop {
-            let attached = self.connection.sender(address).await;
+            let attached = self.connection.sender_since(address, asked).await;
             let is_full = matches!(attached, Err(LinkError::TooManyLinks));
             if !is_full || tokio::time::Instant::now() + pause > give_up {
                 return attached;
@@ -296,3 +312,6 @@ const MAX_BUSY_SKIPPED: usize = 64;
 
 /// First delay before a link is attached again that the peer had no room for.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// Messages for one address that wait for a lost connection at a time; further ones are refused at once.
+const MAX_HELD: usize = 64;

@@ -16,7 +16,7 @@ use crate::serve::AdmissionControl;
 /// Lets the metrics ask. The pipeline has the metrics, so these must not keep it alive.
 pub(super) fn watch(
     pipeline: &Arc<Pipeline>,
-    connections: &[Connection],
+    connections: Vec<(&'static str, Vec<Connection>)>,
     requests: &TaskTracker,
     registry: &Caches,
     recent: Option<&Arc<Recent>>,
@@ -74,14 +74,16 @@ pub(super) fn watch(
             Some(count_of(weak.upgrade()?.uplink.links(endpoint).1))
         });
     }
-    for (name, connection) in CONNECTIONS.into_iter().zip(connections) {
-        let of = connection.clone();
+    for (name, connections) in connections {
+        let of = connections.clone();
         metrics.watch(Gauge::AmqpConnected, name, move || {
-            Some(f64::from(u8::from(of.is_connected())))
+            let up = of.iter().all(Connection::is_connected);
+            Some(f64::from(u8::from(up)))
         });
-        let of = connection.clone();
         metrics.watch(Gauge::AmqpInFlight, name, move || {
-            Some(count_of(of.in_flight()))
+            Some(count_of(
+                connections.iter().map(Connection::in_flight).sum(),
+            ))
         });
     }
     if let Some(recent) = recent.cloned() {
@@ -90,16 +92,3 @@ pub(super) fn watch(
         });
     }
 }
-
-/// What each connection is for, in the order of [`super::services::Services::connections`].
-const CONNECTIONS: [&str; 9] = [
-    "telemetry",
-    "event",
-    "command_response",
-    "command",
-    "notification",
-    "tenant",
-    "registration",
-    "credentials",
-    "cmd_router",
-];

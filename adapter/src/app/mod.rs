@@ -97,7 +97,7 @@ impl App {
         let pipeline = Arc::new(pipeline);
         gauges::watch(
             &pipeline,
-            &connections,
+            services.by_name(),
             &requests,
             &registry,
             recent.as_ref(),

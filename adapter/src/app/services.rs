@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use downstream::{Connection, ConnectionConfig, Outcome, SendError};
+use downstream::{Connection, ConnectionConfig, Outcome, SendError, Service};
 use registry_client::notifications::Caches;
 use registry_client::{CommandRouterClient, CredentialsClient, RegistrationClient, TenantClient};
 use uuid::Uuid;
@@ -20,13 +20,13 @@ use crate::serve::{AdmissionControl, AdmissionLimits, Reserve, Stop};
 use crate::tenant::budget::Budgets;
 use crate::tenant::usage::MessageLimits;
 use crate::upload::Uplink;
-use crate::upload::order::TransferOrder;
 use crate::upload::message::{Defaulting, JmsVendorProperties, Settings, Stamps, TraceFormat};
+use crate::upload::order::TransferOrder;
 
 /// The connections to all services.
 pub(super) struct Services {
-    telemetry: Connection,
-    event: Connection,
+    telemetry: Vec<Connection>,
+    event: Vec<Connection>,
     response: Connection,
     pub(super) command: Connection,
     pub(super) notification: Connection,
@@ -40,28 +40,53 @@ pub(super) struct Services {
 
 impl Services {
     pub(super) fn connect(config: &Config) -> Result<Self, StartError> {
-        let outgoing = config.memory.bound(Table::OutgoingBytes) / CONNECTIONS;
-        let start = |role, setting, config: &Option<ConnectionConfig>| {
-            let mut config = config.clone().ok_or(StartError::Missing(setting))?;
-            config.max_outgoing = outgoing;
-            Connection::start(role, config)
+        let instances = instances(config);
+        let bounds = Bounds::new(config, instances);
+        let start = |service: &Service, role, setting, config: &Option<ConnectionConfig>| {
+            let config = config.clone().ok_or(StartError::Missing(setting))?;
+            Connection::start_to(service, role, bounds.apply(config))
                 .map_err(|source| StartError::Connection { setting, source })
         };
+        let alone = |role: &'static str, setting, config: &Option<ConnectionConfig>| {
+            start(&Service::new(role), role, setting, config)
+        };
         let messaging = "HONO_MESSAGING_HOST";
+        let network = Service::new("Messaging network");
+        let uplinks = |role| {
+            (0..instances)
+                .map(|_| start(&network, role, messaging, &config.messaging))
+                .collect::<Result<Vec<_>, _>>()
+        };
+        // Commands usually come from the same router.
+        let commands = match (&config.messaging, &config.command) {
+            (Some(one), Some(other)) if (&one.host, one.port) == (&other.host, other.port) => {
+                network.clone()
+            }
+            _ => Service::new("Command & Control"),
+        };
+        let sensitive = config.credentials.clone().map(|mut credentials| {
+            credentials.sensitive = true;
+            credentials
+        });
         Ok(Self {
-            telemetry: start("Downstream", messaging, &config.messaging)?,
-            event: start("Downstream", messaging, &config.messaging)?,
-            response: start("Command Response", messaging, &config.messaging)?,
-            command: start("Command & Control", "HONO_COMMAND_HOST", &config.command)?,
-            notification: start("Notification", messaging, &config.messaging)?,
-            tenant: start("Tenant", "HONO_TENANT_HOST", &config.tenant)?,
-            registration: start(
+            telemetry: uplinks("Downstream")?,
+            event: uplinks("Downstream")?,
+            response: start(&network, "Command Response", messaging, &config.messaging)?,
+            command: start(
+                &commands,
+                "Command & Control",
+                "HONO_COMMAND_HOST",
+                &config.command,
+            )?,
+            notification: start(&network, "Notification", messaging, &config.messaging)?,
+            tenant: alone("Tenant", "HONO_TENANT_HOST", &config.tenant)?,
+            registration: alone(
                 "Device Registration",
                 "HONO_REGISTRATION_HOST",
                 &config.registration,
             )?,
-            credentials: start("Credentials", "HONO_CREDENTIALS_HOST", &config.credentials)?,
-            router: start(
+            credentials: alone("Credentials", "HONO_CREDENTIALS_HOST", &sensitive)?,
+            router: alone(
                 "Command Router",
                 "HONO_COMMANDROUTER_HOST",
                 &config.command_router,
@@ -80,15 +105,26 @@ impl Services {
     }
 
     pub(super) fn connections(&self) -> Vec<Connection> {
-        let messaging = [&self.telemetry, &self.event, &self.response, &self.command];
-        let registry = [
-            &self.notification,
-            &self.tenant,
-            &self.registration,
-            &self.credentials,
-        ];
-        let all = messaging.into_iter().chain(registry).chain([&self.router]);
-        all.cloned().collect()
+        self.by_name()
+            .into_iter()
+            .flat_map(|(_, connections)| connections)
+            .collect()
+    }
+
+    /// All connections, by what metrics call them.
+    pub(super) fn by_name(&self) -> Vec<(&'static str, Vec<Connection>)> {
+        let one = |connection: &Connection| vec![connection.clone()];
+        vec![
+            ("telemetry", self.telemetry.clone()),
+            ("event", self.event.clone()),
+            ("command_response", one(&self.response)),
+            ("command", one(&self.command)),
+            ("notification", one(&self.notification)),
+            ("tenant", one(&self.tenant)),
+            ("registration", one(&self.registration)),
+            ("credentials", one(&self.credentials)),
+            ("cmd_router", one(&self.router)),
+        ]
     }
 
     /// The files by which connections trust and are trusted.
@@ -207,7 +243,57 @@ impl Services {
     }
 }
 
-/// How many there are, which share what may wait to be written.
-const CONNECTIONS: usize = 9;
+/// How many connections there are for telemetry, and as many for events: `hono.app.maxInstances`, one for each processor if that is
+/// 0, as far as each has a sensible part of the memory for outgoing bytes.
+fn instances(config: &Config) -> usize {
+    let wanted = match config.max_instances {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        written => written,
+    };
+    let room = config.memory.bound(Table::OutgoingBytes) / MIN_OUTGOING;
+    wanted
+        .min(room.saturating_sub(OTHER_CONNECTIONS) / 2)
+        .max(1)
+}
+
+/// What each connection may keep.
+struct Bounds {
+    outgoing: usize,
+    incoming: usize,
+    unsettled: usize,
+}
+
+impl Bounds {
+    fn new(config: &Config, instances: usize) -> Self {
+        let connections = OTHER_CONNECTIONS + 2 * instances;
+        let outgoing = config.memory.bound(Table::OutgoingBytes) / connections;
+        let requests = config.memory.bound(Table::Requests);
+        Self {
+            outgoing,
+            incoming: outgoing.saturating_mul(4).clamp(MIN_INCOMING, MAX_INCOMING),
+            // Requests wait for one outcome each; what is not confirmable waits for its outcome without a request.
+            unsettled: requests
+                .saturating_mul(4)
+                .clamp(MIN_UNSETTLED, MAX_UNSETTLED),
+        }
+    }
+
+    fn apply(&self, mut config: ConnectionConfig) -> ConnectionConfig {
+        config.max_outgoing = self.outgoing;
+        config.max_incoming = self.incoming;
+        config.max_unsettled = self.unsettled;
+        config
+    }
+}
+
+/// Connections beside those for telemetry and events.
+const OTHER_CONNECTIONS: usize = 7;
+/// Bytes that a connection may keep for a slow peer at least.
+const MIN_OUTGOING: usize = 64 * 1024;
+/// Bytes of messages that a connection takes at least, so that every answer of a service fits.
+const MIN_INCOMING: usize = 1 << 20;
+const MAX_INCOMING: usize = 16 << 20;
+const MIN_UNSETTLED: usize = 1_024;
+const MAX_UNSETTLED: usize = 1_000_000;
 
 const PROMETHEUS: &str = "HONO_RESOURCELIMITS_PROMETHEUSBASED_HOST";

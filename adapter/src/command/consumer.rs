@@ -132,6 +132,11 @@ impl Commands {
     ) {
         let address = format!("command_internal/{}", self.instance);
         loop {
+            // It is no request, and makes the connection try no sooner.
+            if !connection.connected(LONG_PAUSE).await {
+                sleep(PAUSE).await;
+                continue;
+            }
             match connection.receiver(&address, credit).await {
                 Ok(receiver) => {
                     state.set(true);
@@ -293,3 +298,6 @@ const MAX_PENDING_UNREGISTRATIONS: usize = 10_000;
 
 /// Between two attempts to attach the link for commands (spec: amqp-messages §6).
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long the connection is waited for at a time.
+const LONG_PAUSE: Duration = Duration::from_secs(60);

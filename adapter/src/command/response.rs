@@ -172,7 +172,7 @@ impl Responder {
         let (started, tenant) = (Instant::now(), &origin.tenant);
         let sent = async {
             ticket.turn().await;
-            let sender = self.connection.sender(&address).await?;
+            let sender = self.connection.sender_since(&address, started).await?;
             let delivery = sender.send(&message).await?;
             drop(ticket);
             // The link of its own is detached whatever comes of it.

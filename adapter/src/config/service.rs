@@ -352,7 +352,7 @@ const CRATES: &[&str] = &[
 settings! {
     /// `hono.app` as it is written.
     pub(super) struct AppSettings {
-        /// Adapter instances, each with AMQP connections of its own; 0 is one for each processor.
+        /// AMQP connections for telemetry, and as many for events, over which tenants are spread; 0 is one for each processor, as far as `maxMemory` has room for them.
         max_instances: usize = Kind::Number { min: 0, max: 1024, unit: "" }, "maxInstances", Some("0");
         /// Whether AMQP 1.0 is not used for messages, though a host is set.
         amqp_messaging_disabled: bool = Kind::Flag, "amqpMessagingDisabled", Some("false");

@@ -8,10 +8,11 @@ pub mod ttl;
 pub mod message;
 pub mod order;
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
 use coap_proto::{Reliability, Request};
-use downstream::{Connection, Outcome as Disposition, SendError, Senders, Until};
+use downstream::{Connection, LinkError, Outcome as Disposition, SendError, Senders, Until};
 use registry_client::{Assertion, Tenant};
 use tracing::Instrument;
 
@@ -62,11 +63,11 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// The links for telemetry and for events, each kind on a connection of its own.
+/// The links for telemetry and for events, each kind on connections of its own.
 #[derive(Debug)]
 pub struct Uplink {
-    telemetry: Senders,
-    event: Senders,
+    telemetry: SendersByTenant,
+    event: SendersByTenant,
     settings: Settings,
     stamps: Stamps,
     metrics: Metrics,
@@ -76,13 +77,18 @@ impl Uplink {
     /// Sends over these connections.
     #[must_use]
     pub fn new(
-        telemetry: Connection,
-        event: Connection,
+        telemetry: Vec<Connection>,
+        event: Vec<Connection>,
         settings: Settings,
         stamps: Stamps,
         metrics: Metrics,
     ) -> Self {
-        let (telemetry, event) = (Senders::new(telemetry), Senders::new(event));
+        let hasher = RandomState::new();
+        let by_tenant = |connections: Vec<Connection>| SendersByTenant {
+            senders: connections.into_iter().map(Senders::new).collect(),
+            hasher: hasher.clone(),
+        };
+        let (telemetry, event) = (by_tenant(telemetry), by_tenant(event));
         Self {
             telemetry,
             event,
@@ -98,7 +104,9 @@ impl Uplink {
             (Endpoint::Telemetry, &self.telemetry),
             (Endpoint::Event, &self.event),
         ] {
-            senders.close_idle(&address(endpoint, tenant), for_longer_than);
+            if let Some(senders) = senders.of(tenant) {
+                senders.close_idle(&address(endpoint, tenant), for_longer_than);
+            }
         }
     }
 
@@ -109,7 +117,8 @@ impl Uplink {
             Endpoint::Telemetry => &self.telemetry,
             Endpoint::Event => &self.event,
         };
-        (senders.credit(), senders.len())
+        let credit = senders.senders.iter().map(Senders::credit).sum();
+        (credit, senders.senders.iter().map(Senders::len).sum())
     }
 
     /// Sends a message when `ticket` has its turn and, if the device wants to know, waits until the consumer has taken it.
@@ -143,8 +152,9 @@ impl Uplink {
         let address = address(upload.endpoint, &origin.tenant);
         let started = Instant::now();
         let sent = async {
+            let senders = senders.of(&origin.tenant).ok_or(LinkError::NotConnected)?;
             ticket.turn().await;
-            let delivery = senders.transfer(&address, &message).await?;
+            let delivery = senders.transfer(&address, &message, started).await?;
             drop(ticket);
             until.outcome(delivery).await
         };
@@ -156,6 +166,26 @@ impl Uplink {
         self.metrics
             .sent(link, &origin.tenant, sent.as_ref(), started.elapsed());
         accepted(sent)
+    }
+}
+
+/// The links on several connections: a tenant's are all on one, which keeps the order of what its devices send.
+#[derive(Debug)]
+struct SendersByTenant {
+    senders: Vec<Senders>,
+    hasher: RandomState,
+}
+
+impl SendersByTenant {
+    fn of(&self, tenant: &str) -> Option<&Senders> {
+        match self.senders.as_slice() {
+            [only] => Some(only),
+            several => {
+                let hash = self.hasher.hash_one(tenant);
+                let count = u64::try_from(several.len()).ok()?;
+                several.get(usize::try_from(hash.checked_rem(count)?).ok()?)
+            }
+        }
     }
 }
 

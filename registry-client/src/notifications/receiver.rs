@@ -108,6 +108,11 @@ async fn receive(
 ) {
     let mut is_first = true;
     loop {
+        // It is no request, and makes the connection try no sooner.
+        if !connection.connected(LONG_PAUSE).await {
+            sleep(PAUSE).await;
+            continue;
+        }
         match connection.receiver(address, CREDIT).await {
             Ok(mut link) => {
                 // What the registry sent while there was no link is lost.
@@ -158,3 +163,6 @@ const MOST_EVENTS: usize = 1_000;
 
 /// How long to wait before a lost link is opened again, or tried again.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long the connection is waited for at a time.
+const LONG_PAUSE: Duration = Duration::from_secs(60);

@@ -25,7 +25,7 @@ pub(super) async fn drive(
     tokio::select! {
         () = read(shared, &mut reader) => {}
         () = write(shared, &mut writer) => {}
-        () = expire(shared, open_by) => tracing::warn!(role = shared.role, "the peer did not open the connection in time"),
+        () = expire(shared, open_by) => tracing::debug!(role = shared.role, "the peer did not open the connection in time"),
         () = say_goodbye(shared) => tracing::debug!(role = shared.role, "the peer did not answer the close in time"),
     }
 }
@@ -154,7 +154,11 @@ struct Stalled {
 impl Stalled {
     fn new(idle_timeout: Duration) -> Self {
         Self {
-            patience: if idle_timeout.is_zero() { MAX_STALL } else { idle_timeout },
+            patience: if idle_timeout.is_zero() {
+                MAX_STALL
+            } else {
+                idle_timeout
+            },
             seen: 0,
             since: Instant::now(),
         }

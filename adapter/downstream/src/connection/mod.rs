@@ -27,7 +27,7 @@ use tokio_util::{
 use zeroize::Zeroizing;
 
 pub use self::tls::{Connector, Stream};
-use crate::{ConfigError, ConnectionConfig, LinkError};
+use crate::{ConfigError, ConnectionConfig, LinkError, Service};
 
 /// A handle of a connection. The connection is closed when the last one is dropped, those that senders and receivers hold
 /// included.
@@ -41,11 +41,14 @@ pub struct Connection {
 /// What handles and task have in common.
 pub(crate) struct Shared {
     role: String,
+    service: Service,
     container_id: String,
     pub(crate) config: ConnectionConfig,
     connector: Connector,
     state: Mutex<State>,
     phase: watch::Sender<Phase>,
+    /// A request waits for the next attempt to connect.
+    wanted: Notify,
     /// There is something to write, the next deadline is sooner, or the end has come.
     transmit: Notify,
     /// Something was written: a message may be taken again.
@@ -104,8 +107,11 @@ enum Phase {
     /// An attempt is under way.
     Connecting,
     Connected,
-    /// No attempt is under way; the next comes after a while.
-    Waiting,
+    /// No attempt is under way; the next comes after a while, or soon if a request waits for it.
+    Waiting {
+        /// When the last attempt began.
+        tried: Instant,
+    },
     /// For good.
     Ended,
 }
@@ -120,16 +126,33 @@ impl Connection {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(role: &str, config: ConnectionConfig) -> Result<Self, ConfigError> {
+        Self::start_to(&Service::new(role), role, config)
+    }
+
+    /// As [`Connection::start`], as one of several connections to `service`, whose state is logged once for all of them.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a setting cannot work. A peer that is down is no error.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start_to(
+        service: &Service,
+        role: &str,
+        config: ConnectionConfig,
+    ) -> Result<Self, ConfigError> {
         let connector = Connector::new(&config.host, config.port, config.tls.as_ref())?;
         let container_id = format!("{}-{role}-{}", config.name, uuid::Uuid::new_v4());
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             role: role.to_owned(),
+            service: service.clone(),
             container_id,
             config,
             connector,
             state: Mutex::default(),
             phase: watch::Sender::new(Phase::Connecting),
+            wanted: Notify::new(),
             transmit: Notify::new(),
             room: Notify::new(),
             paused: AtomicBool::new(false),
@@ -137,6 +160,7 @@ impl Connection {
             stop: stop.clone(),
             tasks: TaskTracker::new(),
         });
+        service.join();
         shared.tasks.spawn(reconnect::keep(Arc::clone(&shared)));
         shared.tasks.close();
         Ok(Self {
@@ -212,10 +236,19 @@ impl Connection {
         }
     }
 
-    /// Waits for a connection as long as a new link may: for an attempt that is under way, but for no later one.
-    pub(crate) async fn ready(&self) -> Result<(), LinkError> {
+    /// Waits for a connection as long as a new link may. Who has asked for it since the last attempt began gets one more, soon;
+    /// who asked before has had a chance and is refused.
+    pub(crate) async fn ready(&self, asked: Instant) -> Result<(), LinkError> {
         let mut phase = self.shared.phase.subscribe();
-        let settled = phase.wait_for(|phase| *phase != Phase::Connecting);
+        let settled = phase.wait_for(|phase| match phase {
+            Phase::Connected | Phase::Ended => true,
+            Phase::Connecting => false,
+            Phase::Waiting { tried } if *tried >= asked => true,
+            Phase::Waiting { .. } => {
+                self.shared.wanted.notify_one();
+                false
+            }
+        });
         match timeout(self.shared.config.link_establishment_timeout, settled).await {
             Ok(Ok(phase)) if *phase == Phase::Connected => Ok(()),
             _ => Err(LinkError::NotConnected),
@@ -225,9 +258,10 @@ impl Connection {
     /// Attaches a link by `attach`, and waits for the answer. What the peer takes at most comes with the link.
     pub(crate) async fn attach(
         &self,
+        asked: Instant,
         attach: impl FnOnce(&mut amqp_proto::Connection) -> Result<LinkId, CannotAttach>,
     ) -> Result<(AttachedLink, Option<u64>), LinkError> {
-        self.ready().await?;
+        self.ready(asked).await?;
         let (attaching, answer) = oneshot::channel();
         let wake = Arc::new(Notify::new());
         let port = Port {
@@ -406,7 +440,8 @@ impl Shared {
                 }
                 Event::Room => self.room.notify_waiters(),
                 Event::Opened => {
-                    tracing::info!(role = self.role, "connected");
+                    tracing::debug!(role = self.role, "the connection is open");
+                    self.service.connected();
                     self.phase.send_replace(Phase::Connected);
                 }
                 Event::Closed { reason } => books.closed = Some(reason),

@@ -1,6 +1,7 @@
 //! Connecting, and connecting again (spec: amqp-messages §8).
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use amqp_proto::{CloseReason, Config, Sasl};
 use tokio::time::{sleep, timeout_at};
 
 use super::{Phase, Shared, drive::drive};
-use crate::ConnectionConfig;
+use crate::{ConnectionConfig, service::Before};
 
 /// Keeps the connection until told to stop, or until there were too many failures.
 pub(super) async fn keep(shared: Arc<Shared>) {
@@ -18,18 +19,25 @@ pub(super) async fn keep(shared: Arc<Shared>) {
     loop {
         shared.phase.send_replace(Phase::Connecting);
         let started = Instant::now();
-        let reason = attempt(&shared, layer).await;
+        let end = attempt(&shared, layer).await;
         let was_connected = *shared.phase.borrow() == Phase::Connected;
+        let before = if was_connected {
+            Before::Up
+        } else {
+            Before::Down
+        };
         if shared.stop.is_cancelled() {
+            shared.service.leave(before);
             break;
         }
-        if reason == Some(CloseReason::NoSasl)
+        if matches!(end, End::Closed(CloseReason::NoSasl))
             && layer == Layer::Sasl
             && matches!(sasl(&shared.config), Sasl::Anonymous)
         {
             layer = Layer::None;
             continue;
         }
+        shared.service.failed(before, &end.to_string());
         failures = match was_connected && started.elapsed() > STABLE {
             true => 1,
             false => failures + 1,
@@ -39,54 +47,79 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             .reconnect_attempts
             .is_some_and(|limit| failures > limit)
         {
-            tracing::error!(role = shared.role, "gave up to connect");
+            tracing::error!(role = shared.role, "giving up reconnecting");
             break;
         }
-        let delay = delay(&shared.config, failures, random());
-        if !delay.is_zero() {
-            shared.phase.send_replace(Phase::Waiting);
-        }
-        tokio::select! {
-            () = sleep(delay) => {}
-            () = shared.stop.cancelled() => break,
+        if !pause(&shared, started, failures).await {
+            shared.service.leave(Before::Down);
+            break;
         }
     }
     shared.phase.send_replace(Phase::Ended);
 }
 
-/// Connects once and speaks until the end of it. Tells why it ended, if it began.
-async fn attempt(shared: &Shared, layer: Layer) -> Option<CloseReason> {
+/// Waits for the time of the next attempt, which comes sooner if a request wants the connection. False if there is to be none.
+async fn pause(shared: &Shared, tried: Instant, failures: u32) -> bool {
+    let random = random();
+    let delay = delay(&shared.config, failures, random);
+    if !delay.is_zero() {
+        shared.phase.send_replace(Phase::Waiting { tried });
+    }
+    let wanted = async {
+        sleep(wanted_delay(&shared.config, failures, random)).await;
+        shared.wanted.notified().await;
+    };
+    tokio::select! {
+        () = sleep(delay) => true,
+        () = wanted => true,
+        () = shared.service.another_connected() => true,
+        () = shared.stop.cancelled() => false,
+    }
+}
+
+/// Why an attempt came to its end.
+enum End {
+    /// There was no stream: the reason in words.
+    NotConnected(String),
+    /// The connection ended.
+    Closed(CloseReason),
+    /// The peer did not open the connection in time.
+    NotOpened,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected(reason) => formatter.write_str(reason),
+            Self::Closed(reason) => reason.fmt(formatter),
+            Self::NotOpened => {
+                formatter.write_str("the peer did not open the AMQP connection in time")
+            }
+        }
+    }
+}
+
+/// Connects once and speaks until the end of it.
+async fn attempt(shared: &Shared, layer: Layer) -> End {
     let config = &shared.config;
+    let (host, port) = (&config.host, config.port);
     let open_by = tokio::time::Instant::now() + config.connect_timeout;
     let connecting = tokio::select! {
         connecting = timeout_at(open_by, shared.connector.connect()) => connecting,
-        () = shared.stop.cancelled() => return None,
+        () = shared.stop.cancelled() => return End::Closed(CloseReason::Local),
     };
     let stream = match connecting {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            tracing::warn!(role = shared.role, host = config.host, port = config.port, %error, "cannot connect");
-            return None;
+            return End::NotConnected(format!("cannot connect to {host}:{port}: {error}"));
         }
-        Err(_) => {
-            tracing::warn!(
-                role = shared.role,
-                host = config.host,
-                port = config.port,
-                "cannot connect in time"
-            );
-            return None;
-        }
+        Err(_) => return End::NotConnected(format!("cannot connect to {host}:{port} in time")),
     };
     shared.install(Instant::now(), core_config(shared, layer));
     drive(shared, stream, open_by).await;
     let reason = shared.uninstall();
-    match &reason {
-        Some(CloseReason::Local) => tracing::info!(role = shared.role, "closed"),
-        Some(reason) => tracing::warn!(role = shared.role, %reason, "the connection ended"),
-        None => {}
-    }
-    reason
+    tracing::debug!(role = shared.role, "the connection ended");
+    reason.map_or(End::NotOpened, End::Closed)
 }
 
 fn core_config(shared: &Shared, layer: Layer) -> Config {
@@ -108,6 +141,7 @@ fn core_config(shared: &Shared, layer: Layer) -> Config {
         core.max_message_size = size;
     }
     core.max_outgoing = config.max_outgoing;
+    core.max_unsettled = config.max_unsettled;
     core.max_incoming = config.max_incoming;
     core.sensitive = config.sensitive;
     if let Some(frames) = config.max_session_frames {
@@ -127,6 +161,20 @@ fn sasl(config: &ConnectionConfig) -> Sasl {
         (None, Some(_)) => Sasl::External,
         (None, None) => Sasl::Anonymous,
     }
+}
+
+/// How long to wait at least after that many failures in a row, if a request wants the connection: so a service that is back is
+/// used within a second, and one that is away is not overrun. `random` is anything.
+fn wanted_delay(config: &ConnectionConfig, failures: u32, random: u64) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    let longest = (config.reconnect_delay_increment / 2)
+        .saturating_mul(doubled)
+        .min(MAX_WANTED_DELAY);
+    // Up to a fifth less, so that adapters do not all come at once.
+    let jitter = longest / 5 * u32::try_from(random % 100).unwrap_or(0) / 100;
+    longest
+        .saturating_sub(jitter)
+        .max(config.reconnect_min_delay)
 }
 
 /// Whether the peer is known to speak no SASL.
@@ -155,6 +203,9 @@ fn random() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().1
 }
 
+/// The longest wait before an attempt that a request wants.
+const MAX_WANTED_DELAY: Duration = Duration::from_millis(500);
+
 /// A connection that lasted shorter has failed again.
 const STABLE: Duration = Duration::from_secs(1);
 
@@ -162,8 +213,30 @@ const STABLE: Duration = Duration::from_secs(1);
 mod tests {
     use std::time::Duration;
 
-    use super::delay;
+    use super::{delay, wanted_delay};
     use crate::ConnectionConfig;
+
+    #[test]
+    fn an_attempt_that_is_wanted_comes_within_half_a_second_and_not_at_once() {
+        let config = ConnectionConfig::default();
+        for (failures, longest) in [(1, 50), (2, 100), (3, 200), (5, 500), (u32::MAX, 500)] {
+            let longest = Duration::from_millis(longest);
+            assert_eq!(
+                wanted_delay(&config, failures, 0),
+                longest,
+                "{failures} failures"
+            );
+            for random in 0..1_000 {
+                let delay = wanted_delay(&config, failures, random);
+                assert!(delay <= longest && delay >= longest * 4 / 5, "{delay:?}");
+            }
+        }
+        let patient = ConnectionConfig {
+            reconnect_min_delay: Duration::from_secs(2),
+            ..ConnectionConfig::default()
+        };
+        assert_eq!(wanted_delay(&patient, 9, 0), Duration::from_secs(2));
+    }
 
     #[test]
     fn the_first_retry_waits_least_and_later_ones_at_random_up_to_a_growing_bound() {

@@ -40,7 +40,7 @@ macro_rules! gauges {
 }
 
 gauges! {
-    /// 1 while the AMQP connection of this role is up, else 0.
+    /// 1 while all AMQP connections of this role are up, else 0.
     AmqpConnected = "coap_adapter_amqp_connected"["role"],
     /// Credit that applications have granted and that is not used, over all tenants.
     AmqpCredit = "coap_adapter_amqp_credit"["type"],

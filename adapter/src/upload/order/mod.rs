@@ -12,8 +12,8 @@
 //!
 //! **Invariant.** A ticket lives no longer than the request it was made for, so that the bounds on requests bound this table, too.
 
-use std::collections::hash_map::{Entry, HashMap, RandomState};
 use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap, RandomState};
 use std::future::poll_fn;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -111,7 +111,9 @@ impl TransferOrder {
         let tickets = |stripe: &Mutex<Stripe>| {
             let stripe = stripe.lock().unwrap_or_else(PoisonError::into_inner);
             let streams = stripe.streams.values();
-            streams.map(|it| it.others.len().saturating_add(1)).sum::<usize>()
+            streams
+                .map(|it| it.others.len().saturating_add(1))
+                .sum::<usize>()
         };
         self.stripes.iter().map(tickets).sum()
     }
@@ -320,10 +322,13 @@ impl Ticket {
     /// Waits until all earlier tickets of the stream are dropped or have expired.
     pub async fn turn(&self) {
         while let Turn::After(expires) = self.check(None) {
-            let woken = poll_fn(|context: &mut Context<'_>| match self.check(Some(context.waker())) {
-                Turn::Now => Poll::Ready(()),
-                Turn::After(_) => Poll::Pending,
-            });
+            let woken =
+                poll_fn(
+                    |context: &mut Context<'_>| match self.check(Some(context.waker())) {
+                        Turn::Now => Poll::Ready(()),
+                        Turn::After(_) => Poll::Pending,
+                    },
+                );
             // Either way the next look tells.
             drop(timeout_at(expires, woken).await);
         }

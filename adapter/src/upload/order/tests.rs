@@ -117,7 +117,10 @@ async fn later_messages_go_ahead_in_order_when_the_first_takes_too_long() {
         tasks.spawn(async move {
             sleep(Duration::from_millis(10 - message)).await;
             ticket.turn().await;
-            transferred.lock().unwrap().push((message, started.elapsed()));
+            transferred
+                .lock()
+                .unwrap()
+                .push((message, started.elapsed()));
         });
     }
     tasks.join_all().await;
@@ -190,7 +193,12 @@ fn each_device_has_a_stream_for_each_endpoint() {
     streams.sort_unstable();
     streams.dedup();
     assert_eq!(streams.len(), 9, "each is a stream of its own");
-    for (code, path) in [(Code::GET, ".well-known/core"), (put, "t"), (put, "t/T/"), (post, "x")] {
+    for (code, path) in [
+        (Code::GET, ".well-known/core"),
+        (put, "t"),
+        (put, "t/T/"),
+        (post, "x"),
+    ] {
         assert_eq!(key(None, code, path), None, "{path}");
     }
 }
