@@ -103,7 +103,7 @@ pub struct Config {
     pub log: LogConfig,
     /// Where spans go and how many.
     pub tracing: TracingConfig,
-    /// Adapter instances, each with AMQP connections of its own; 0 is one for each processor.
+    /// AMQP connections for telemetry, and as many for events; 0 is one for each processor.
     pub max_instances: usize,
     /// How often files are looked at for changes; none only when asked to.
     pub reload_interval: Option<Duration>,
@@ -327,6 +327,7 @@ impl Config {
             self.warnings
                 .push("`hono.coap.insecurePort` is 5684, where devices expect DTLS".to_owned());
         }
+        self.warn_of_open_passwords();
         if app.amqp_messaging_disabled {
             let text = "should be `false`: messages travel by AMQP 1.0 only";
             chosen.refuse("hono.app", &["amqpMessagingDisabled"], text);
@@ -348,17 +349,47 @@ impl Config {
         found.map(|(_, name)| name)
     }
 
-    /// The adapter is whole only with all its services. The reference also starts without messaging or commands (spec:
-    /// configuration §2), but is never ready then.
-    fn require_hosts(&self, chosen: &mut Chosen) {
-        for (prefix, client) in [
+    /// Passwords of SASL PLAIN (RFC 4616 §4) and Basic authentication can be read on the way unless TLS is spoken.
+    fn warn_of_open_passwords(&mut self) {
+        let clients = self.clients().into_iter().filter_map(|(prefix, client)| {
+            let client = client.as_ref()?;
+            let is_open = client.credentials.is_some() && client.tls.is_none();
+            Some((prefix, client.host.as_str(), is_open))
+        });
+        let limits = self.resource_limits.iter().map(|limits| {
+            let is_open = limits.credentials.is_some() && limits.tls.is_none();
+            (limits::PREFIX, limits.host.as_str(), is_open)
+        });
+        let open = clients
+            .chain(limits)
+            .filter(|(_, host, is_open)| *is_open && !is_loopback(host));
+        let warnings: Vec<_> = open
+            .map(|(prefix, host, _)| {
+                format!(
+                    "`{prefix}`: user name and password are sent to {host} in clear text; set \
+                     `{prefix}.tlsEnabled` or `{prefix}.trustStorePath`"
+                )
+            })
+            .collect();
+        self.warnings.extend(warnings);
+    }
+
+    /// The clients of all services, by the prefix of their settings.
+    fn clients(&self) -> [(&'static str, &Option<ConnectionConfig>); 6] {
+        [
             ("hono.messaging", &self.messaging),
             ("hono.command", &self.command),
             ("hono.tenant", &self.tenant),
             ("hono.registration", &self.registration),
             ("hono.credentials", &self.credentials),
             ("hono.commandRouter", &self.command_router),
-        ] {
+        ]
+    }
+
+    /// The adapter is whole only with all its services. The reference also starts without messaging or commands (spec:
+    /// configuration §2), but is never ready then.
+    fn require_hosts(&self, chosen: &mut Chosen) {
+        for (prefix, client) in self.clients() {
             if client.is_none() {
                 let text = "should be set: there is no default for where a service is";
                 match self
@@ -375,6 +406,16 @@ impl Config {
                 }
             }
         }
+    }
+}
+
+/// Whether a host is this machine by its name or address, as far as that can be told without asking anybody.
+fn is_loopback(host: &str) -> bool {
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    let address: Result<std::net::IpAddr, _> = name.trim_matches(['[', ']']).parse();
+    match address {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => name == "localhost" || name.ends_with(".localhost"),
     }
 }
 

@@ -319,6 +319,44 @@ fn the_port_of_dtls_for_the_endpoint_without_it_is_told() {
     );
 }
 
+/// Symptom: a password went over the network in clear text, and nothing said so. Cause: SASL PLAIN needs no TLS (RFC 4616 §4).
+#[test]
+fn passwords_that_are_sent_in_clear_text_are_warned_of() {
+    let to = |host, prefix: &str, more: &[(&str, &str)]| {
+        let variables = [("HOST", host), ("USERNAME", "u"), ("PASSWORD", "p")];
+        let variables = variables.iter().chain(more);
+        let named: Vec<_> = variables
+            .map(|(name, value)| (format!("{prefix}_{name}"), *value))
+            .collect();
+        let named: Vec<_> = named
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value))
+            .collect();
+        load(&named).unwrap().warnings
+    };
+    for prefix in [
+        "HONO_MESSAGING",
+        "HONO_REGISTRATION",
+        "HONO_RESOURCELIMITS_PROMETHEUSBASED",
+    ] {
+        let warnings = to("router.example", prefix, &[]);
+        assert!(
+            warnings[0].contains("in clear text"),
+            "{prefix}: {warnings:?}"
+        );
+        assert_eq!(warnings.len(), 1, "{prefix}: {warnings:?}");
+        assert_eq!(to("192.0.2.1", prefix, &[]).len(), 1, "{prefix}");
+        assert_eq!(
+            to("router.example", prefix, &[("TLSENABLED", "true")]),
+            [""; 0],
+            "{prefix}"
+        );
+        for loopback in ["localhost", "127.0.0.1", "::1", "a.localhost"] {
+            assert_eq!(to(loopback, prefix, &[]), [""; 0], "{prefix} at {loopback}");
+        }
+    }
+}
+
 /// Symptom: `insecurePortEnabled: true` gave no port and no word. Cause: authentication is required
 /// unless it is switched off, and then only devices with a DTLS session are served.
 #[test]

@@ -149,6 +149,7 @@ fn check(name: &str, text: &str, more: &[(&str, &str)], holds: impl Fn(&Config) 
 }
 
 const OPEN: &[(&str, &str)] = &[("HONO_COAP_AUTHENTICATIONREQUIRED", "false")];
+const LIMITS_TLS: (&str, &str) = ("HONO_RESOURCELIMITS_PROMETHEUSBASED_TLSENABLED", "true");
 const LIMITS: &[(&str, &str)] = &[("HONO_RESOURCELIMITS_PROMETHEUSBASED_HOST", "prometheus")];
 const OPERATOR: &[(&str, &str)] = &[("HONO_COAP_OPERATORTOKENPATH", "token")];
 
@@ -223,8 +224,8 @@ const SINGLE: &[Row<Config>] = &[
     ("HONO_RESOURCELIMITS_PROMETHEUSBASED_CACHEREFRESHDIVISOR", "7", LIMITS, |c| limits(c).cache_refresh_divisor == 7),
     ("HONO_RESOURCELIMITS_PROMETHEUSBASED_CONNECTTIMEOUT", "7", LIMITS, |c| limits(c).connect_timeout == millis(7)),
     ("HONO_RESOURCELIMITS_PROMETHEUSBASED_QUERYTIMEOUT", "0", LIMITS, |c| limits(c).query_timeout.is_none()),
-    ("HONO_RESOURCELIMITS_PROMETHEUSBASED_USERNAME", "u", &[LIMITS[0], ("HONO_RESOURCELIMITS_PROMETHEUSBASED_PASSWORD", "p"), ("HONO_RESOURCELIMITS_PROMETHEUSBASED_USERNAME", "other")], |c| limits(c).credentials.as_ref().unwrap().username == "u"),
-    ("HONO_RESOURCELIMITS_PROMETHEUSBASED_PASSWORD", "p", &[LIMITS[0], ("HONO_RESOURCELIMITS_PROMETHEUSBASED_USERNAME", "u"), ("HONO_RESOURCELIMITS_PROMETHEUSBASED_PASSWORD", "other")], |c| limits(c).credentials.as_ref().unwrap().password.reveal() == "p"),
+    ("HONO_RESOURCELIMITS_PROMETHEUSBASED_USERNAME", "u", &[LIMITS[0], LIMITS_TLS, ("HONO_RESOURCELIMITS_PROMETHEUSBASED_PASSWORD", "p"), ("HONO_RESOURCELIMITS_PROMETHEUSBASED_USERNAME", "other")], |c| limits(c).credentials.as_ref().unwrap().username == "u"),
+    ("HONO_RESOURCELIMITS_PROMETHEUSBASED_PASSWORD", "p", &[LIMITS[0], LIMITS_TLS, ("HONO_RESOURCELIMITS_PROMETHEUSBASED_USERNAME", "u"), ("HONO_RESOURCELIMITS_PROMETHEUSBASED_PASSWORD", "other")], |c| limits(c).credentials.as_ref().unwrap().password.reveal() == "p"),
     ("HONO_BUDGET_DEVICE_MESSAGES", "7", &[], |c| c.budget.device.messages == 7),
     ("HONO_BUDGET_DEVICE_BYTES", "7", &[], |c| c.budget.device.bytes == 7),
     ("HONO_BUDGET_DEVICE_HANDSHAKES", "7", &[], |c| c.budget.device.handshakes == 7),
@@ -266,8 +267,8 @@ const PROMETHEUS: &str = "HONO_RESOURCELIMITS_PROMETHEUSBASED";
 const CLIENT: &[Row<ConnectionConfig>] = &[
     ("HOST", "other", &[], |c| c.host == "other"),
     ("PORT", "7", &[], |c| c.port == 7),
-    ("USERNAME", "u", &[("PASSWORD", "p"), ("USERNAME", "other")], |c| c.credentials.as_ref().unwrap().username == "u"),
-    ("PASSWORD", "p", &[("USERNAME", "u"), ("PASSWORD", "other")], |c| c.credentials.as_ref().unwrap().password.reveal() == "p"),
+    ("USERNAME", "u", &[("TLSENABLED", "true"), ("PASSWORD", "p"), ("USERNAME", "other")], |c| c.credentials.as_ref().unwrap().username == "u"),
+    ("PASSWORD", "p", &[("TLSENABLED", "true"), ("USERNAME", "u"), ("PASSWORD", "other")], |c| c.credentials.as_ref().unwrap().password.reveal() == "p"),
     ("NAME", "n", &[], |c| c.name == "n"),
     ("AMQPHOSTNAME", "n", &[], |c| c.amqp_hostname.as_deref() == Some("n")),
     ("CONNECTTIMEOUT", "7", &[], |c| c.connect_timeout == millis(7)),
