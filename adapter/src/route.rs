@@ -2,6 +2,8 @@
 //!
 //! Only the first path segment decides; what stands below it belongs to the operation. Segments count as sent, empty ones too.
 
+use std::fmt;
+
 use coap_proto::{Code, Request, option};
 
 use crate::respond::Rejection;
@@ -49,6 +51,18 @@ pub enum Addressing {
         /// The third segment.
         device: Option<String>,
     },
+}
+
+/// A path as it is written in a URI, for logs.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<'a>(pub &'a [String]);
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|segment| write!(formatter, "/{segment}"))
+    }
 }
 
 /// What a request is about, in one of a few words, whether or not it can be served.

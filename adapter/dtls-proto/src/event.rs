@@ -185,6 +185,22 @@ pub enum CloseReason {
     SequenceExhausted,
 }
 
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PeerClosed => "closed by the peer",
+            Self::PeerAlert(alert) => return write!(f, "fatal alert {alert} from the peer"),
+            Self::Local => "closed locally",
+            Self::Replaced => "replaced by a new handshake",
+            Self::HandshakeTimeout => "handshake timed out",
+            Self::HandshakeFailed => "handshake failed",
+            Self::CertificateRefused => "certificate refused",
+            Self::Evicted => "evicted",
+            Self::SequenceExhausted => "sequence numbers exhausted",
+        })
+    }
+}
+
 /// Why data was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]

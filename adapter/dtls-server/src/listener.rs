@@ -618,7 +618,7 @@ impl<K: KeyStore> Listener<K> {
             Confirmation::Unchanged => Standing::Confirmed,
             Confirmation::Unknown => Standing::Loaded,
             Confirmation::Revoked => {
-                tracing::info!(principal = ?holder.principal, "a loaded session is closed, for its owner is no more");
+                tracing::info!(%association, "closing restored session: its credentials were revoked");
                 return self.server.close(Instant::now(), association);
             }
         };
@@ -648,7 +648,7 @@ impl<K: KeyStore> Listener<K> {
     }
 
     fn on_closed(&mut self, association: AssociationId, reason: CloseReason) {
-        tracing::debug!(%association, ?reason, "DTLS session closed");
+        tracing::debug!(%association, %reason, "DTLS session closed");
         self.lookups.forget(association);
         self.held.remove(&association);
         self.hints.remove(&association);

@@ -156,7 +156,13 @@ impl App {
         };
         ports.spawn(stop.halt.clone().run_until_cancelled_owned(background));
         let operator_address = operator.as_ref().map(Health::address);
-        tracing::info!(?coaps, ?coap, health = %health.address(), operator = ?operator_address, "the adapter is up");
+        tracing::info!(
+            coaps = coaps.map(display),
+            coap = coap.map(display),
+            health = %health.address(),
+            operator = operator_address.map(display),
+            "the adapter is up"
+        );
         let halt = stop.halt.clone().drop_guard();
         Ok(Self {
             coaps,

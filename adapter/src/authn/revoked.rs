@@ -1,5 +1,7 @@
 //! Devices that the registry has just deleted or disabled, so that their sessions end (spec: registry-apis B).
 
+use std::fmt;
+
 use registry_client::notifications::{Change, Subject};
 
 use super::Principal;
@@ -16,6 +18,15 @@ pub enum Revoked {
         /// The device.
         device: String,
     },
+}
+
+impl fmt::Display for Revoked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tenant(tenant) => write!(formatter, "tenant {tenant}"),
+            Self::Device { tenant, device } => write!(formatter, "device {device} of {tenant}"),
+        }
+    }
 }
 
 impl Revoked {

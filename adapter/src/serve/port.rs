@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use coap_proto::{Endpoint, Event, ExchangeId, Request};
+use coap_proto::{Endpoint, Event, ExchangeId, GaveUpReason, Request};
 use downstream::after_the_ready;
 use dtls_server::CloseReason;
 use registry_client::notifications::{Event as Change, Events};
@@ -306,8 +306,12 @@ impl<T: Transport> Port<T> {
                 } => {
                     self.start(exchange, request, principal.cloned(), source, address);
                 }
-                Event::GaveUp { peer, reason, .. } => {
-                    tracing::debug!(?peer, ?reason, "a separate response did not arrive");
+                Event::GaveUp { reason, .. } => {
+                    let reason = match reason {
+                        GaveUpReason::Reset => "the peer sent a reset",
+                        GaveUpReason::TimedOut => "no acknowledgement came",
+                    };
+                    tracing::debug!(reason, "a separate response was not delivered");
                 }
                 _ => {}
             }
@@ -346,9 +350,9 @@ impl<T: Transport> Port<T> {
         let span = tracing::debug_span!(
             "coap.exchange",
             peer = %address,
-            token = ?request.token(),
+            token = %request.token(),
             code = %request.code(),
-            path = ?request.uri_path(),
+            path = %route::Path(request.uri_path()),
             reason = tracing::field::Empty,
         );
         let trace = spans::of_request(&request);

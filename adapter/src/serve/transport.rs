@@ -158,11 +158,7 @@ impl Transport for Listener<DeviceStore> {
     fn expel(&mut self, revoked: &Revoked) {
         let closed = self.close_where(|principal| revoked.concerns(principal));
         if closed > 0 {
-            tracing::info!(
-                ?revoked,
-                closed,
-                "sessions are closed, for the registry told so"
-            );
+            tracing::info!(%revoked, closed, "closed sessions of a revoked device or tenant");
         }
     }
 
@@ -258,7 +254,7 @@ fn arrival(event: Event<Principal, Refusal>, keys: &DeviceStore) -> Option<Arriv
 fn failed(claim: Claim, failure: HandshakeFailure) -> Refusal {
     match failure {
         HandshakeFailure::NothingToChoose(alert) | HandshakeFailure::ClientAlert(alert) => {
-            claim.refused_as(failure.into(), format_args!("{alert:?}"))
+            claim.refused_as(failure.into(), format_args!("{alert}"))
         }
         _ => claim.refused(failure.into()),
     }

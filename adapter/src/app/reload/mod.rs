@@ -148,7 +148,11 @@ async fn look(mut sources: Vec<Source>, why: Why, metrics: Metrics) -> Vec<Sourc
     let work = tokio::task::spawn_blocking(move || {
         for source in &mut sources {
             let files = &source.files;
-            let named = format!("{files:?}");
+            let named: Vec<_> = files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect();
+            let named = named.join(", ");
             match source.look(why) {
                 None => {}
                 Some(Ok(())) => {
