@@ -94,7 +94,7 @@ impl SipHasher {
 impl Hasher for SipHasher {
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.tail |= u64::from(*byte) << (8 * (self.length & 7));
+            self.tail |= u64::from(*byte) << ((self.length & 7) << 3);
             self.length = self.length.wrapping_add(1);
             if self.length & 7 == 0 {
                 compress(&mut self.state, self.tail);

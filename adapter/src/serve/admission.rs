@@ -582,4 +582,50 @@ mod tests {
         assert_eq!(admission.waiting(), 8);
         assert!(admission.try_wait(admission.device("T", 0)).is_some());
     }
+
+    /// Any order of requests, waits and their ends: bounds hold, and nothing stays counted.
+    #[test]
+    fn counts_are_right_whatever_comes() {
+        let mut random = 1_u64;
+        let mut next = |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random % below).unwrap()
+        };
+        let admission = admission(40, 4000, 20);
+        let (mut permits, mut waits) = (Vec::new(), Vec::new());
+        for _ in 0..20_000 {
+            let source = match next(3) {
+                0 => admission.address(&format!("10.0.{}.{}", next(3), next(5))),
+                tenant => admission.device(&tenant.to_string(), next(6)),
+            };
+            match next(5) {
+                0 => permits.extend(admission.try_admit(source, next(300))),
+                1 => waits.extend(admission.try_wait(source)),
+                2 if !permits.is_empty() => {
+                    let mut permit: RequestPermit = permits.swap_remove(next(40) % permits.len());
+                    if let Some(wait) = waits.pop() {
+                        permit.wait(wait);
+                        assert!(permit.displaced().is_some());
+                    }
+                }
+                3 if !waits.is_empty() => drop(waits.swap_remove(next(20) % waits.len())),
+                _ => {}
+            }
+            assert_eq!(admission.requests(), permits.len());
+            assert!(admission.requests() <= 40 && admission.bytes() <= 4000);
+            assert!(admission.waiting() <= 20.min(waits.len()));
+        }
+        assert!(admission.displaced() > 0, "some waits were displaced");
+        drop((permits, waits));
+        let state = admission.state();
+        assert_eq!((state.requests.total, state.bytes), (0, 0));
+        assert_eq!((state.waiting.total, state.waits.len()), (0, 0));
+        for class in [&state.requests, &state.waiting] {
+            assert_eq!(class.authenticated.groups(), 0);
+            assert_eq!(class.unauthenticated.groups(), 0);
+            assert_eq!(class.total_unauthenticated, 0);
+        }
+    }
 }
