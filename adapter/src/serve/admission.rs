@@ -533,7 +533,9 @@ mod tests {
         assert_eq!(waits.len(), 10, "alone, it may take all");
         assert_eq!(admission.displaced(), 0, "and ends none of its own");
         let newcomer = admission.try_wait(admission.device("T", 1)).unwrap();
-        let closed = |wait: &mut WaitPermit| wait.displaced.try_recv().is_err_and(is_closed);
+        let closed = |wait: &mut WaitPermit| {
+            wait.displaced.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+        };
         assert!(closed(&mut waits[0]));
         assert!(!closed(&mut waits[1]));
         assert_eq!((admission.waiting(), admission.displaced()), (10, 1));
@@ -545,10 +547,6 @@ mod tests {
         );
         drop(newcomer);
         assert_eq!(admission.waiting(), 0);
-    }
-
-    fn is_closed(error: oneshot::error::TryRecvError) -> bool {
-        error == oneshot::error::TryRecvError::Closed
     }
 
     #[test]
@@ -600,9 +598,10 @@ mod tests {
                 0 => admission.address(&format!("10.0.{}.{}", next(3), next(5))),
                 tenant => admission.device(&tenant.to_string(), next(6)),
             };
-            match next(5) {
-                0 => permits.extend(admission.try_admit(source, next(300))),
-                1 => waits.extend(admission.try_wait(source)),
+            match next(8) {
+                0 | 4 => permits.extend(admission.try_admit(source, next(300))),
+                1 | 5 => waits.extend(admission.try_wait(source)),
+                6 | 7 => waits.extend(admission.try_wait(admission.device("1", 0))),
                 2 if !permits.is_empty() => {
                     let mut permit: RequestPermit = permits.swap_remove(next(40) % permits.len());
                     if let Some(wait) = waits.pop() {
