@@ -6,7 +6,7 @@ use downstream::{
     Connection, LinkError, Outcome, Secret, SendError, Senders, Until, UserCredentials,
 };
 use sandbox::{Sandbox, SandboxConfig, northbound::Behaviour, world::World};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{PATIENCE, TELEMETRY, application, config, connect, message, sandbox, up};
 
@@ -45,6 +45,54 @@ async fn restart(address: std::net::SocketAddr) -> Sandbox {
             Err(error) if Instant::now() > until => panic!("{error}"),
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
+    }
+}
+
+/// A service that was back was used only after the random pause that had begun before, of up to seven seconds, and requests were
+/// refused until then. Here the pause is an hour, so that only a request can end it.
+#[tokio::test]
+async fn a_request_brings_the_next_attempt_forward_and_is_held_until_then() {
+    let sandbox = sandbox().await;
+    let address = sandbox.amqp_address();
+    let mut patient = config(address);
+    let hour = Duration::from_secs(3600);
+    (
+        patient.reconnect_delay_increment,
+        patient.reconnect_max_delay,
+    ) = (hour, hour);
+    patient.link_establishment_timeout = PATIENCE;
+    let connection = up(Connection::start("Test", patient).unwrap()).await;
+    sandbox.stop().await;
+    connection.disconnected().await;
+    let refused = connection.sender(TELEMETRY).await.map(drop);
+    assert_eq!(refused, Err(LinkError::NotConnected));
+    let _running = restart(address).await;
+    let mut attempts = JoinSet::new();
+    for _ in 0..10 {
+        let connection = connection.clone();
+        attempts.spawn(async move { connection.sender(TELEMETRY).await.map(drop) });
+    }
+    assert_eq!(attempts.join_all().await, [const { Ok(()) }; 10]);
+}
+
+/// Many messages that had been waiting for the same outage waited for an attempt of their own one after the other.
+#[tokio::test]
+async fn a_request_that_has_seen_an_attempt_fail_is_refused() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let asked = Instant::now();
+    let mut patient = config(address);
+    let hour = Duration::from_secs(3600);
+    (
+        patient.reconnect_delay_increment,
+        patient.reconnect_max_delay,
+    ) = (hour, hour);
+    patient.link_establishment_timeout = hour;
+    let connection = Connection::start("Test", patient).unwrap();
+    for _ in 0..100 {
+        let refused = connection.sender_since(TELEMETRY, asked).await.map(drop);
+        assert_eq!(refused, Err(LinkError::NotConnected));
     }
 }
 
