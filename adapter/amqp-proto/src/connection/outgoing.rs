@@ -445,16 +445,15 @@ impl Connection {
     /// One that has not begun is not sent at all. One that is half sent goes on.
     fn forget(&mut self, delivery: DeliveryId) -> Option<u32> {
         let found = self.deliveries.remove(delivery)?;
-        if found.number.is_none() {
-            if let Some(link) = self.links.get_mut(found.link)
-                && let Some(place) = (link.waiting)
-                    .iter()
-                    .position(|waiting| waiting.delivery == delivery)
-                && let Some(waiting) = link.waiting.remove(place)
-            {
-                link.queued = link.queued.saturating_sub(1);
-                self.count_out(found.link, waiting.message.len());
-            }
+        if found.number.is_none()
+            && let Some(link) = self.links.get_mut(found.link)
+            && let Some(place) = (link.waiting)
+                .iter()
+                .position(|waiting| waiting.delivery == delivery)
+            && let Some(waiting) = link.waiting.remove(place)
+        {
+            link.queued = link.queued.saturating_sub(1);
+            self.count_out(found.link, waiting.message.len());
         }
         if let Some(link) = self.links.get_mut(found.link) {
             link.in_flight = link.in_flight.saturating_sub(1);
