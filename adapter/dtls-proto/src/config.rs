@@ -41,8 +41,9 @@ pub struct Config {
     pub max_handshakes: usize,
     /// How many handshakes may begin in a second from one neighbourhood of the network; `None`: as many as come.
     pub handshake_rate: Option<HandshakeRate>,
-    /// How many forged records are opened for one association in a second, before its other records of that second are dropped
-    /// unopened; 0: as many as come.
+    /// Number of forged records of one association that are opened in a second from an address other
+    /// than its own, before further records from that address are dropped unopened; 0 opens all.
+    /// Records from the association's own address are always opened.
     pub max_forgeries: u32,
     /// What is held for a peer in handshake until its turn comes.
     pub inbox: InboxLimits,

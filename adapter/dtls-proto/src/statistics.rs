@@ -47,7 +47,7 @@ counters! {
     bad_records,
     /// Records with more plaintext than a record, or a record of this client, may have.
     oversized_records,
-    /// Protected records dropped unopened, as too many were forged for their association.
+    /// Protected records dropped unopened, as too many forged ones came from the same foreign address.
     filtered_records,
     /// Protected records seen before or older than the window.
     replayed_records,

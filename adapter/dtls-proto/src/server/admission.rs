@@ -119,6 +119,9 @@ impl Server {
             count(&mut self.shared.statistics.bad_cookies);
         }
         count(&mut self.shared.statistics.cookies_sent);
+        if start.cookie.is_empty() {
+            self.forget_hello(peer);
+        }
         let answer = hello_verify_request(start.version, cookie, header.sequence, message_seq);
         self.shared.transmit(peer, answer);
     }

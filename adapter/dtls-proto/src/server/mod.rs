@@ -90,7 +90,7 @@ enum Admission {
 #[derive(Debug, Clone, Copy)]
 enum Refusal {
     Unopened(OpenError),
-    /// Too many were forged for it in this second.
+    /// Too many forged records came from its source address in this second.
     Filtered,
 }
 
@@ -527,19 +527,24 @@ impl Server {
         fragment: &mut [u8],
     ) -> Result<(), Refusal> {
         let seconds = self.seconds(now);
-        let limit = self.shared.config.max_forgeries;
-        if limit > 0 && self.forgeries.are_too_many(association, seconds, limit) {
-            return Err(Refusal::Filtered);
-        }
         let Some(session) = self.sessions.get_mut(&association) else {
             return Err(Refusal::Unopened(OpenError::NotAuthentic));
         };
+        let limit = self.shared.config.max_forgeries;
+        let filters = limit > 0 && from.remote != session.peer();
+        if filters
+            && self
+                .forgeries
+                .are_too_many(association, from.remote, seconds, limit)
+        {
+            return Err(Refusal::Filtered);
+        }
         let length = header.encoded_length().saturating_add(fragment.len());
         let opened = match session.open(header, fragment) {
             Ok(opened) => opened,
             Err(error) => {
-                if error == OpenError::NotAuthentic {
-                    self.forgeries.add(association, seconds);
+                if filters && error == OpenError::NotAuthentic {
+                    self.forgeries.add(association, from.remote, seconds);
                 }
                 return Err(Refusal::Unopened(error));
             }
@@ -762,7 +767,6 @@ impl Server {
         if let Some(session) = self.sessions.remove(&association) {
             self.common.sessions_end(1);
             self.idle.remove(association, &session);
-            self.forgeries.forget(association);
             self.trust(association);
             self.connection_ids.remove(&session.connection_id());
             // After a fatal alert a session may not be resumed (RFC 5246 §7.2.2).

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use dtls_client::Client;
-use dtls_proto::codec::record::{ContentType, RecordHeader, put_plain_record};
-use dtls_proto::{AssociationId, CloseReason, Config, Event, HandshakeRate, Psk, Server};
+use dtls_proto::codec::record::{ContentType, RecordHeader, put_plain_record, split_first};
+use dtls_proto::{
+    AssociationId, CloseReason, Config, ConnectionIds, Event, HandshakeRate, Psk, Server,
+};
 
 use crate::network::Weather;
 use crate::pair::{KEY, Pair, client_config, start};
@@ -250,26 +252,70 @@ fn hellos_without_a_cookie_use_nothing_up() {
     assert_eq!(crowd.server.statistics().handshakes_over_rate, 0);
 }
 
-/// Whoever floods a session with records of his own makes work up to a limit, and ends nothing (RFC 6347 §4.1.2.7).
+/// Symptom: 20,000 forged records a second with a session's connection id, or with its source
+/// address, silenced the session's owner. Cause: the filter counted forged records for the session,
+/// whatever their source, and then dropped the owner's records too (RFC 6347 §4.1.2.7 demands that
+/// the association is preserved).
 #[test]
-fn a_flood_of_forged_records_costs_bounded_work_and_leaves_the_session_alive() {
-    let mut config = Config::default();
-    config.max_forgeries = 10;
-    let mut pair = Pair::with(client_config(), config, Weather::FINE, 0);
-    pair.run_for(Duration::from_secs(1));
-    pair.client.send(pair.now, b"before").unwrap();
-    pair.run_for(Duration::from_millis(100));
+fn forged_records_never_filter_the_owner() {
+    let (mut pair, forge) = pair_with_id(10);
+    let stranger = ([198, 51, 100, 66], 6666).into();
+    for number in 0..1_000 {
+        pair.inject_from(stranger, &forge(1_000 + number));
+        // With the owner's source address as well.
+        pair.inject(&forge(10_000 + number));
+        if number % 100 == 0 {
+            pair.client.send(pair.now, b"through").unwrap();
+            pair.run_for(Duration::from_millis(2));
+        }
+    }
+    assert_eq!(pair.server_data(), [b"through"; 10]);
+    let statistics = pair.server.statistics();
+    assert_eq!(statistics.bad_records, 1_010);
+    assert_eq!(statistics.filtered_records, 990);
+    assert_eq!(pair.closed(), []);
+    // Another foreign address is counted apart, so that a client that moves is heard.
+    let new_home = ([203, 0, 113, 9], 9).into();
+    pair.client.send(pair.now, b"moved").unwrap();
+    let record = pair.client.poll_transmit().unwrap();
+    pair.inject_from(new_home, &record);
+    assert_eq!(pair.server_data().last(), Some(&b"moved".as_slice()));
+}
+
+/// A flood of forged records from a foreign address makes work up to a limit, until the next second.
+#[test]
+fn forged_records_from_a_foreign_address_cost_bounded_work() {
+    let (mut pair, forge) = pair_with_id(10);
+    let stranger = ([198, 51, 100, 66], 6666).into();
     for number in 0..100_000 {
-        pair.inject(&forgery(1_000 + number));
+        pair.inject_from(stranger, &forge(1_000 + number));
     }
     let statistics = pair.server.statistics();
     assert_eq!(statistics.bad_records, 10);
     assert_eq!(statistics.filtered_records, 99_990);
-    assert_eq!(pair.closed(), []);
     pair.run_for(Duration::from_secs(1));
-    pair.client.send(pair.now, b"after").unwrap();
+    pair.inject_from(stranger, &forge(1_000));
+    assert_eq!(pair.server.statistics().bad_records, 11);
+}
+
+/// A session with a connection id, and what forges its records.
+fn pair_with_id(max_forgeries: u32) -> (Pair, impl Fn(u64) -> Vec<u8>) {
+    let mut config = Config::default();
+    config.max_forgeries = max_forgeries;
+    config.connection_ids = ConnectionIds::new(8, 1, 2).ok();
+    let mut client = client_config();
+    client.connection_id = Some(Vec::new());
+    let mut pair = Pair::with(client, config, Weather::FINE, 0);
     pair.run_for(Duration::from_secs(1));
-    assert_eq!(pair.server_data(), [b"before".as_slice(), b"after"]);
+    pair.client.send(pair.now, b"id").unwrap();
+    let mut record = pair.client.poll_transmit().unwrap();
+    let id = split_first(&mut record, 8).unwrap().header.connection_id;
+    (pair, move |sequence| {
+        let header = RecordHeader::with_connection_id(id, 1, sequence);
+        let mut record = Vec::new();
+        put_plain_record(header, &[0xa5; 40], &mut record);
+        record
+    })
 }
 
 /// Without the limit each is opened, and still nothing ends.
