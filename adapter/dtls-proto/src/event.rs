@@ -13,6 +13,15 @@ use crate::crypto::CipherSuite;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AssociationId(pub(crate) NonZeroU64);
 
+impl AssociationId {
+    /// The id with this number; for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn from_number(number: NonZeroU64) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for AssociationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)

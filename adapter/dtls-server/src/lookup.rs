@@ -1,6 +1,13 @@
 //! Questions to the key store, each in a task of its own, so many at a time, each within its deadline.
 
-use std::{collections::HashMap, fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use dtls_proto::{AssociationId, Config, Psk};
 use fair_semaphore::FairSemaphore;
@@ -13,8 +20,10 @@ use crate::listener::{Confirmation, KeyStore};
 #[derive(Debug)]
 pub(crate) struct Lookups<K: KeyStore> {
     keys: Arc<K>,
-    tasks: JoinSet<(AssociationId, Option<Given<K>>)>,
+    tasks: JoinSet<Ended<K>>,
     running: HashMap<AssociationId, Running<K::Principal>>,
+    /// Number of the next question.
+    next: u64,
     /// Turns to ask the store, which no source of handshakes takes from all others.
     turns: FairSemaphore,
     hasher: HolderHasher,
@@ -66,12 +75,17 @@ pub(crate) enum Answer<P, R> {
     Confirmation(Confirmation),
 }
 
+/// A question that is over, with its number, and its answer if there is one.
+type Ended<K> = (AssociationId, u64, Option<Given<K>>);
+
 type Given<K> = Answer<<K as KeyStore>::Principal, <K as KeyStore>::Refusal>;
 
 #[derive(Debug)]
 struct Running<P> {
     task: AbortHandle,
     peer: SocketAddr,
+    /// Tells its answer from those to earlier questions of the association.
+    number: u64,
     question: Question<P>,
     trust: Trust,
 }
@@ -90,6 +104,7 @@ impl<K: KeyStore> Lookups<K> {
             keys,
             tasks: JoinSet::new(),
             running: HashMap::new(),
+            next: 0,
             turns: turns(MAX_LOOKUPS),
             hasher: HolderHasher::default(),
             deadlines,
@@ -117,10 +132,15 @@ impl<K: KeyStore> Lookups<K> {
         question: Question<K::Principal>,
     ) {
         let answer = self.answer(peer, question.clone());
-        let task = self.tasks.spawn(async move { (association, answer.await) });
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        let task = self
+            .tasks
+            .spawn(async move { (association, number, answer.await) });
         let running = Running {
             task,
             peer,
+            number,
             question,
             trust: Trust::Good,
         };
@@ -150,13 +170,18 @@ impl<K: KeyStore> Lookups<K> {
     }
 
     /// What the end of a task means. One that panicked has no answer; its handshake ends at its own deadline.
-    fn settle(
-        &mut self,
-        ended: Option<(AssociationId, Option<Given<K>>)>,
-    ) -> Option<(AssociationId, Given<K>)> {
-        let (association, answer) = ended?;
-        // Without one, the association ended just before.
-        let running = self.running.remove(&association)?;
+    fn settle(&mut self, ended: Option<Ended<K>>) -> Option<(AssociationId, Given<K>)> {
+        let (association, number, answer) = ended?;
+        // Without one, the association ended just before. With another number, this is the answer to
+        // an earlier question, which ended in the moment it was replaced.
+        let Entry::Occupied(entry) = self.running.entry(association)
+        else {
+            return None;
+        };
+        if entry.get().number != number {
+            return None;
+        }
+        let running = entry.remove();
         if running.trust == Trust::Doubtful {
             self.ask(association, running.peer, running.question);
             return None;
@@ -257,3 +282,66 @@ fn turns(limit: usize) -> FairSemaphore {
 
 /// How many questions are asked at a time, unless told otherwise.
 pub(crate) const MAX_LOOKUPS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use super::*;
+
+    /// Answers a PSK question at once, with the identity as the key.
+    #[derive(Debug)]
+    struct Echo;
+
+    impl KeyStore for Echo {
+        type Principal = Vec<u8>;
+        type Refusal = ();
+
+        async fn key(&self, _: SocketAddr, identity: Vec<u8>) -> Result<(Psk, Vec<u8>), ()> {
+            Ok((Psk::from(identity.as_slice()), identity))
+        }
+
+        async fn verdict(
+            &self,
+            _: SocketAddr,
+            _: Vec<Vec<u8>>,
+            _: Option<String>,
+        ) -> Result<Vec<u8>, ()> {
+            Err(())
+        }
+
+        async fn raw_key(
+            &self,
+            _: SocketAddr,
+            _: Vec<u8>,
+            _: Option<String>,
+        ) -> Result<Vec<u8>, ()> {
+            Err(())
+        }
+    }
+
+    /// Symptom (reasoned, never seen): an answer could be taken for that of a later question of the
+    /// same handshake, and pair the verdict about one device with the certificate of another. Cause:
+    /// answers were matched by association only, and a task that has ended cannot be aborted.
+    #[tokio::test]
+    async fn an_answer_is_never_taken_for_that_of_a_later_question() {
+        let deadlines = Deadlines {
+            psk: Duration::from_secs(1),
+            verdict: Duration::from_secs(1),
+        };
+        let mut lookups = Lookups::new(Arc::new(Echo), deadlines);
+        let association = AssociationId::from_number(NonZeroU64::MIN);
+        let peer = ([192, 0, 2, 1], 1).into();
+        lookups.ask(association, peer, Question::Key(b"earlier".to_vec()));
+        // The task ends, and nobody has taken its answer when the next question is asked.
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        lookups.ask(association, peer, Question::Key(b"later".to_vec()));
+        let (_, answer) = lookups.next().await.unwrap();
+        let Answer::Key(Ok((_, principal))) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(principal, b"later");
+        assert!(lookups.next().await.is_none());
+    }
+}
