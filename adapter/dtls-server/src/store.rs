@@ -103,9 +103,10 @@ impl SessionStore {
     /// # Errors
     /// [`StoreError`], if not.
     pub fn check(&self) -> Result<(), StoreError> {
-        let new = self.beside(".new");
-        write(&new, &[]).map_err(|source| failed("write", &new, source))?;
-        fs::remove_file(&new).map_err(|source| failed("remove", &new, source))
+        // Under a name of this process's own, since an earlier process may still be writing the file.
+        let probe = self.beside(&format!(".check-{}", std::process::id()));
+        write(&probe, &[]).map_err(|source| failed("write", &probe, source))?;
+        fs::remove_file(&probe).map_err(|source| failed("remove", &probe, source))
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
@@ -245,6 +246,19 @@ mod tests {
             "{refused:?}"
         );
         assert_eq!(folder.files(), ["sessions"]);
+    }
+
+    /// Symptom (reasoned): sessions were lost when a process started while its predecessor saved
+    /// them. Cause: the check at the start truncated and removed the file under the name that the
+    /// predecessor was writing to.
+    #[test]
+    fn a_check_leaves_what_another_process_is_writing_alone() {
+        let folder = Folder::new();
+        let new = folder.0.join("sessions.new");
+        fs::write(&new, b"half of it").unwrap();
+        folder.store(1).check().unwrap();
+        assert_eq!(fs::read(&new).unwrap(), b"half of it");
+        assert_eq!(folder.files(), ["sessions.new"]);
     }
 
     #[test]
