@@ -289,7 +289,7 @@ impl<K: KeyStore> Listener<K> {
 
     fn take_parcel(&mut self, parcel: Parcel) {
         match parcel {
-            Parcel::Datagram(path, mut datagram) => {
+            Parcel::Datagram(path, mut datagram, _waiting) => {
                 let now = Instant::now();
                 self.server.handle_datagram(now, path, &mut datagram);
             }

@@ -12,8 +12,12 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
-    sync::Arc,
+    hash::{BuildHasher, RandomState},
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Instant, SystemTime},
 };
 
@@ -53,7 +57,7 @@ impl<K: KeyStore> Shards<K> {
             .iter()
             .map(|_| mpsc::channel(urgent.saturating_add(MOST_PASSED).min(MOST_PERMITS)))
             .unzip();
-        let mailboxes: Arc<[_]> = mailboxes.into();
+        let mailboxes: Arc<[_]> = mailboxes.into_iter().map(Mailbox::new).collect();
         let mut listeners: Vec<Listener<K>> = Vec::with_capacity(count);
         for ((shard, socket), inbox) in sockets.into_iter().enumerate().zip(inboxes) {
             let mut config = config.clone();
@@ -180,7 +184,7 @@ pub(crate) struct Neighbours {
     /// Which one this is.
     shard: usize,
     /// Of all listeners, this one's among them.
-    mailboxes: Arc<[mpsc::Sender<Parcel>]>,
+    mailboxes: Arc<[Mailbox]>,
     inbox: mpsc::Receiver<Parcel>,
     ids: Option<ConnectionIds>,
     /// Where sessions without a connection id were loaded, by their addresses. An address stays where it was at the load.
@@ -191,10 +195,61 @@ pub(crate) struct Neighbours {
 /// What one listener has for another.
 #[derive(Debug)]
 pub(crate) enum Parcel {
-    /// A datagram and its path.
-    Datagram(Path, Vec<u8>),
+    /// A datagram, its path, and its source's part of the mailbox.
+    Datagram(Path, Vec<u8>, Option<Waiting>),
     /// The owner of this session has another one now.
     Superseded(AssociationId),
+}
+
+/// The way to another listener.
+#[derive(Debug)]
+struct Mailbox {
+    sender: mpsc::Sender<Parcel>,
+    /// Keyed, so that no peer can choose whose count its datagrams go into.
+    hasher: RandomState,
+    /// Datagrams that wait, by source prefix. Several prefixes may share a count.
+    waiting: Arc<[AtomicUsize]>,
+}
+
+/// A datagram of a source prefix waits in a mailbox.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    counts: Arc<[AtomicUsize]>,
+    index: usize,
+}
+
+impl Mailbox {
+    fn new(sender: mpsc::Sender<Parcel>) -> Self {
+        Self {
+            sender,
+            hasher: RandomState::new(),
+            waiting: (0..SOURCES).map(|_| AtomicUsize::new(0)).collect(),
+        }
+    }
+
+    /// Room for a datagram of this source, unless too many of its prefix wait.
+    fn room_for(&self, source: IpAddr) -> Option<Waiting> {
+        let prefix = match source.to_canonical() {
+            IpAddr::V4(address) => u128::from(address.to_bits() >> 8),
+            IpAddr::V6(address) => address.to_bits() >> (128 - 56),
+        };
+        let hash = usize::try_from(self.hasher.hash_one(prefix) % SOURCES).ok()?;
+        let count = self.waiting.get(hash)?;
+        let waiting = Waiting {
+            counts: Arc::clone(&self.waiting),
+            index: hash,
+        };
+        // If there is no room, dropping `waiting` takes it back.
+        (count.fetch_add(1, Ordering::Relaxed) < MAX_WAITING_OF_SOURCE).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(count) = self.counts.get(self.index) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Neighbours {
@@ -209,14 +264,14 @@ impl Neighbours {
     /// Passes a datagram from the network on, if it is another listener's, and tells whether it was.
     pub(crate) fn pass_on(&mut self, path: Path, datagram: &[u8]) -> bool {
         let route = self.ids.and_then(|ids| ids.route(datagram));
-        let owner = match route {
-            Some(route) => Some(route.shard_of(self.mailboxes.len())),
-            None => self.homes.get(&path.remote).copied(),
+        let (owner, is_known) = match route {
+            Some(route) => (Some(route.shard_of(self.mailboxes.len())), false),
+            None => (self.homes.get(&path.remote).copied(), true),
         };
         let Some(owner) = owner.filter(|owner| *owner != self.shard) else {
             return false;
         };
-        if self.post(owner, path, datagram) {
+        if self.post(owner, path, datagram, is_known) {
             self.passed_on.datagrams += 1;
         } else {
             self.passed_on.lost += 1;
@@ -224,17 +279,25 @@ impl Neighbours {
         true
     }
 
-    fn post(&self, owner: usize, path: Path, datagram: &[u8]) -> bool {
+    /// Copies a datagram into a mailbox. Anybody can make up an id of another shard, so that what
+    /// comes without a session known to be there has a share of the mailbox for each source.
+    fn post(&self, owner: usize, path: Path, datagram: &[u8], is_known: bool) -> bool {
         let Some(mailbox) = self.mailboxes.get(owner) else {
             return false;
         };
         // Whatever place is above is for what must not be lost.
-        let taken = mailbox.max_capacity().saturating_sub(mailbox.capacity());
-        taken < MOST_PASSED
-            && datagram.len() <= LONGEST_PASSED
-            && mailbox
-                .try_send(Parcel::Datagram(path, datagram.to_vec()))
-                .is_ok()
+        let sender = &mailbox.sender;
+        let taken = sender.max_capacity().saturating_sub(sender.capacity());
+        if taken >= MOST_PASSED || datagram.len() > LONGEST_PASSED {
+            return false;
+        }
+        let room = mailbox.room_for(path.remote.ip());
+        if room.is_none() && !is_known {
+            return false;
+        }
+        sender
+            .try_send(Parcel::Datagram(path, datagram.to_vec(), room))
+            .is_ok()
     }
 
     /// Has another listener end a session.
@@ -242,7 +305,7 @@ impl Neighbours {
         let sent = self
             .mailboxes
             .get(older.shard)
-            .is_some_and(|it| it.try_send(Parcel::Superseded(older.association)).is_ok());
+            .is_some_and(|it| it.sender.try_send(Parcel::Superseded(older.association)).is_ok());
         if !sent {
             tracing::warn!(session = %older.association, "an older session stays, as its task takes nothing");
         }
@@ -273,8 +336,57 @@ fn moment() -> Moment {
 /// Datagrams that wait in a mailbox.
 const MOST_PASSED: usize = 512;
 
+/// Datagrams of one source prefix that wait in a mailbox.
+const MAX_WAITING_OF_SOURCE: usize = MOST_PASSED / 4;
+
+/// Counts of source prefixes in a mailbox.
+const SOURCES: u64 = 256;
+
 /// Bytes of the longest datagram that is passed on: the longest record (RFC 6347 §4.1, RFC 9146 §4) with room to spare.
 const LONGEST_PASSED: usize = (1 << 14) + (1 << 11) + 64;
 
 /// What a channel can count.
 const MOST_PERMITS: usize = tokio::sync::Semaphore::MAX_PERMITS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Symptom: anybody could fill another shard's mailbox with made-up connection ids, so that
+    /// records of clients that have moved were lost. Cause: the mailbox had a bound in total only.
+    #[test]
+    fn a_source_that_fills_its_part_of_a_mailbox_leaves_room_for_others() {
+        let (sender, mut inbox) = mpsc::channel(MOST_PASSED);
+        let (_, own) = mpsc::channel(1);
+        let mut neighbours = Neighbours {
+            shard: 0,
+            mailboxes: [Mailbox::new(sender.clone()), Mailbox::new(sender)].into(),
+            inbox: own,
+            ids: ConnectionIds::new(8, 0, 0).ok(),
+            homes: Arc::default(),
+            passed_on: PassedOn::default(),
+        };
+        // Record header of type tls12_cid, with an id of shard 1.
+        let mut datagram = vec![0; 40];
+        datagram[0] = 25;
+        datagram[11..14].copy_from_slice(&[0x10, 0, 1]);
+        let flood: SocketAddr = ([192, 0, 2, 1], 1).into();
+        for _ in 0..MOST_PASSED {
+            assert!(neighbours.pass_on(flood.into(), &datagram));
+        }
+        let passed = neighbours.passed_on();
+        assert_eq!(passed.datagrams, 128);
+        assert_eq!(passed.lost, 384);
+        // One of 200 other prefixes may share the flood's count, not all.
+        for third in 0..200 {
+            let source: SocketAddr = ([198, 51, third, 1], 1).into();
+            neighbours.pass_on(source.into(), &datagram);
+        }
+        assert!(neighbours.passed_on().datagrams >= 128 + 190);
+        // What is taken out makes room.
+        while inbox.try_recv().is_ok() {}
+        let lost = neighbours.passed_on().lost;
+        neighbours.pass_on(flood.into(), &datagram);
+        assert_eq!(neighbours.passed_on().lost, lost);
+    }
+}
