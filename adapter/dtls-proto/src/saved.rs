@@ -43,6 +43,14 @@ pub enum LoadError {
         /// The number of the form.
         found: u8,
     },
+    /// An earlier version of this program has written them, in a form that is no longer read.
+    #[error(
+        "saved in form {found} by an older version; form {VERSION} is the only one that is read"
+    )]
+    Older {
+        /// The number of the form.
+        found: u8,
+    },
     /// They were sealed with another key.
     #[error("sealed with another key")]
     OtherKey,
@@ -104,6 +112,7 @@ impl SaveKey {
         match reader.u8().map_err(torn)? {
             VERSION => {}
             0 => return Err(LoadError::Foreign),
+            found @ ..VERSION => return Err(LoadError::Older { found }),
             found => return Err(LoadError::Newer { found }),
         }
         let salt = reader.array().map_err(torn)?;
@@ -209,7 +218,7 @@ fn nonce() -> Nonce {
 const MAGIC: [u8; 8] = *b"DTLSsave";
 
 /// How sessions are written so far.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 const SALT_LENGTH: usize = 32;
 
@@ -261,7 +270,7 @@ mod tests {
             changed[at] ^= 0x80;
             let expected = match at {
                 0..8 => LoadError::Foreign,
-                8 => LoadError::Newer { found: 0x81 },
+                8 => LoadError::Newer { found: 0x82 },
                 9..73 => LoadError::OtherKey,
                 _ => LoadError::Torn,
             };

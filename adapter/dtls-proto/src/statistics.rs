@@ -71,6 +71,8 @@ counters! {
     partial_hellos_displaced,
     /// Incomplete ClientHellos given up because their other fragments did not come in time.
     partial_hellos_expired,
+    /// ClientHellos dropped, as another one of the same datagram was answered.
+    surplus_hellos,
     /// ClientHellos that came when the server was about to end.
     hellos_after_closing,
     /// HelloVerifyRequests sent.
@@ -121,6 +123,8 @@ counters! {
     verdict_deadlines,
     /// Flights sent again.
     retransmissions,
+    /// Last flights that were asked for again too soon, or from an address the client has just moved to.
+    retransmissions_suppressed,
     /// New handshakes refused inside an association.
     renegotiations_refused,
     /// Associations given up for new ones.

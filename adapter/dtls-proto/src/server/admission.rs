@@ -27,6 +27,7 @@ use crate::event::{AssociationId, CloseReason, Event, HandshakeFailure};
 use crate::path::Path;
 use crate::protection::IdPair;
 use crate::resumption::Resumable;
+use crate::server::fingerprint::HelloFingerprint;
 use crate::server::handshake::{Handshake, Offer};
 use crate::server::negotiation::{self, Negotiated};
 use crate::server::partial_hellos::Begun;
@@ -35,8 +36,25 @@ use crate::server::{Admission, Server};
 use crate::statistics::count;
 
 impl Server {
+    /// Handles the first ClientHello of a datagram that gets an answer; further ones are dropped,
+    /// because a stranger must not get more datagrams than it sends (RFC 6347 §4.2.1).
+    pub(super) fn handle_first_client_hello(
+        &mut self,
+        now: Instant,
+        peer: Path,
+        header: RecordHeader,
+        fragment: &Fragment<'_>,
+    ) {
+        if self.shared.answered.hello {
+            return count(&mut self.shared.statistics.surplus_hellos);
+        }
+        let waiting = self.shared.transmits.len();
+        self.handle_client_hello(now, peer, header, fragment);
+        self.shared.answered.hello = fragment.is_whole() || self.shared.transmits.len() > waiting;
+    }
+
     /// A ClientHello: nothing is kept before it brings a good cookie.
-    pub(super) fn handle_client_hello(
+    fn handle_client_hello(
         &mut self,
         now: Instant,
         peer: Path,
@@ -147,6 +165,7 @@ impl Server {
             Ok(negotiated) => {
                 let resumable = self.session_wanted(now, &hello, &negotiated);
                 let offer = Offer {
+                    fingerprint: HelloFingerprint::new(&hello),
                     hello,
                     resumable,
                     fragment: *fragment,
@@ -161,6 +180,15 @@ impl Server {
                 self.shared
                     .transmit(peer, plain_alert(alert, header.sequence));
             }
+        }
+    }
+
+    /// A client that asks for a cookie begins a new handshake, so its next hello is no copy of the one
+    /// that began its session, even if its randomness repeats after a reboot (RFC 6347 §4.2.8).
+    fn forget_hello(&mut self, peer: Path) {
+        let session = self.peers.get(&peer.remote).and_then(|known| known.session);
+        if let Some(session) = session.and_then(|id| self.sessions.get_mut(&id)) {
+            session.forget_hello();
         }
     }
 
@@ -188,21 +216,21 @@ impl Server {
     }
 
     /// Begins a handshake, unless this hello is one we know or there is no room.
-    fn begin(&mut self, now: Instant, peer: Path, offer: &Offer<'_>, negotiated: Negotiated) {
-        let known = self.peers.get(&peer.remote).copied().unwrap_or_default();
-        let random = &offer.hello.random;
+    fn begin(&mut self, now: Instant, peer: SocketAddr, offer: &Offer<'_>, negotiated: Negotiated) {
+        let known = self.peers.get(&peer).copied().unwrap_or_default();
+        let hello = &offer.fingerprint;
         let of_session = known.session.and_then(|id| self.sessions.get(&id));
-        if of_session.is_some_and(|session| session.is_from(random)) {
+        if of_session.is_some_and(|session| session.is_from(hello, now)) {
             return count(&mut self.shared.statistics.duplicate_hellos);
         }
         if let Some(id) = known.handshake {
             if let Some(handshake) = self
                 .handshakes
                 .get_mut(&id)
-                .filter(|handshake| handshake.is_from(random))
+                .filter(|handshake| handshake.is_from(hello))
             {
                 count(&mut self.shared.statistics.duplicate_hellos);
-                return handshake.repeat_flight(&mut self.shared);
+                return handshake.repeat_flight(now, &mut self.shared);
             }
             if let Some(handshake) = self.handshakes.get_mut(&id) {
                 handshake.tell_failure(HandshakeFailure::Superseded, &mut self.shared);

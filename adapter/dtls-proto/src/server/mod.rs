@@ -4,6 +4,7 @@ mod shared;
 mod common;
 mod negotiation;
 mod admission;
+mod fingerprint;
 mod handshake;
 mod session;
 mod idle;
@@ -45,8 +46,8 @@ use crate::server::handshake::{Established, Handshake, Progress};
 use crate::server::idle::IdleQueue;
 use crate::server::partial_hellos::PartialHellos;
 use crate::server::paths::Paths;
-use crate::server::session::{Receipt, Session};
-use crate::server::shared::Shared;
+use crate::server::session::{Arrival, Receipt, Session};
+use crate::server::shared::{Answered, Shared};
 use crate::statistics::{Statistics, count};
 use crate::timer::Timer;
 
@@ -145,6 +146,7 @@ impl Server {
     pub fn handle_datagram(&mut self, now: Instant, path: impl Into<Path>, datagram: &mut [u8]) {
         let peer = path.into();
         count(&mut self.shared.statistics.datagrams);
+        self.shared.answered = Answered::default();
         let id_length = self.id_length();
         let mut rest = datagram;
         while !rest.is_empty() {
@@ -412,7 +414,7 @@ impl Server {
             ContentType::HANDSHAKE => {
                 for fragment in self.shared.fragments(fragment) {
                     if fragment.header.message_type == HandshakeType::CLIENT_HELLO {
-                        self.handle_client_hello(now, peer, header, &fragment);
+                        self.handle_first_client_hello(now, peer, header, &fragment);
                     } else {
                         self.with_handshake(now, peer, |handshake, shared| {
                             handshake.handle_fragment(now, &fragment, shared)
@@ -551,6 +553,7 @@ impl Server {
         };
         session.last_used = seconds;
         let proves = session.proves_paths();
+        let is_at_home = from.remote == session.peer();
         if proves && opened.content_type == ContentType::RETURN_ROUTABILITY_CHECK {
             self.handle_path_message(association, from, opened.plaintext);
         }
@@ -563,7 +566,12 @@ impl Server {
         let Some(session) = self.sessions.get_mut(&association) else {
             return Err(Refusal::Unopened(OpenError::NotAuthentic));
         };
-        match session.handle_opened(association, from.remote, &opened, &mut self.shared) {
+        let arrival = Arrival {
+            now,
+            from: from.remote,
+            is_at_home,
+        };
+        match session.handle_opened(association, arrival, &opened, &mut self.shared) {
             Receipt::Taken => {}
             Receipt::Closed(reason) => self.forget_session(association, reason),
         }
@@ -657,6 +665,7 @@ impl Server {
     fn establish(&mut self, now: Instant, association: AssociationId, established: Established) {
         let Established {
             mut session,
+            hello,
             early,
             resumable,
         } = established;
@@ -665,6 +674,8 @@ impl Server {
             let config = &self.shared.config.resumption;
             self.common.resumable().insert(now, id, resumable, config);
         }
+        let copies = self.shared.config.backoff().total();
+        session.set_hello(hello, now.checked_add(copies));
         count(&mut self.shared.statistics.handshakes_established);
         let (path, suite) = (session.path(), session.suite());
         let peer = path.remote;

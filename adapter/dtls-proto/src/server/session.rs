@@ -1,11 +1,11 @@
 //! An established association: one compact value, no timer, no buffer.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::time::Instant;
 
 use crate::codec::alert::{Alert, AlertDescription, AlertLevel};
 use crate::codec::connection_id::ConnectionId;
 use crate::codec::handshake::{Fragment, HandshakeType, message};
-use crate::codec::hello::Random;
 use crate::codec::record::{ContentType, RecordHeader};
 use crate::codec::{Malformed, Reader, put_vector16};
 use crate::crypto::{CipherSuite, VERIFY_DATA_LENGTH};
@@ -14,6 +14,7 @@ use crate::flight::{Packer, Part};
 use crate::path::Path;
 use crate::protection::{OpenError, Opened, Protection, SealError};
 use crate::resumption::SessionId;
+use crate::server::fingerprint::HelloFingerprint;
 use crate::server::negotiation::Negotiated;
 use crate::server::shared::Shared;
 use crate::statistics::count;
@@ -26,8 +27,8 @@ pub(crate) struct Session {
     local: Option<IpAddr>,
     protection: Protection,
     suite: CipherSuite,
-    /// The start of the client's random, to know its ClientHello again.
-    hello: [u8; 8],
+    /// Recognises late copies of the ClientHello, until the client shows that it goes on.
+    hello: Option<Box<RecentHello>>,
     /// The most plaintext that our records may have.
     max_plaintext: u16,
     /// The most plaintext that the client's records may have.
@@ -46,9 +47,21 @@ pub(crate) struct Session {
     pub(crate) queued: u32,
 }
 
+/// The hello that began a session, as long as copies of it may still be under way.
+#[derive(Debug, Clone, Copy)]
+struct RecentHello {
+    fingerprint: HelloFingerprint,
+    /// When the client has stopped to send it again; `None`: past the end of the clock.
+    until: Option<Instant>,
+}
+
 /// What our last flight can be made from anew.
 #[derive(Debug, Clone)]
 pub(crate) struct LastFlight {
+    /// The number of the client's Finished, which asks for the flight when it comes again.
+    pub(crate) finished_seq: u16,
+    /// When the flight was last sent again.
+    pub(crate) repeated: Option<Instant>,
     /// Our next record sequence number in epoch 0.
     pub(crate) sequence: u64,
     /// The number of our Finished.
@@ -58,6 +71,15 @@ pub(crate) struct LastFlight {
     pub(crate) ticket: Option<Vec<u8>>,
     /// How often it was sent by this process.
     pub(crate) transmissions: u32,
+}
+
+/// When and where a record came in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) now: Instant,
+    pub(crate) from: SocketAddr,
+    /// Whether the session was at that address already.
+    pub(crate) is_at_home: bool,
 }
 
 /// What became of an authentic record.
@@ -72,7 +94,6 @@ impl Session {
     pub(crate) fn new(
         path: Path,
         protection: Protection,
-        client_random: &Random,
         negotiated: &Negotiated,
         last_flight: Option<LastFlight>,
     ) -> Self {
@@ -81,7 +102,7 @@ impl Session {
             local: path.local,
             protection,
             suite: negotiated.suite,
-            hello: fingerprint(client_random),
+            hello: None,
             max_plaintext: u16::try_from(negotiated.max_plaintext()).unwrap_or(u16::MAX),
             max_received: u16::try_from(negotiated.max_received()).unwrap_or(u16::MAX),
             path_mtu: u16::MAX,
@@ -109,9 +130,21 @@ impl Session {
         self.suite
     }
 
-    /// Whether a hello with this random began the association.
-    pub(crate) fn is_from(&self, random: &Random) -> bool {
-        self.hello == fingerprint(random)
+    /// This hello began the association; copies of it may come until this time.
+    pub(crate) fn set_hello(&mut self, fingerprint: HelloFingerprint, until: Option<Instant>) {
+        self.hello = Some(Box::new(RecentHello { fingerprint, until }));
+    }
+
+    /// The next hello is none of the association, whatever is in it.
+    pub(crate) fn forget_hello(&mut self) {
+        self.hello = None;
+    }
+
+    /// Whether this may be a late copy of the hello that began the association.
+    pub(crate) fn is_from(&self, hello: &HelloFingerprint, now: Instant) -> bool {
+        self.hello.as_ref().is_some_and(|recent| {
+            recent.fingerprint == *hello && recent.until.is_none_or(|until| now < until)
+        })
     }
 
     /// The session may be resumed by this id.
@@ -173,11 +206,11 @@ impl Session {
             .open_within(self.max_received.into(), header, fragment)
     }
 
-    /// Takes what was in a record that came from `from`.
+    /// Takes what was in a record.
     pub(crate) fn handle_opened(
         &mut self,
         association: AssociationId,
-        from: SocketAddr,
+        arrival: Arrival,
         opened: &Opened<'_>,
         shared: &mut Shared,
     ) -> Receipt {
@@ -186,9 +219,10 @@ impl Session {
             ContentType::APPLICATION_DATA => {
                 // It has our Finished, else it would not send data.
                 self.last_flight = None;
+                self.hello = None;
                 shared.events.push_back(Event::ApplicationData {
                     association,
-                    peer: from,
+                    peer: arrival.from,
                     max_payload: self.max_payload(),
                     data: plaintext.to_vec(),
                 });
@@ -197,7 +231,7 @@ impl Session {
             ContentType::ALERT => self.handle_alert(plaintext, shared),
             ContentType::HANDSHAKE => {
                 for fragment in shared.fragments(plaintext) {
-                    self.handle_handshake(&fragment, shared);
+                    self.handle_handshake(arrival, &fragment, shared);
                 }
                 Receipt::Taken
             }
@@ -280,19 +314,55 @@ impl Session {
         Receipt::Closed(CloseReason::PeerClosed)
     }
 
-    fn handle_handshake(&mut self, fragment: &Fragment<'_>, shared: &mut Shared) {
+    fn handle_handshake(
+        &mut self,
+        arrival: Arrival,
+        fragment: &Fragment<'_>,
+        shared: &mut Shared,
+    ) {
         match fragment.header.message_type {
-            // The client sends its last flight again, so it has not got ours.
-            HandshakeType::FINISHED if self.last_flight.is_some() => {
-                count(&mut shared.statistics.retransmissions);
-                self.send_last_flight(shared);
-            }
+            HandshakeType::FINISHED => self.handle_finished(arrival, fragment, shared),
             HandshakeType::CLIENT_HELLO => {
                 count(&mut shared.statistics.renegotiations_refused);
-                self.send_alert(Alert::warning(AlertDescription::NO_RENEGOTIATION), shared);
+                if !std::mem::replace(&mut shared.answered.renegotiation, true) {
+                    self.send_alert(Alert::warning(AlertDescription::NO_RENEGOTIATION), shared);
+                }
             }
             _ => count(&mut shared.statistics.unexpected_messages),
         }
+    }
+
+    /// The client sends its Finished again, so it has not got our last flight, which goes out once
+    /// more (RFC 6347 §4.2.4): once for each datagram and retransmission time-out, and never to an
+    /// address the client has just moved to, so that nobody can multiply it.
+    fn handle_finished(
+        &mut self,
+        arrival: Arrival,
+        fragment: &Fragment<'_>,
+        shared: &mut Shared,
+    ) {
+        let Some(flight) = &mut self.last_flight else {
+            return count(&mut shared.statistics.unexpected_messages);
+        };
+        let header = fragment.header;
+        let is_finished = header.message_seq == flight.finished_seq
+            && header.fragment_offset == 0
+            && usize::try_from(header.length) == Ok(VERIFY_DATA_LENGTH)
+            && !fragment.body.is_empty();
+        if !is_finished {
+            return count(&mut shared.statistics.unexpected_messages);
+        }
+        let pause = shared.config.retransmission_timeout;
+        let is_due = flight
+            .repeated
+            .is_none_or(|last| arrival.now.saturating_duration_since(last) >= pause);
+        if !is_due || !arrival.is_at_home || shared.answered.last_flight {
+            return count(&mut shared.statistics.retransmissions_suppressed);
+        }
+        flight.repeated = Some(arrival.now);
+        shared.answered.last_flight = true;
+        count(&mut shared.statistics.retransmissions);
+        self.send_last_flight(shared);
     }
 
     /// Seals a record and sends it to `to`.
@@ -314,7 +384,6 @@ impl Session {
     pub(crate) fn put(&self, seconds: u32, out: &mut Vec<u8>) {
         put_address(self.peer, out);
         out.extend_from_slice(&self.suite.code().to_be_bytes());
-        out.extend_from_slice(&self.hello);
         out.extend_from_slice(&self.max_plaintext.to_be_bytes());
         let both_ways = self.max_received == self.max_plaintext;
         out.push(u8::from(self.proves_paths) | u8::from(both_ways) << 1);
@@ -330,7 +399,6 @@ impl Session {
     pub(crate) fn read(jump: u64, reader: &mut Reader<'_>) -> Result<(Self, u32), Malformed> {
         let peer = read_address(reader)?;
         let suite = CipherSuite::from_code(reader.u16()?).ok_or(Malformed)?;
-        let hello = reader.array()?;
         let max_plaintext = reader.u16()?;
         let flags = reader.u8()?;
         if flags > 0b11 {
@@ -349,7 +417,7 @@ impl Session {
             local: None,
             protection: Protection::read(suite.aead(), jump, reader)?,
             suite,
-            hello,
+            hello: None,
             max_plaintext,
             max_received,
             path_mtu: u16::MAX,
@@ -380,6 +448,7 @@ impl Session {
 
 impl LastFlight {
     fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.finished_seq.to_be_bytes());
         out.extend_from_slice(&self.sequence.to_be_bytes());
         out.extend_from_slice(&self.message_seq.to_be_bytes());
         out.extend_from_slice(&self.verify_data);
@@ -388,6 +457,8 @@ impl LastFlight {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
+            finished_seq: reader.u16()?,
+            repeated: None,
             sequence: u64::from_be_bytes(reader.array()?),
             message_seq: reader.u16()?,
             verify_data: reader.array()?,
@@ -449,9 +520,4 @@ fn read_address(reader: &mut Reader<'_>) -> Result<SocketAddr, Malformed> {
         }
         _ => Err(Malformed),
     }
-}
-
-fn fingerprint(random: &Random) -> [u8; 8] {
-    let [a, b, c, d, e, f, g, h, ..] = *random;
-    [a, b, c, d, e, f, g, h]
 }

@@ -10,6 +10,8 @@ use crate::statistics::{Statistics, count};
 use crate::timer::Timers;
 
 pub(crate) struct Shared {
+    /// What has been answered in the current datagram.
+    pub(crate) answered: Answered,
     pub(crate) config: Config,
     pub(crate) statistics: Statistics,
     pub(crate) timers: Timers,
@@ -17,9 +19,22 @@ pub(crate) struct Shared {
     pub(crate) events: VecDeque<Event>,
 }
 
+/// Answers that a datagram gets at most once, however many messages in it ask for them: else one
+/// datagram brings many, and its source address may be forged.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Answered {
+    /// A ClientHello was answered, or has begun a handshake.
+    pub(crate) hello: bool,
+    /// The last flight of a session was sent again.
+    pub(crate) last_flight: bool,
+    /// A renegotiation was refused by a warning.
+    pub(crate) renegotiation: bool,
+}
+
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         Self {
+            answered: Answered::default(),
             config,
             statistics: Statistics::default(),
             timers: Timers::default(),

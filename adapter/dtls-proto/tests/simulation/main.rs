@@ -22,6 +22,7 @@ mod seeds;
 mod keys;
 mod failures;
 mod floods;
+mod repeats;
 mod limits;
 mod live;
 mod hostile;

@@ -11,6 +11,7 @@ use crate::inbox::Inbox;
 use crate::path::Path;
 use crate::protection::{IdPair, Protection};
 use crate::resumption::Credential;
+use crate::server::fingerprint::HelloFingerprint;
 use crate::server::handshake::finished::{AwaitChangeCipherSpec, Order};
 use crate::server::negotiation::Negotiated;
 use crate::server::shared::Shared;
@@ -20,6 +21,8 @@ pub(crate) struct Context {
     pub(crate) association: AssociationId,
     pub(crate) path: Path,
     pub(crate) client_random: Random,
+    /// Recognises copies of the ClientHello.
+    pub(crate) hello: HelloFingerprint,
     pub(crate) server_random: Random,
     pub(crate) negotiated: Negotiated,
     pub(crate) connection_ids: Option<IdPair>,

@@ -131,7 +131,6 @@ impl AwaitFinished {
         let mut session = Session::new(
             context.path,
             self.protection,
-            &context.client_random,
             &context.negotiated,
             last_flight,
         );
@@ -141,6 +140,7 @@ impl AwaitFinished {
         let id = SessionId::try_from(context.session_id.as_slice()).ok();
         Progress::Established(Box::new(Established {
             session,
+            hello: context.hello,
             early: inbox.into_sealed().into(),
             resumable: id.zip(resumable),
         }))
@@ -175,6 +175,8 @@ impl AwaitFinished {
         });
         let hash = context.transcript.hash();
         LastFlight {
+            finished_seq: self.messages.next_message_seq(),
+            repeated: None,
             sequence: context.sequence,
             message_seq: context.message_seq,
             verify_data: self.master_secret.verify_data(Side::Server, &hash),

@@ -60,7 +60,7 @@ use std::time::Instant;
 use crate::codec::alert::{Alert, AlertDescription};
 use crate::codec::connection_id::ConnectionId;
 use crate::codec::handshake::{Fragment, message};
-use crate::codec::hello::{ClientHello, Random};
+use crate::codec::hello::ClientHello;
 use crate::codec::record::{ContentType, RecordHeader, put_plain_record};
 use crate::crypto::{Psk, Transcript, random};
 use crate::event::{AssociationId, HandshakeFailure, Verdict};
@@ -68,6 +68,7 @@ use crate::inbox::{Inbox, SealedRecord};
 use crate::path::Path;
 use crate::protection::{IdPair, Protection};
 use crate::resumption::{Resumable, SessionId};
+use crate::server::fingerprint::HelloFingerprint;
 use crate::server::handshake::certificate::{
     AwaitCertificate, AwaitCertificateVerify, AwaitCertifiedKeyExchange, AwaitVerdict,
 };
@@ -85,6 +86,8 @@ use crate::timer::Timer;
 pub(crate) struct Handshake {
     context: Context,
     state: State,
+    /// When the flight was last sent.
+    flight_sent: Option<Instant>,
 }
 
 /// What a step of the handshake led to.
@@ -105,6 +108,8 @@ pub(crate) enum Progress {
 /// What a finished handshake leaves.
 pub(crate) struct Established {
     pub(crate) session: Session,
+    /// The hello that began it.
+    pub(crate) hello: HelloFingerprint,
     /// These records came early and belong to the session.
     pub(crate) early: Vec<SealedRecord>,
     /// What the session may be resumed from, and by which id.
@@ -157,6 +162,7 @@ impl Handshake {
             association,
             path,
             client_random: offer.hello.random,
+            hello: offer.fingerprint,
             server_random: random()?,
             negotiated,
             connection_ids,
@@ -183,7 +189,11 @@ impl Handshake {
             None => context.answer_hello(shared)?,
         };
         context.send_flight(None, shared);
-        let mut handshake = Self { context, state };
+        let mut handshake = Self {
+            context,
+            state,
+            flight_sent: None,
+        };
         handshake.arm_retransmission(now, shared);
         count(&mut shared.statistics.handshakes_started);
         Some(handshake)
@@ -205,17 +215,17 @@ impl Handshake {
             .map_or(ConnectionId::EMPTY, |ids| ids.ours)
     }
 
+    /// Whether this handshake was begun by a copy of this hello.
+    pub(crate) fn is_from(&self, hello: &HelloFingerprint) -> bool {
+        self.context.hello == *hello
+    }
+
     /// No datagram of more than `bytes` reaches the client: what was larger is sent again at once.
     pub(crate) fn set_path_mtu(&mut self, bytes: u16, shared: &mut Shared) {
         if bytes < self.context.path_mtu {
             self.context.path_mtu = bytes;
-            self.repeat_flight(shared);
+            self.send_flight_again(shared);
         }
-    }
-
-    /// Whether this handshake was begun by a hello with this random.
-    pub(crate) fn is_from(&self, random: &Random) -> bool {
-        self.context.client_random == *random
     }
 
     /// Whether the caller knows of it, so that it must be told of the end.
@@ -393,8 +403,20 @@ impl Handshake {
         shared.transmit(self.context.path, payload);
     }
 
-    /// The client's ClientHello came again: our flight was lost on the way.
-    pub(crate) fn repeat_flight(&mut self, shared: &mut Shared) {
+    /// Sends the flight again for a repeated ClientHello, unless it was sent less than a
+    /// retransmission time-out ago: anybody who saw a hello can repeat it.
+    pub(crate) fn repeat_flight(&mut self, now: Instant, shared: &mut Shared) {
+        let pause = shared.config.retransmission_timeout;
+        let is_due = self
+            .flight_sent
+            .is_none_or(|sent| now.saturating_duration_since(sent) >= pause);
+        if is_due {
+            self.flight_sent = Some(now);
+            self.send_flight_again(shared);
+        }
+    }
+
+    fn send_flight_again(&mut self, shared: &mut Shared) {
         if self.context.outgoing.is_some() {
             count(&mut shared.statistics.retransmissions);
             let protection = match &mut self.state {
@@ -417,7 +439,7 @@ impl Handshake {
     pub(crate) fn retransmit(&mut self, now: Instant, shared: &mut Shared) {
         if let Some(outgoing) = &mut self.context.outgoing {
             outgoing.attempt = outgoing.attempt.saturating_add(1);
-            self.repeat_flight(shared);
+            self.send_flight_again(shared);
             self.arm_retransmission(now, shared);
         }
     }
@@ -455,6 +477,7 @@ impl Handshake {
         let Some(Outgoing { attempt, .. }) = self.context.outgoing else {
             return;
         };
+        self.flight_sent = Some(now);
         let backoff = shared.config.backoff();
         let timer = if attempt < backoff.retransmissions {
             Timer::Retransmit
@@ -473,6 +496,7 @@ pub(crate) struct Offer<'a> {
     /// The session the client wants back, if it may have it.
     pub(crate) resumable: Option<Resumable>,
     pub(crate) hello: ClientHello<'a>,
+    pub(crate) fingerprint: HelloFingerprint,
     pub(crate) fragment: Fragment<'a>,
     /// Our first record has the same number as the client's (RFC 6347 §4.2.1).
     pub(crate) record_sequence: u64,
