@@ -35,9 +35,12 @@ pub struct Config {
     pub path_timeout: Duration,
     /// Whether and how sessions may be resumed.
     pub resumption: Resumption,
-    /// How many associations there may be, established or not.
+    /// How many associations may be established.
     pub max_associations: usize,
-    /// How many of these may be handshakes that have not ended.
+    /// How many of these one principal may have ([`crate::Server::set_owner`]); with one more, its
+    /// oldest is closed. 0: any number.
+    pub max_sessions_of_one: usize,
+    /// How many handshakes may be under way.
     pub max_handshakes: usize,
     /// How many handshakes may begin in a second from one neighbourhood of the network; `None`: as many as come.
     pub handshake_rate: Option<HandshakeRate>,
@@ -167,6 +170,7 @@ impl Default for Config {
             path_timeout: Duration::from_secs(3),
             resumption: Resumption::default(),
             max_associations: 100_000,
+            max_sessions_of_one: 1000,
             max_handshakes: 10_000,
             // Thousands of devices may stand behind one address, so there is no number that fits everywhere.
             handshake_rate: None,

@@ -102,6 +102,12 @@ pub enum Event {
         /// What went wrong.
         failure: HandshakeFailure,
     },
+    /// Another server of the port ([`crate::Server::beside`]) has to drop something that was displaced:
+    /// its [`crate::Server::handle_timeout`] is to be called soon.
+    Wake {
+        /// Its number, in the order in which the servers were made.
+        server: usize,
+    },
     /// The association is gone, its id unknown from now on.
     Closed {
         /// Which.
@@ -188,7 +194,7 @@ pub enum CloseReason {
     HandshakeFailed,
     /// The client's certificates were refused, or nobody judged them in time; the peer was told.
     CertificateRefused,
-    /// It was idle, and its place was needed.
+    /// Its place was needed: it was idle, its principal held most, or it had just begun.
     Evicted,
     /// All sequence numbers were used.
     SequenceExhausted,

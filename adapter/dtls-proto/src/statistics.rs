@@ -127,8 +127,12 @@ counters! {
     retransmissions_suppressed,
     /// New handshakes refused inside an association.
     renegotiations_refused,
-    /// Associations given up for new ones.
+    /// Idle associations given up for new ones.
     evictions,
+    /// Sessions closed for new ones, as their principals had most, or as many as they may have.
+    sessions_displaced,
+    /// Sessions refused at the end of their handshakes, as all places were taken by others.
+    sessions_over_limit,
     /// Associations closed because their clients had others.
     sessions_superseded,
     /// Associations the peer closed.

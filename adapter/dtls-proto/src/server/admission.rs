@@ -248,7 +248,7 @@ impl Server {
                 }
             }
         }
-        if !self.has_room(now, known.session) {
+        if self.common.handshakes() >= self.shared.config.max_handshakes {
             count(&mut self.shared.statistics.handshakes_over_limit);
             return self.tell_refusal(peer, HandshakeFailure::OverLimit);
         }
@@ -279,34 +279,6 @@ impl Server {
             peer: peer.remote,
             failure,
         });
-    }
-
-    /// Whether one more handshake may begin; if all places are taken, an idle association of this server makes room. The association that
-    /// would be replaced doesn't count.
-    fn has_room(&mut self, now: Instant, replaced: Option<AssociationId>) -> bool {
-        let config = &self.shared.config;
-        if self.common.handshakes() >= config.max_handshakes {
-            return false;
-        }
-        // One that has a connection id stays when another takes its address.
-        let replaced = replaced
-            .and_then(|id| self.sessions.get(&id))
-            .filter(|session| session.connection_id().is_empty());
-        let taken = self.common.associations();
-        if taken.saturating_sub(usize::from(replaced.is_some())) < config.max_associations {
-            return true;
-        }
-        let threshold = config.idle_threshold.as_secs();
-        let limit = u64::from(self.seconds(now))
-            .checked_sub(threshold)
-            .and_then(|limit| u32::try_from(limit).ok());
-        let idle = limit.and_then(|limit| self.idle.idle_since(limit, &mut self.sessions));
-        let Some(association) = idle else {
-            return false;
-        };
-        count(&mut self.shared.statistics.evictions);
-        self.forget_session(association, CloseReason::Evicted);
-        true
     }
 
     /// The ids of both directions, if the client offered one and they are used here.

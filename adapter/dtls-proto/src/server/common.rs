@@ -1,32 +1,85 @@
-//! What the servers of one port have in common, where several share its traffic: how many places are taken, how often handshakes began in
-//! a neighbourhood, and what may be resumed by id.
+//! What the servers of one port have in common, where several share its traffic: how many places are
+//! taken and by whom, how often handshakes began in a neighbourhood, and what may be resumed by id.
 //!
-//! Only the beginning and the end of an association ask for it, never a record.
+//! Only the beginning and the end of an association ask for it, never a record. What one server
+//! displaces at another one is left in the other's mailbox.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::event::AssociationId;
 use crate::resumption::SessionCache;
+use crate::server::owners::Owners;
 use crate::server::rate::Rates;
 
 #[derive(Debug, Default)]
 pub(super) struct Common {
     handshakes: AtomicUsize,
     sessions: AtomicUsize,
+    owners: Mutex<Owners>,
     rates: Mutex<Rates>,
     resumable: Mutex<SessionCache>,
+    mailboxes: Mutex<Vec<Arc<Mailbox>>>,
+}
+
+/// Where an association is: with which server of the port, and under which name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Location {
+    /// First, so that locations are in the order in which associations began, more or less.
+    pub(super) association: AssociationId,
+    pub(super) server: usize,
+}
+
+/// An association that has lost its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Displaced {
+    Session(AssociationId),
+}
+
+/// What other servers have displaced.
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    is_waiting: AtomicBool,
+    displaced: Mutex<Vec<Displaced>>,
+}
+
+impl Mailbox {
+    /// What was displaced since the last call; asks nothing but a flag if there is nothing.
+    pub(super) fn take(&self) -> Vec<Displaced> {
+        if !self.is_waiting.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut displaced = lock(&self.displaced);
+        self.is_waiting.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *displaced)
+    }
+
+    /// Whether nothing waited before.
+    fn put(&self, displaced: Displaced) -> bool {
+        lock(&self.displaced).push(displaced);
+        !self.is_waiting.swap(true, Ordering::Relaxed)
+    }
 }
 
 impl Common {
+    /// One more server: its number, and its mailbox.
+    pub(super) fn register(&self) -> (usize, Arc<Mailbox>) {
+        let mut mailboxes = lock(&self.mailboxes);
+        let mailbox = Arc::<Mailbox>::default();
+        mailboxes.push(Arc::clone(&mailbox));
+        (mailboxes.len().saturating_sub(1), mailbox)
+    }
+
+    /// Lets another server know that an association of it is displaced; `true` if the server has to
+    /// be woken up for it.
+    pub(super) fn displace(&self, server: usize, displaced: Displaced) -> bool {
+        let mailbox = lock(&self.mailboxes).get(server).cloned();
+        mailbox.is_some_and(|mailbox| mailbox.put(displaced))
+    }
+
     /// How many handshakes are under way.
     pub(super) fn handshakes(&self) -> usize {
         self.handshakes.load(Ordering::Relaxed)
-    }
-
-    /// How many places of associations are taken. Two servers that ask at the same moment may both find the last one free.
-    pub(super) fn associations(&self) -> usize {
-        let sessions = self.sessions.load(Ordering::Relaxed);
-        self.handshakes().saturating_add(sessions)
     }
 
     pub(super) fn handshake_begins(&self) {
@@ -37,6 +90,11 @@ impl Common {
         self.handshakes.fetch_sub(number, Ordering::Relaxed);
     }
 
+    /// How many sessions there are.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
     pub(super) fn session_begins(&self) {
         self.sessions.fetch_add(1, Ordering::Relaxed);
     }
@@ -45,13 +103,20 @@ impl Common {
         self.sessions.fetch_sub(number, Ordering::Relaxed);
     }
 
+    /// Owners of sessions.
+    pub(super) fn owners(&self) -> MutexGuard<'_, Owners> {
+        lock(&self.owners)
+    }
+
     pub(super) fn rates(&self) -> MutexGuard<'_, Rates> {
-        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rates)
     }
 
     pub(super) fn resumable(&self) -> MutexGuard<'_, SessionCache> {
-        self.resumable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.resumable)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

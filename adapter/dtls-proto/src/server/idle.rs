@@ -4,6 +4,7 @@
 //! front, so a record costs nothing, and an association is moved at most once in each threshold of idleness.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 
 use crate::event::AssociationId;
 use crate::server::session::Session;
@@ -24,27 +25,36 @@ impl IdleQueue {
         self.queue.remove(&(session.queued, association));
     }
 
-    /// The association silent longest, if its last use was at or before `limit`.
+    /// Some of the associations whose last use was at or before `limit`, the one silent longest first.
     pub(crate) fn idle_since(
         &mut self,
         limit: u32,
         sessions: &mut HashMap<AssociationId, Session>,
-    ) -> Option<AssociationId> {
-        loop {
-            let &(queued, association) = self.queue.first()?;
-            if queued > limit {
-                return None;
-            }
+    ) -> Vec<AssociationId> {
+        let mut found = Vec::new();
+        let mut after = Bound::Unbounded;
+        while found.len() < MAX_CANDIDATES {
+            let next = self.queue.range((after, Bound::Unbounded)).next();
+            let Some(&(queued, association)) = next.filter(|(queued, _)| *queued <= limit) else {
+                break;
+            };
             match sessions.get_mut(&association) {
                 Some(session) if session.last_used > queued => {
-                    self.queue.pop_first();
+                    self.queue.remove(&(queued, association));
                     self.insert(association, session);
                 }
-                Some(_) => return Some(association),
+                Some(_) => {
+                    found.push(association);
+                    after = Bound::Excluded((queued, association));
+                }
                 None => {
-                    self.queue.pop_first();
+                    self.queue.remove(&(queued, association));
                 }
             }
         }
+        found
     }
 }
+
+/// How many idle associations are compared to choose one.
+const MAX_CANDIDATES: usize = 32;

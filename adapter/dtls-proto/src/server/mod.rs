@@ -2,6 +2,8 @@
 
 mod shared;
 mod common;
+mod owners;
+mod displacement;
 mod negotiation;
 mod admission;
 mod fingerprint;
@@ -19,6 +21,7 @@ pub use save::{Loaded, LoadedSession, Moment};
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::Hash;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -40,7 +43,7 @@ use crate::identity::Identity;
 use crate::path::Path;
 use crate::protection::{OpenError, Protection};
 use crate::resumption::TicketKeys;
-use crate::server::common::Common;
+use crate::server::common::{Common, Mailbox};
 use crate::server::forgeries::Forgeries;
 use crate::server::handshake::{Established, Handshake, Progress};
 use crate::server::idle::IdleQueue;
@@ -56,6 +59,10 @@ pub struct Server {
     shared: Shared,
     /// Shared with the other servers of the same port.
     common: Arc<Common>,
+    /// Which of them this is.
+    number: usize,
+    /// What the others have displaced.
+    mailbox: Arc<Mailbox>,
     cookies: Cookies,
     peers: HashMap<SocketAddr, Peer>,
     handshakes: HashMap<AssociationId, Box<Handshake>>,
@@ -117,8 +124,11 @@ impl Server {
     }
 
     fn with(config: Config, seed: [u8; 32], common: Arc<Common>) -> Self {
+        let (number, mailbox) = common.register();
         Self {
             common,
+            number,
+            mailbox,
             cookies: Cookies::new(&seed, config.cookie_lifetime),
             shared: Shared::new(config),
             peers: HashMap::new(),
@@ -145,6 +155,7 @@ impl Server {
     /// `path`; an address alone stands for a path whose local address is unknown.
     pub fn handle_datagram(&mut self, now: Instant, path: impl Into<Path>, datagram: &mut [u8]) {
         let peer = path.into();
+        self.drop_displaced();
         count(&mut self.shared.statistics.datagrams);
         self.shared.answered = Answered::default();
         let id_length = self.id_length();
@@ -161,9 +172,7 @@ impl Server {
 
     /// Does what has fallen due; to be called when [`Server::poll_timeout`] has come, earlier or later does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.partial_hellos.len() > 0 {
-            self.expire_partial_hellos(now);
-        }
+        self.drop_displaced();
         while let Some((association, timer)) = self.shared.timers.expire(now) {
             if timer == Timer::Path {
                 self.path_is_silent(now, association);
@@ -218,6 +227,28 @@ impl Server {
     /// the next one. Handshakes under way go on.
     pub fn close_admission(&mut self) {
         self.admission = Admission::Closed;
+    }
+
+    /// Says who an association belongs to: a principal of a tenant. To be called before the
+    /// handshake is answered by a key or a verdict, and for loaded sessions; see
+    /// [`Config::max_sessions_of_one`].
+    pub fn set_owner(
+        &mut self,
+        association: AssociationId,
+        tenant: &impl Hash,
+        principal: &impl Hash,
+    ) {
+        let location = self.location(association);
+        let mut owners = self.common.owners();
+        let owner = owners.owner(tenant, principal);
+        if let Some(handshake) = self.handshakes.get_mut(&association) {
+            handshake.set_owner(owner);
+        } else if let Some(session) = self.sessions.get_mut(&association)
+            && session.owner.is_none()
+        {
+            session.owner = Some(owner);
+            owners.add(owner, location);
+        }
     }
 
     /// Sends `data` as one record.
@@ -669,28 +700,37 @@ impl Server {
             early,
             resumable,
         } = established;
+        let copies = self.shared.config.backoff().total();
+        session.set_hello(hello, now.checked_add(copies));
+        let (peer, suite) = (session.peer(), session.suite());
+        let handshake = self.drop_handshake(association);
+        let owner = handshake.and_then(|handshake| handshake.owner());
+        if let Some(older) = self.peers.get(&peer).and_then(|peer| peer.session) {
+            self.replace(older, peer);
+        }
+        if !self.make_session_place(now, owner) {
+            return self.refuse_session(association, session);
+        }
+        count(&mut self.shared.statistics.handshakes_established);
         if let Some((id, resumable)) = resumable {
             session.set_session_id(id);
             let config = &self.shared.config.resumption;
             self.common.resumable().insert(now, id, resumable, config);
         }
-        let copies = self.shared.config.backoff().total();
-        session.set_hello(hello, now.checked_add(copies));
-        count(&mut self.shared.statistics.handshakes_established);
-        let (path, suite) = (session.path(), session.suite());
-        let peer = path.remote;
-        self.drop_handshake(association);
         if !session.connection_id().is_empty() {
             self.connection_ids
                 .insert(session.connection_id(), association);
         }
-        if let Some(older) = self.peers.get(&peer).and_then(|peer| peer.session) {
-            self.replace(older, peer);
-        }
         session.last_used = self.seconds(now);
         self.idle.insert(association, &mut session);
+        session.owner = owner;
         self.sessions.insert(association, session);
         self.common.session_begins();
+        if let Some(owner) = owner {
+            self.common
+                .owners()
+                .add(owner, self.location(association));
+        }
         self.peers.entry(peer).or_default().session = Some(association);
         self.shared.events.push_back(Event::Established {
             association,
@@ -776,7 +816,7 @@ impl Server {
 
     fn forget_session(&mut self, association: AssociationId, reason: CloseReason) {
         if let Some(session) = self.sessions.remove(&association) {
-            self.common.sessions_end(1);
+            self.release_session_place(association, session.owner);
             self.idle.remove(association, &session);
             self.trust(association);
             self.connection_ids.remove(&session.connection_id());
@@ -816,7 +856,9 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.common.handshakes_end(self.handshakes.len());
-        self.common.sessions_end(self.sessions.len());
+        for (association, session) in &self.sessions {
+            self.release_session_place(*association, session.owner);
+        }
     }
 }
 

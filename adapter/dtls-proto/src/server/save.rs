@@ -179,7 +179,7 @@ impl Server {
         } = saved;
         let (id, peer) = (session.connection_id(), session.peer());
         let config = &self.shared.config;
-        let usable = self.common.associations() < config.max_associations
+        let usable = self.common.sessions() < config.max_associations
             && config.suites.contains(&session.suite())
             && if id.is_empty() {
                 at_home && self.lives_at(peer).is_none()

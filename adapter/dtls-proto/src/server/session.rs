@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Instant;
 
+use fair_share::Holder;
+
 use crate::codec::alert::{Alert, AlertDescription, AlertLevel};
 use crate::codec::connection_id::ConnectionId;
 use crate::codec::handshake::{Fragment, HandshakeType, message};
@@ -39,6 +41,8 @@ pub(crate) struct Session {
     proves_paths: bool,
     /// What to send again as long as the client may not have it.
     last_flight: Option<Box<LastFlight>>,
+    /// Who the session belongs to, if the caller has said so.
+    pub(crate) owner: Option<Holder>,
     /// By which the session may be resumed from our cache.
     session_id: Option<Box<SessionId>>,
     /// When a record last came or went, in seconds of the server's life.
@@ -108,6 +112,7 @@ impl Session {
             path_mtu: u16::MAX,
             proves_paths: negotiated.return_routability,
             last_flight: last_flight.map(Box::new),
+            owner: None,
             session_id: None,
             last_used: 0,
             queued: 0,
@@ -422,6 +427,7 @@ impl Session {
             max_received,
             path_mtu: u16::MAX,
             proves_paths,
+            owner: None,
             session_id: read_option(reader, Reader::array)?.map(Box::new),
             last_flight: read_option(reader, LastFlight::read)?.map(Box::new),
             last_used: 0,

@@ -57,6 +57,8 @@ mod finished;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use fair_share::Holder;
+
 use crate::codec::alert::{Alert, AlertDescription};
 use crate::codec::connection_id::ConnectionId;
 use crate::codec::handshake::{Fragment, message};
@@ -86,6 +88,8 @@ use crate::timer::Timer;
 pub(crate) struct Handshake {
     context: Context,
     state: State,
+    /// Who the session will belong to, if the caller has said so.
+    owner: Option<Holder>,
     /// When the flight was last sent.
     flight_sent: Option<Instant>,
 }
@@ -192,6 +196,7 @@ impl Handshake {
         let mut handshake = Self {
             context,
             state,
+            owner: None,
             flight_sent: None,
         };
         handshake.arm_retransmission(now, shared);
@@ -218,6 +223,14 @@ impl Handshake {
     /// Whether this handshake was begun by a copy of this hello.
     pub(crate) fn is_from(&self, hello: &HelloFingerprint) -> bool {
         self.context.hello == *hello
+    }
+
+    pub(crate) fn owner(&self) -> Option<Holder> {
+        self.owner
+    }
+
+    pub(crate) fn set_owner(&mut self, owner: Holder) {
+        self.owner = Some(owner);
     }
 
     /// No datagram of more than `bytes` reaches the client: what was larger is sent again at once.
