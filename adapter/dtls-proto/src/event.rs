@@ -142,6 +142,8 @@ pub enum HandshakeFailure {
     NoSharedSignature,
     /// All places are taken.
     OverLimit,
+    /// A newcomer has taken its place, before the client had proved anything.
+    Displaced,
     /// Too many handshakes come from the client's neighbourhood.
     OverRate,
     /// The client did not go on in time.
@@ -196,6 +198,8 @@ pub enum CloseReason {
     CertificateRefused,
     /// Its place was needed: it was idle, its principal held most, or it had just begun.
     Evicted,
+    /// A newcomer has taken the place of the handshake.
+    Displaced,
     /// All sequence numbers were used.
     SequenceExhausted,
 }
@@ -211,6 +215,7 @@ impl fmt::Display for CloseReason {
             Self::HandshakeFailed => "handshake failed",
             Self::CertificateRefused => "certificate refused",
             Self::Evicted => "evicted",
+            Self::Displaced => "displaced by a newcomer",
             Self::SequenceExhausted => "sequence numbers exhausted",
         })
     }

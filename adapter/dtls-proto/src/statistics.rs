@@ -83,8 +83,12 @@ counters! {
     duplicate_hellos,
     /// Handshakes refused by an alert: no common suite, version, or an extension that can't be.
     handshakes_refused,
-    /// Handshakes dropped because all places were taken.
+    /// Handshakes dropped at their beginning because all places were taken and none could be made free.
     handshakes_over_limit,
+    /// Handshakes dropped in favour of newcomers, as places were short.
+    handshakes_displaced,
+    /// Handshakes given up early, as places were short and their clients did not answer.
+    handshakes_cut_short,
     /// Handshakes dropped because too many came from their neighbourhood.
     handshakes_over_rate,
     /// Handshakes whose neighbourhood could not be counted.

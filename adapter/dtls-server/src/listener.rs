@@ -71,6 +71,13 @@ pub trait KeyStore: Send + Sync + 'static {
         0
     }
 
+    /// The tenant of a principal. When places for sessions are short, those of the tenant and of the
+    /// principal with most make room. Unless this is overridden, all are of one tenant.
+    fn tenant(principal: &Self::Principal) -> &str {
+        let _ = principal;
+        ""
+    }
+
     /// Whether the owner of a session that was loaded ([`crate::Shards::load`]) may still speak: what the registry told while there was no
     /// process, nobody has heard. Asked once for each session, with its first record. May take its time as [`KeyStore::key`] may. Unless
     /// this is overridden, nobody's rights change.
@@ -294,6 +301,7 @@ impl<K: KeyStore> Listener<K> {
                 self.server.handle_datagram(now, path, &mut datagram);
             }
             Parcel::Superseded(association) => self.supersede(association),
+            Parcel::Wake => self.server.handle_timeout(Instant::now()),
         }
     }
 
@@ -439,6 +447,8 @@ impl<K: KeyStore> Listener<K> {
         let now = Instant::now();
         match answer {
             Answer::Key(Ok((key, principal))) => {
+                let tenant = K::tenant(&principal);
+                self.server.set_owner(association, &tenant, &principal);
                 self.principals.insert(association, Holder::new(principal));
                 self.server.provide_psk(now, association, Some(key));
             }
@@ -449,6 +459,8 @@ impl<K: KeyStore> Listener<K> {
                 self.server.provide_psk(now, association, None);
             }
             Answer::Verdict(Ok(principal)) => {
+                let tenant = K::tenant(&principal);
+                self.server.set_owner(association, &tenant, &principal);
                 self.principals.insert(association, Holder::new(principal));
                 let accepted = Verdict::Accepted;
                 self.server.provide_verdict(now, association, accepted);
@@ -528,6 +540,11 @@ impl<K: KeyStore> Listener<K> {
                     association,
                     reason,
                 } => self.on_closed(association, reason),
+                CoreEvent::Wake { server } => {
+                    if let Some(neighbours) = &self.neighbours {
+                        neighbours.wake(server);
+                    }
+                }
                 _ => {}
             }
         }

@@ -164,6 +164,10 @@ impl<K: KeyStore> Shards<K> {
             return;
         };
         let older = listener.sole.take(&principal, place);
+        let tenant = K::tenant(&principal);
+        listener
+            .server
+            .set_owner(place.association, &tenant, &principal);
         let standing = Standing::Loaded;
         let holder = Holder {
             principal,
@@ -199,6 +203,8 @@ pub(crate) enum Parcel {
     Datagram(Path, Vec<u8>, Option<Waiting>),
     /// The owner of this session has another one now.
     Superseded(AssociationId),
+    /// An association of the listener was displaced.
+    Wake,
 }
 
 /// The way to another listener.
@@ -298,6 +304,14 @@ impl Neighbours {
         sender
             .try_send(Parcel::Datagram(path, datagram.to_vec(), room))
             .is_ok()
+    }
+
+    /// Has another listener drop what was displaced. If its mailbox is full, it does so with its next
+    /// datagram or timer.
+    pub(crate) fn wake(&self, shard: usize) {
+        if let Some(mailbox) = self.mailboxes.get(shard) {
+            drop(mailbox.sender.try_send(Parcel::Wake));
+        }
     }
 
     /// Has another listener end a session.

@@ -271,6 +271,7 @@ fn limit(dtls: &mut dtls_server::Config, limits: &DtlsConfig) {
     dtls.max_handshakes = limits.max_handshakes;
     dtls.handshake_rate = limits.handshakes_per_neighbourhood.map(HandshakeRate::new);
     dtls.max_forgeries = limits.max_forged_records;
+    dtls.max_sessions_of_one = limits.max_sessions_per_device;
     dtls.inbox.messages.bytes = limits.max_handshake_bytes;
     dtls.inbox.early_records = limits.max_early_records;
     dtls.inbox.early_bytes = limits.max_early_bytes;

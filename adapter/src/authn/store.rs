@@ -141,6 +141,10 @@ impl KeyStore for DeviceStore {
         Ok(principal)
     }
 
+    fn tenant(principal: &Principal) -> &str {
+        &principal.tenant
+    }
+
     /// The credentials must be there, enabled, and of the same device; a key must be valid. That device and tenant are enabled is asked
     /// with each request anyway.
     async fn confirm(&self, principal: Principal) -> Confirmation {

@@ -12,7 +12,7 @@ pub struct DtlsConfig {
     pub max_handshakes: usize,
     /// Handshakes that may begin in a second from one neighbourhood of the network, an IPv4 /24 or an IPv6 /56; none for any number.
     pub handshakes_per_neighbourhood: Option<u32>,
-    /// Forged records that are opened in a second for one session; 0 for all.
+    /// Forged records of a session that are opened in a second from each foreign address; 0 for all.
     pub max_forged_records: u32,
     /// Bytes of handshake messages that are held for one peer until they are whole.
     pub max_handshake_bytes: usize,
@@ -20,6 +20,8 @@ pub struct DtlsConfig {
     pub max_early_records: usize,
     /// Bytes of these records.
     pub max_early_bytes: usize,
+    /// Sessions that a device may have at a time; 0 for any number.
+    pub max_sessions_per_device: usize,
     /// Whether a device may have one session at a time only.
     pub one_session_each: bool,
     /// Whether a device that offers to prove its addresses must do so when it moves (RFC 9853).
@@ -47,6 +49,7 @@ impl DtlsConfig {
             max_handshake_bytes: settings.max_handshake_bytes,
             max_early_records: settings.max_early_records,
             max_early_bytes: settings.max_early_bytes,
+            max_sessions_per_device: settings.max_sessions_per_device,
             one_session_each: settings.one_session_each,
             return_routability: settings.return_routability,
             path_timeout: settings.path_timeout,
@@ -71,7 +74,7 @@ settings! {
         max_handshakes: usize = Kind::Number { min: 1, max: i32::MAX as i64, unit: "" }, "dtlsMaxHandshakes", Some("10000");
         /// DTLS handshakes that may begin in a second from one IPv4 /24 or IPv6 /56, ten times as many at once; 0 for any number. Mind that thousands of devices may share one address of a mobile network.
         handshakes_per_neighbourhood: u32 = COUNT, "dtlsHandshakesPerNeighbourhood", Some("0");
-        /// Forged records that are opened in a second for one session before its others are dropped unopened; 0 opens all.
+        /// Forged records of one session that are opened in a second from an address other than the device's own, before others from there are dropped unopened; 0 opens all.
         max_forged_records: u32 = COUNT, "dtlsMaxForgedRecords", Some("1000");
         /// Bytes of handshake messages that are held for one peer until they are whole; a chain of certificates must fit.
         max_handshake_bytes: usize = Kind::Number { min: 1024, max: 1 << 20, unit: "bytes" }, "dtlsMaxHandshakeBytes", Some("8192");
@@ -79,6 +82,8 @@ settings! {
         max_early_records: usize = Kind::Number { min: 1, max: 1000, unit: "" }, "dtlsMaxEarlyRecords", Some("8");
         /// Bytes of the records that are held for one peer until its handshake is done.
         max_early_bytes: usize = Kind::Number { min: 128, max: 1 << 20, unit: "bytes" }, "dtlsMaxEarlyBytes", Some("4096");
+        /// DTLS sessions that one device or gateway may have at a time; with one more, its oldest is closed. 0 for any number. Devices that share credentials count as one.
+        max_sessions_per_device: usize = Kind::Number { min: 0, max: i32::MAX as i64, unit: "" }, "dtlsMaxSessionsPerDevice", Some("1000");
         /// Whether each device may have one DTLS session at a time only, so that a new one closes the older. It needs credentials that no two devices share.
         one_session_each: bool = Kind::Flag, "dtlsOneSessionEach", Some("false");
         /// Whether a device that has a connection id and offers to prove its addresses must do so when it moves (RFC 9853). One that does not offer it is believed.

@@ -359,7 +359,7 @@ impl From<HandshakeFailure> for Reason {
             HandshakeFailure::NoSharedSignature => Self::NoSharedSignature,
             HandshakeFailure::UnsupportedKey => Self::CertificateKeyUnsupported,
             HandshakeFailure::UnsupportedSignature => Self::CertificateVerifyUnsupported,
-            HandshakeFailure::OverLimit => Self::TooManyHandshakes,
+            HandshakeFailure::OverLimit | HandshakeFailure::Displaced => Self::TooManyHandshakes,
             HandshakeFailure::OverRate => Self::TooManyFromNeighbourhood,
             HandshakeFailure::ClientSilent => Self::ClientSilent,
             HandshakeFailure::ClientAlert(_) => Self::ClientAlert,

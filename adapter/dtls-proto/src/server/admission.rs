@@ -9,8 +9,8 @@
 //!                       │
 //!                  a copy?      ─yes─▶ of a session: nothing; of a handshake: its flight once more
 //!                       │no
-//!                  room, and not too
-//!                  many from there? ─no─▶ silence
+//!                  not too many from
+//!                  there, and a place? ─no─▶ silence
 //!                       │yes
 //!                  a handshake, in place of one that was begun with the same address
 //! ```
@@ -31,6 +31,7 @@ use crate::server::fingerprint::HelloFingerprint;
 use crate::server::handshake::{Handshake, Offer};
 use crate::server::negotiation::{self, Negotiated};
 use crate::server::partial_hellos::Begun;
+use crate::server::places::{Ending, Granted, Limits};
 use crate::server::rate::Share;
 use crate::server::{Admission, Server};
 use crate::statistics::count;
@@ -164,14 +165,14 @@ impl Server {
         match Negotiated::choose(&hello, &self.shared.config) {
             Ok(negotiated) => {
                 let resumable = self.session_wanted(now, &hello, &negotiated);
-                let offer = Offer {
+                let candidate = Candidate {
                     fingerprint: HelloFingerprint::new(&hello),
                     hello,
                     resumable,
                     fragment: *fragment,
                     record_sequence: header.sequence,
                 };
-                self.begin(now, peer, &offer, negotiated);
+                self.begin(now, peer, candidate, negotiated);
             }
             Err(alert) => {
                 count(&mut self.shared.statistics.handshakes_refused);
@@ -216,9 +217,15 @@ impl Server {
     }
 
     /// Begins a handshake, unless this hello is one we know or there is no room.
-    fn begin(&mut self, now: Instant, peer: SocketAddr, offer: &Offer<'_>, negotiated: Negotiated) {
-        let known = self.peers.get(&peer).copied().unwrap_or_default();
-        let hello = &offer.fingerprint;
+    fn begin(
+        &mut self,
+        now: Instant,
+        peer: Path,
+        candidate: Candidate<'_>,
+        negotiated: Negotiated,
+    ) {
+        let known = self.peers.get(&peer.remote).copied().unwrap_or_default();
+        let hello = &candidate.fingerprint;
         let of_session = known.session.and_then(|id| self.sessions.get(&id));
         if of_session.is_some_and(|session| session.is_from(hello, now)) {
             return count(&mut self.shared.statistics.duplicate_hellos);
@@ -248,17 +255,32 @@ impl Server {
                 }
             }
         }
-        if self.common.handshakes() >= self.shared.config.max_handshakes {
+        let association = self.new_association();
+        let location = self.location(association);
+        let limits = self.place_limits();
+        let granted = self
+            .common
+            .places()
+            .begin(now, location, peer.ip(), limits);
+        let Granted::Yes(place, displaced) = granted else {
             count(&mut self.shared.statistics.handshakes_over_limit);
             return self.tell_refusal(peer, HandshakeFailure::OverLimit);
-        }
-        let association = self.new_association();
+        };
+        self.displace_handshake(displaced);
+        let offer = Offer {
+            fingerprint: candidate.fingerprint,
+            hello: candidate.hello,
+            resumable: candidate.resumable,
+            fragment: candidate.fragment,
+            record_sequence: candidate.record_sequence,
+            place,
+        };
         let ids = self.connection_ids_for(&negotiated);
         if let Some(handshake) = Handshake::start(
             now,
             association,
             peer,
-            offer,
+            &offer,
             negotiated,
             ids,
             &mut self.shared,
@@ -267,8 +289,39 @@ impl Server {
                 self.connection_ids.insert(ids.ours, association);
             }
             self.handshakes.insert(association, Box::new(handshake));
-            self.common.handshake_begins();
             self.peers.entry(peer.remote).or_default().handshake = Some(association);
+        } else {
+            self.common.places().end(place, Ending::Other);
+        }
+    }
+
+    fn place_limits(&self) -> Limits {
+        Limits {
+            places: self.shared.config.max_handshakes,
+            min_age: self.shared.config.retransmission_timeout,
+        }
+    }
+
+    /// A handshake whose client has gone on changes its place for a better one; if there is none, it
+    /// is over.
+    pub(super) fn keep_place(&mut self, now: Instant, association: AssociationId) {
+        let Some(handshake) = self.handshakes.get(&association) else {
+            return;
+        };
+        let place = handshake.place();
+        if place.is_answered() || !handshake.is_answered() {
+            return;
+        }
+        let (location, limits) = (self.location(association), self.place_limits());
+        let granted = self.common.places().answer(now, location, place, limits);
+        match granted {
+            Granted::Yes(place, displaced) => {
+                if let Some(handshake) = self.handshakes.get_mut(&association) {
+                    handshake.set_place(place);
+                }
+                self.displace_handshake(displaced);
+            }
+            Granted::No => self.displace_handshake(Some(location)),
         }
     }
 
@@ -294,6 +347,15 @@ impl Server {
         self.next_association = id.saturating_add(1);
         AssociationId(id)
     }
+}
+
+/// A ClientHello with a good cookie.
+struct Candidate<'a> {
+    hello: ClientHello<'a>,
+    fingerprint: HelloFingerprint,
+    resumable: Option<Resumable>,
+    fragment: Fragment<'a>,
+    record_sequence: u64,
 }
 
 /// The whole datagram that demands a cookie. Record and message have the numbers the ClientHello had, as nothing is kept that could

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::event::AssociationId;
 use crate::resumption::SessionCache;
 use crate::server::owners::Owners;
+use crate::server::places::Places;
 use crate::server::rate::Rates;
 
 #[derive(Debug, Default)]
 pub(super) struct Common {
-    handshakes: AtomicUsize,
     sessions: AtomicUsize,
+    places: Mutex<Places>,
     owners: Mutex<Owners>,
     rates: Mutex<Rates>,
     resumable: Mutex<SessionCache>,
@@ -33,6 +34,7 @@ pub(super) struct Location {
 /// An association that has lost its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Displaced {
+    Handshake(AssociationId),
     Session(AssociationId),
 }
 
@@ -77,19 +79,6 @@ impl Common {
         mailbox.is_some_and(|mailbox| mailbox.put(displaced))
     }
 
-    /// How many handshakes are under way.
-    pub(super) fn handshakes(&self) -> usize {
-        self.handshakes.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn handshake_begins(&self) {
-        self.handshakes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn handshakes_end(&self, number: usize) {
-        self.handshakes.fetch_sub(number, Ordering::Relaxed);
-    }
-
     /// How many sessions there are.
     pub(super) fn sessions(&self) -> usize {
         self.sessions.load(Ordering::Relaxed)
@@ -101,6 +90,11 @@ impl Common {
 
     pub(super) fn sessions_end(&self, number: usize) {
         self.sessions.fetch_sub(number, Ordering::Relaxed);
+    }
+
+    /// Places of handshakes.
+    pub(super) fn places(&self) -> MutexGuard<'_, Places> {
+        lock(&self.places)
     }
 
     /// Owners of sessions.

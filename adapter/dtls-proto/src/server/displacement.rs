@@ -1,4 +1,5 @@
-//! Who makes room when places are taken: sessions for authenticated newcomers.
+//! Who makes room when places are taken: handshakes for newcomers ([`crate::server::places`]), and
+//! sessions for authenticated newcomers.
 //!
 //! A session gives its place up only for a client that has proved itself by its Finished. With all
 //! places taken, room is made by, in this order:
@@ -106,6 +107,13 @@ impl Server {
         idle.into_iter().rev().max_by_key(held)
     }
 
+    /// A handshake has lost its place, with this server or another one.
+    pub(super) fn displace_handshake(&mut self, displaced: Option<Location>) {
+        if let Some(location) = displaced {
+            self.displace(location.server, Displaced::Handshake(location.association));
+        }
+    }
+
     /// A session has lost its place, with this server or another one.
     fn displace_session(&mut self, displaced: Option<Location>) {
         if let Some(location) = displaced {
@@ -124,6 +132,13 @@ impl Server {
 
     fn drop_one_displaced(&mut self, displaced: Displaced) {
         match displaced {
+            Displaced::Handshake(association) => {
+                if let Some(handshake) = self.handshakes.get_mut(&association) {
+                    count(&mut self.shared.statistics.handshakes_displaced);
+                    handshake.tell_failure(HandshakeFailure::Displaced, &mut self.shared);
+                    self.forget_handshake(association, CloseReason::Displaced);
+                }
+            }
             Displaced::Session(association) => {
                 if let Some(session) = self.sessions.get_mut(&association) {
                     count(&mut self.shared.statistics.sessions_displaced);

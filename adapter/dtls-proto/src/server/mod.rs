@@ -2,6 +2,7 @@
 
 mod shared;
 mod common;
+mod places;
 mod owners;
 mod displacement;
 mod negotiation;
@@ -49,6 +50,7 @@ use crate::server::handshake::{Established, Handshake, Progress};
 use crate::server::idle::IdleQueue;
 use crate::server::partial_hellos::PartialHellos;
 use crate::server::paths::Paths;
+use crate::server::places::Ending;
 use crate::server::session::{Arrival, Receipt, Session};
 use crate::server::shared::{Answered, Shared};
 use crate::statistics::{Statistics, count};
@@ -173,6 +175,12 @@ impl Server {
     /// Does what has fallen due; to be called when [`Server::poll_timeout`] has come, earlier or later does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.drop_displaced();
+        if self.partial_hellos.len() > 0 {
+            self.expire_partial_hellos(now);
+        }
+        // While places are short, a client that has not answered the second sending is given up.
+        let taken = self.common.places().len();
+        let is_short = taken.saturating_mul(2) >= self.shared.config.max_handshakes;
         while let Some((association, timer)) = self.shared.timers.expire(now) {
             if timer == Timer::Path {
                 self.path_is_silent(now, association);
@@ -182,6 +190,11 @@ impl Server {
                 continue;
             };
             match timer {
+                Timer::Retransmit if is_short && handshake.is_twice_unanswered() => {
+                    count(&mut self.shared.statistics.handshakes_cut_short);
+                    handshake.tell_failure(HandshakeFailure::ClientSilent, &mut self.shared);
+                    self.forget_handshake(association, CloseReason::HandshakeTimeout);
+                }
                 Timer::Retransmit => handshake.retransmit(now, &mut self.shared),
                 Timer::Answer => {
                     let progress = handshake.do_without_answer(now, &mut self.shared);
@@ -679,7 +692,7 @@ impl Server {
 
     fn follow(&mut self, now: Instant, association: AssociationId, progress: Progress) {
         match progress {
-            Progress::Ongoing => {}
+            Progress::Ongoing => self.keep_place(now, association),
             Progress::Established(established) => self.establish(now, association, *established),
             Progress::Failed(protection, alert) => self.fail(association, protection, alert),
             Progress::Ended(alert) => self.end_handshake(association, alert),
@@ -702,8 +715,9 @@ impl Server {
         } = established;
         let copies = self.shared.config.backoff().total();
         session.set_hello(hello, now.checked_add(copies));
-        let (peer, suite) = (session.peer(), session.suite());
-        let handshake = self.drop_handshake(association);
+        let (path, suite) = (session.path(), session.suite());
+        let peer = path.remote;
+        let handshake = self.drop_handshake(association, Ending::Proceeded);
         let owner = handshake.and_then(|handshake| handshake.owner());
         if let Some(older) = self.peers.get(&peer).and_then(|peer| peer.session) {
             self.replace(older, peer);
@@ -794,8 +808,12 @@ impl Server {
     }
 
     fn forget_handshake(&mut self, association: AssociationId, reason: CloseReason) {
+        let ending = match reason {
+            CloseReason::HandshakeTimeout => Ending::Abandoned,
+            _ => Ending::Other,
+        };
         let announced = self
-            .drop_handshake(association)
+            .drop_handshake(association, ending)
             .is_some_and(|handshake| handshake.is_announced());
         if announced {
             self.shared.events.push_back(Event::Closed {
@@ -805,9 +823,13 @@ impl Server {
         }
     }
 
-    fn drop_handshake(&mut self, association: AssociationId) -> Option<Box<Handshake>> {
+    fn drop_handshake(
+        &mut self,
+        association: AssociationId,
+        ending: Ending,
+    ) -> Option<Box<Handshake>> {
         let handshake = self.handshakes.remove(&association)?;
-        self.common.handshakes_end(1);
+        self.common.places().end(handshake.place(), ending);
         self.connection_ids.remove(&handshake.connection_id());
         self.shared.timers.stop_all(association);
         self.detach(handshake.peer(), association);
@@ -855,7 +877,9 @@ impl Server {
 /// Its places are free for the other servers of the port.
 impl Drop for Server {
     fn drop(&mut self) {
-        self.common.handshakes_end(self.handshakes.len());
+        for handshake in self.handshakes.values() {
+            self.common.places().end(handshake.place(), Ending::Other);
+        }
         for (association, session) in &self.sessions {
             self.release_session_place(*association, session.owner);
         }

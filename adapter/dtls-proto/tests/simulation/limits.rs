@@ -97,14 +97,16 @@ fn small() -> Config {
 }
 
 #[test]
-fn a_full_server_takes_nobody_in_and_says_nothing() {
+fn a_full_server_refuses_a_newcomer_at_the_end_of_its_handshake() {
     let mut crowd = Crowd::new(small());
     for number in 1..=3 {
         assert!(crowd.join(number));
     }
     assert!(!crowd.join(4));
-    assert_eq!(crowd.server.statistics().handshakes_over_limit, 1);
-    assert_eq!(crowd.closed, []);
+    assert!(crowd.clients[&address(4)].is_closed());
+    assert_eq!(crowd.server.statistics().sessions_over_limit, 1);
+    assert_eq!(crowd.closed, [CloseReason::Evicted]);
+    assert_eq!(crowd.server.established(), 3);
     let freed = crowd.associations[&address(2)];
     crowd.server.close(crowd.now, freed);
     crowd.exchange();
@@ -130,7 +132,8 @@ fn a_full_server_gives_up_the_association_that_was_idle_longest() {
     assert!(!crowd.join(4), "nobody has been idle for half an hour");
     crowd.now += Duration::from_secs(5 * 60);
     assert!(crowd.join(4));
-    assert_eq!(crowd.closed, [CloseReason::Evicted]);
+    assert_eq!(crowd.closed, [CloseReason::Evicted; 2]);
+    assert_eq!(crowd.server.statistics().sessions_over_limit, 1);
     assert_eq!(crowd.server.statistics().evictions, 1);
     let sends = [1, 2, 3, 4].map(|number| {
         crowd
@@ -306,7 +309,7 @@ fn pair_with_id(max_forgeries: u32) -> (Pair, impl Fn(u64) -> Vec<u8>) {
     let mut client = client_config();
     client.connection_id = Some(Vec::new());
     let mut pair = Pair::with(client, config, Weather::FINE, 0);
-    pair.run_for(Duration::from_secs(1));
+    pair.run_for(Duration::from_millis(1500));
     pair.client.send(pair.now, b"id").unwrap();
     let mut record = pair.client.poll_transmit().unwrap();
     let id = split_first(&mut record, 8).unwrap().header.connection_id;

@@ -24,6 +24,7 @@ mod failures;
 mod floods;
 mod repeats;
 mod limits;
+mod places;
 mod live;
 mod hostile;
 mod bytes;

@@ -490,7 +490,7 @@ fn shards_have_their_places_together() {
         taken.push(client.is_established());
     }
     assert_eq!(taken, [true, true, true, false, false]);
-    assert_eq!(servers[1].statistics().handshakes_over_limit, 2);
+    assert_eq!(servers[1].statistics().sessions_over_limit, 2);
     // A server that is gone takes nobody's place.
     servers.remove(0);
     let mut client = Client::new(now, client_config()).unwrap();

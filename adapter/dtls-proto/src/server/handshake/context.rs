@@ -40,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) announced: bool,
     /// Whether the caller was told that it has come to nothing.
     pub(crate) failed: bool,
+    /// Whether the client has answered our flight.
+    pub(crate) answered: bool,
     /// Our flight, until the client has answered it.
     pub(crate) outgoing: Option<Outgoing>,
     /// Largest UDP payload that is known to reach the client; [`u16::MAX`] if nothing is known.
@@ -103,6 +105,7 @@ impl Context {
     /// The client has answered: our flight is not sent again, and all is forgotten if the handshake isn't done in time.
     pub(super) fn client_has_answered(&mut self, now: Instant, shared: &mut Shared) {
         self.outgoing = None;
+        self.answered = true;
         let timers = &mut shared.timers;
         timers.stop(self.association, Timer::Retransmit);
         let lifetime = shared.config.backoff().total();

@@ -79,6 +79,7 @@ use crate::server::handshake::finished::{AwaitChangeCipherSpec, AwaitFinished};
 use crate::server::handshake::psk::{AwaitClientKeyExchange, AwaitPsk};
 use crate::server::handshake::resumption::AwaitResumption;
 use crate::server::negotiation::{Exchange, Negotiated};
+use crate::server::places::Place;
 use crate::server::session::Session;
 use crate::server::shared::Shared;
 use crate::statistics::count;
@@ -88,6 +89,7 @@ use crate::timer::Timer;
 pub(crate) struct Handshake {
     context: Context,
     state: State,
+    place: Place,
     /// Who the session will belong to, if the caller has said so.
     owner: Option<Holder>,
     /// When the flight was last sent.
@@ -178,6 +180,7 @@ impl Handshake {
             credential: None,
             announced: false,
             failed: false,
+            answered: false,
             outgoing: None,
             path_mtu: u16::MAX,
         };
@@ -196,6 +199,7 @@ impl Handshake {
         let mut handshake = Self {
             context,
             state,
+            place: offer.place,
             owner: None,
             flight_sent: None,
         };
@@ -223,6 +227,26 @@ impl Handshake {
     /// Whether this handshake was begun by a copy of this hello.
     pub(crate) fn is_from(&self, hello: &HelloFingerprint) -> bool {
         self.context.hello == *hello
+    }
+
+    /// Its place among all handshakes of the port.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    pub(crate) fn set_place(&mut self, place: Place) {
+        self.place = place;
+    }
+
+    /// Whether the client has answered our flight.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.context.answered
+    }
+
+    /// Whether the flight was sent twice, and waits for an answer.
+    pub(crate) fn is_twice_unanswered(&self) -> bool {
+        let outgoing = self.context.outgoing.as_ref();
+        outgoing.is_some_and(|outgoing| outgoing.attempt > 0)
     }
 
     pub(crate) fn owner(&self) -> Option<Holder> {
@@ -510,6 +534,7 @@ pub(crate) struct Offer<'a> {
     pub(crate) resumable: Option<Resumable>,
     pub(crate) hello: ClientHello<'a>,
     pub(crate) fingerprint: HelloFingerprint,
+    pub(crate) place: Place,
     pub(crate) fragment: Fragment<'a>,
     /// Our first record has the same number as the client's (RFC 6347 §4.2.1).
     pub(crate) record_sequence: u64,
