@@ -57,6 +57,9 @@ pub enum LoadError {
     /// They are cut off, or were changed.
     #[error("cut off or changed")]
     Torn,
+    /// They were saved more than a day ago, or, by a clock that was set back, more than a day from now.
+    #[error("saved more than a day ago")]
+    TooOld,
     /// There is no randomness for the jump of sequence numbers.
     #[error("no randomness available")]
     NoRandomness,

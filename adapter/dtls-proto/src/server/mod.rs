@@ -634,8 +634,10 @@ impl Server {
         } else if session.proves_paths() {
             self.doubt(now, association, from, length);
         } else {
+            let before = session.path();
             session.set_path(from);
             self.move_session(association, home, from.remote);
+            self.believe(association, before, length);
         }
     }
 

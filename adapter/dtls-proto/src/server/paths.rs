@@ -1,5 +1,9 @@
 //! Clients that show up at another address, and prove that they can be reached there (RFC 9853, basic path validation).
 //!
+//! A client that does not offer that is believed, but not at once: until a newer record comes from the
+//! new address, no more than three bytes for one go there, and the rest to the address it had before
+//! (RFC 9146 §6). Somebody who forwards one record of a client cannot turn its data on a third party.
+//!
 //! ```text
 //!   client, elsewhere              server
 //!   newest authentic record ─────▶ keeps the address that is proved, asks the new one
@@ -25,23 +29,28 @@ use crate::timer::Timer;
 #[derive(Debug, Default)]
 pub(crate) struct Paths {
     probes: HashMap<AssociationId, Probe>,
+    /// Clients that have moved without a proof, as long as one record has come from there.
+    moves: HashMap<AssociationId, Move>,
 }
 
-/// What is known of an address that is not proved yet.
+/// A client has moved, on the word of one record.
 #[derive(Debug)]
-struct Probe {
-    path: Path,
-    cookie: [u8; 8],
+struct Move {
+    /// Where it was before.
+    from: Path,
+    allowance: Allowance,
+}
+
+/// What may be sent to an address that is not proved (RFC 9000 §8.1, which RFC 9853 refers to).
+#[derive(Debug, Default)]
+struct Allowance {
     /// Bytes of authentic records that came from there.
     received: usize,
     /// Bytes that were sent there.
     sent: usize,
-    /// How often it was asked.
-    challenges: u32,
 }
 
-impl Probe {
-    /// Takes so many bytes of what may be sent to an address that is not proved (RFC 9000 §8.1, which RFC 9853 refers to).
+impl Allowance {
     fn takes(&mut self, length: usize) -> bool {
         let sent = self.sent.saturating_add(length);
         let fits = sent <= self.received.saturating_mul(AMPLIFICATION_LIMIT);
@@ -50,6 +59,16 @@ impl Probe {
         }
         fits
     }
+}
+
+/// What is known of an address that is not proved yet.
+#[derive(Debug)]
+struct Probe {
+    path: Path,
+    cookie: [u8; 8],
+    allowance: Allowance,
+    /// How often it was asked.
+    challenges: u32,
 }
 
 impl Server {
@@ -65,7 +84,8 @@ impl Server {
             && probe.path.remote == from.remote
         {
             probe.path = from;
-            probe.received = probe.received.saturating_add(length);
+            let allowance = &mut probe.allowance;
+            allowance.received = allowance.received.saturating_add(length);
             return;
         }
         let Some([a, b, c, d, e, f, g, h, ..]) = random() else {
@@ -74,16 +94,29 @@ impl Server {
         let probe = Probe {
             path: from,
             cookie: [a, b, c, d, e, f, g, h],
-            received: length,
-            sent: 0,
+            allowance: Allowance {
+                received: length,
+                sent: 0,
+            },
             challenges: 0,
         };
         self.paths.probes.insert(association, probe);
         self.challenge(now, association);
     }
 
+    /// A client that proves nothing has moved, and was at `from` before.
+    pub(super) fn believe(&mut self, association: AssociationId, from: Path, length: usize) {
+        let allowance = Allowance {
+            received: length,
+            sent: 0,
+        };
+        let moved = Move { from, allowance };
+        self.paths.moves.insert(association, moved);
+    }
+
     /// The newest record of a client came from the address it has proved: it is, or is back, where it was.
     pub(super) fn trust(&mut self, association: AssociationId) {
+        self.paths.moves.remove(&association);
         if self.paths.probes.remove(&association).is_some() {
             self.shared.timers.stop(association, Timer::Path);
         }
@@ -133,10 +166,14 @@ impl Server {
     ) -> Option<Path> {
         let session = self.sessions.get(&association)?;
         let length = length.saturating_add(session.record_overhead());
+        if let Some(moved) = self.paths.moves.get_mut(&association) {
+            let fits = moved.allowance.takes(length);
+            return Some(if fits { session.path() } else { moved.from });
+        }
         let probe = self.paths.probes.get_mut(&association);
         let unproved = probe.filter(|probe| probe.challenges > 0);
-        let unproved = unproved.and_then(|probe| probe.takes(length).then_some(probe.path));
-        Some(unproved.unwrap_or(session.path()))
+        let unproved = unproved.and_then(|probe| probe.allowance.takes(length).then_some(probe.address));
+        Some(unproved.unwrap_or(session.peer()))
     }
 
     fn challenge(&mut self, now: Instant, association: AssociationId) {
@@ -149,7 +186,7 @@ impl Server {
         };
         probe.challenges = probe.challenges.saturating_add(1);
         let (path, cookie) = (probe.path, probe.cookie);
-        if probe.takes(length) {
+        if probe.allowance.takes(length) {
             let kind = PathMessageType::Challenge;
             self.send_path_message(association, path, PathMessage { kind, cookie });
             count(&mut self.shared.statistics.path_challenges);

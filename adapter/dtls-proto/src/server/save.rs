@@ -137,8 +137,14 @@ impl Server {
         saved: &SavedSessions,
     ) -> Result<Vec<Loaded>, LoadError> {
         let jump = jump().ok_or(LoadError::NoRandomness)?;
-        let (items, downtime) =
-            read_items(at, jump, saved.content()).map_err(|Malformed| LoadError::Torn)?;
+        let (items, saved_at) =
+            read_items(jump, saved.content()).map_err(|Malformed| LoadError::Torn)?;
+        let downtime = unix_time(at.wall).saturating_sub(saved_at);
+        // The wall clock may have been set back; then nobody knows how old they are.
+        let ahead = saved_at.saturating_sub(unix_time(at.wall));
+        if downtime > MAX_AGE || ahead > MAX_AGE {
+            return Err(LoadError::TooOld);
+        }
         let mut all = vec![Loaded::default(); servers.len()];
         let mut turns = (0..servers.len()).cycle();
         for item in items {
@@ -240,16 +246,15 @@ fn room(owned: &[(&Session, Vec<u8>, bool)], resumable: &SessionCache) -> usize 
     sessions.chain(resumable).fold(0, usize::saturating_add)
 }
 
-/// Everything, before any of it is used; and for how long there was no server.
-fn read_items(at: Moment, jump: u64, content: &[u8]) -> Result<(Vec<Item>, Duration), Malformed> {
+/// Everything, before any of it is used; and when it was saved.
+fn read_items(jump: u64, content: &[u8]) -> Result<(Vec<Item>, Duration), Malformed> {
     let mut reader = Reader::new(content);
     let saved_at = Duration::from_secs(u64::from_be_bytes(reader.array()?));
-    let downtime = unix_time(at.wall).saturating_sub(saved_at);
     let mut items = Vec::new();
     while !reader.is_empty() {
         items.push(Item::read(jump, &mut reader)?);
     }
-    Ok((items, downtime))
+    Ok((items, saved_at))
 }
 
 /// One thing that was saved.
@@ -304,6 +309,10 @@ fn unix_time(wall: SystemTime) -> Duration {
     wall.duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
 }
+
+/// The oldest sessions that are loaded. Records that clients have sent since the save, and that
+/// somebody has recorded, could be delivered to them.
+const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// The least by which sequence numbers jump.
 const MIN_JUMP: u64 = 1 << 16;

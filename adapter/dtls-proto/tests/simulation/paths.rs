@@ -214,10 +214,48 @@ fn who_does_not_agree_on_it_is_believed() {
         let mut datagram = record(&mut pair, b"moved");
         pair.server
             .handle_datagram(pair.now, elsewhere(), &mut datagram);
+        assert_eq!(destination(&mut pair, association, 20), elsewhere());
+        pair.client.send(pair.now, b"still there").unwrap();
+        let mut datagram = pair.client.poll_transmit().unwrap();
+        pair.server
+            .handle_datagram(pair.now, elsewhere(), &mut datagram);
         assert_eq!(destination(&mut pair, association, 1000), elsewhere());
     }
     let (pair, _) = pair(PathChallenges::Answered, Config::default());
     assert!(!pair.client.proves_paths());
+}
+
+/// Symptom: after one record from a forged address, everything for a client without RFC 9853 went
+/// there. Cause: one newer record was taken as the proof of the address (RFC 9146 §6).
+#[test]
+fn an_address_that_one_record_came_from_gets_three_bytes_for_one() {
+    let (mut pair, association) = pair(PathChallenges::NotOffered, server_config());
+    let mut datagram = record(&mut pair, &[1; 40]);
+    let received = datagram.len();
+    pair.server
+        .handle_datagram(pair.now, elsewhere(), &mut datagram);
+    let mut sent = 0;
+    for _ in 0..100 {
+        pair.server.send(pair.now, association, &[2; 30]).unwrap();
+        let transmit = pair.server.poll_transmit().unwrap();
+        if transmit.peer == elsewhere() {
+            sent += transmit.payload.len();
+        } else {
+            assert_eq!(transmit.peer, peer());
+        }
+    }
+    assert!(sent <= 3 * received, "{sent} for {received}");
+    assert!(sent > 2 * received, "as much as may be is sent");
+    // A late record from there proves nothing, and one from home ends it.
+    let mut late = record(&mut pair, b"late");
+    let newer = record(&mut pair, b"newer");
+    pair.inject(&newer);
+    assert_eq!(pair.server.statistics().address_changes, 2);
+    pair.server
+        .handle_datagram(pair.now, elsewhere(), &mut late);
+    let again = record(&mut pair, b"again");
+    pair.inject(&again);
+    assert_eq!(destination(&mut pair, association, 1000), peer());
 }
 
 #[test]

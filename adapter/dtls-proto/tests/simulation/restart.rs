@@ -293,6 +293,38 @@ fn what_may_be_resumed_by_id_may_be_so_after_a_restart_and_no_longer_than_before
     }
 }
 
+/// Symptom: a file of any age was loaded, so that a record somebody had recorded after the save could
+/// be delivered long afterwards. Cause: saved sessions had no age.
+#[test]
+fn sessions_saved_more_than_a_day_ago_are_refused() {
+    const DAY: u64 = 24 * 3600;
+    for (saved, loaded, is_taken) in [
+        (DAY, 2 * DAY, true),
+        (DAY, 2 * DAY + 1, false),
+        // The clock was set back.
+        (3 * DAY, 2 * DAY, true),
+        (3 * DAY + 1, 2 * DAY, false),
+    ] {
+        let pair = Pair::established().0;
+        let saved = pair.server.save(
+            Moment {
+                now: pair.now,
+                wall: SystemTime::UNIX_EPOCH + Duration::from_secs(saved),
+            },
+            |_| Some(Vec::new()),
+        );
+        let at = Moment {
+            now: pair.now,
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(loaded),
+        };
+        let mut next = Server::new(server_config(0), [1; 32]);
+        let found = next.load(at, &saved).map(|loaded| loaded.sessions.len());
+        let expected = if is_taken { Ok(1) } else { Err(LoadError::TooOld) };
+        assert_eq!(found, expected, "{saved:?}");
+        assert_eq!(next.established(), usize::from(is_taken));
+    }
+}
+
 #[test]
 fn a_server_about_to_end_hears_no_hello_but_ends_what_was_begun() {
     let mut pair = Pair::new();
