@@ -5,6 +5,7 @@
 //! whose credentials are gone, or whose key was changed, does not come back.
 
 mod cache;
+mod ended;
 mod ticket;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::codec::{Malformed, Reader, put_vector8, put_vector16};
 use crate::crypto::{CipherSuite, MasterSecret, Psk};
 
 pub(crate) use cache::{SessionCache, SessionId};
+pub(crate) use ended::{EndedSessions, SecretFingerprint};
 pub use ticket::TicketKeys;
 
 /// Whether and how sessions may be resumed; [`Resumption::default`] is not at all, as the reference has it.

@@ -213,7 +213,9 @@ impl Server {
                 .get(now, hello.session_id, &config.resumption)
                 .cloned(),
         };
-        found.filter(|resumable| negotiated.may_resume(resumable, hello, config))
+        found
+            .filter(|resumable| negotiated.may_resume(resumable, hello, config))
+            .filter(|resumable| !self.common.ended().contains(&resumable.master_secret))
     }
 
     /// Begins a handshake, unless this hello is one we know or there is no room.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::AssociationId;
-use crate::resumption::SessionCache;
+use crate::resumption::{EndedSessions, SessionCache};
 use crate::server::owners::Owners;
 use crate::server::places::Places;
 use crate::server::rate::Rates;
@@ -20,6 +20,7 @@ pub(super) struct Common {
     owners: Mutex<Owners>,
     rates: Mutex<Rates>,
     resumable: Mutex<SessionCache>,
+    ended: Mutex<EndedSessions>,
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
 }
 
@@ -108,6 +109,11 @@ impl Common {
 
     pub(super) fn resumable(&self) -> MutexGuard<'_, SessionCache> {
         lock(&self.resumable)
+    }
+
+    /// Sessions that must not be resumed any more, whatever ticket comes.
+    pub(super) fn ended(&self) -> MutexGuard<'_, EndedSessions> {
+        lock(&self.ended)
     }
 }
 

@@ -729,7 +729,6 @@ impl Server {
         }
         count(&mut self.shared.statistics.handshakes_established);
         if let Some((id, resumable)) = resumable {
-            session.set_session_id(id);
             let config = &self.shared.config.resumption;
             self.common.resumable().insert(now, id, resumable, config);
         }
@@ -844,9 +843,12 @@ impl Server {
             self.idle.remove(association, &session);
             self.trust(association);
             self.connection_ids.remove(&session.connection_id());
-            // After a fatal alert a session may not be resumed (RFC 5246 §7.2.2).
-            if let (CloseReason::PeerAlert(_), Some(id)) = (reason, session.session_id()) {
-                self.common.resumable().remove(id);
+            // After a fatal alert a session must not be resumed (RFC 5246 §7.2.2).
+            if let (CloseReason::PeerAlert(_), Some(by)) = (reason, session.resumed_by()) {
+                if let Some(id) = &by.session_id {
+                    self.common.resumable().remove(id);
+                }
+                self.common.ended().insert(by.secret);
             }
             self.detach(session.peer(), association);
             self.shared.events.push_back(Event::Closed {

@@ -15,7 +15,7 @@ use crate::event::{AssociationId, CloseReason, Event, SendError};
 use crate::flight::{Packer, Part};
 use crate::path::Path;
 use crate::protection::{OpenError, Opened, Protection, SealError};
-use crate::resumption::SessionId;
+use crate::resumption::{SecretFingerprint, SessionId};
 use crate::server::fingerprint::HelloFingerprint;
 use crate::server::negotiation::Negotiated;
 use crate::server::shared::Shared;
@@ -43,8 +43,8 @@ pub(crate) struct Session {
     last_flight: Option<Box<LastFlight>>,
     /// Who the session belongs to, if the caller has said so.
     pub(crate) owner: Option<Holder>,
-    /// By which the session may be resumed from our cache.
-    session_id: Option<Box<SessionId>>,
+    /// What the session may be resumed by.
+    resumed_by: Option<Box<ResumedBy>>,
     /// When a record last came or went, in seconds of the server's life.
     pub(crate) last_used: u32,
     /// Under which time the session stands in the [`crate::server::idle::IdleQueue`].
@@ -57,6 +57,31 @@ struct RecentHello {
     fingerprint: HelloFingerprint,
     /// When the client has stopped to send it again; `None`: past the end of the clock.
     until: Option<Instant>,
+}
+
+/// What a session may be resumed by, in this connection or a later one, until a fatal alert.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ResumedBy {
+    /// Its id in our cache.
+    pub(crate) session_id: Option<SessionId>,
+    /// Its secret, which tickets of the session carry.
+    pub(crate) secret: SecretFingerprint,
+}
+
+impl ResumedBy {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_option(self.session_id.as_ref(), out, |id, out| {
+            out.extend_from_slice(id);
+        });
+        out.extend_from_slice(self.secret.bytes());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            session_id: read_option(reader, Reader::array)?,
+            secret: SecretFingerprint::from_bytes(reader.array()?),
+        })
+    }
 }
 
 /// What our last flight can be made from anew.
@@ -113,7 +138,7 @@ impl Session {
             proves_paths: negotiated.return_routability,
             last_flight: last_flight.map(Box::new),
             owner: None,
-            session_id: None,
+            resumed_by: None,
             last_used: 0,
             queued: 0,
         }
@@ -152,13 +177,13 @@ impl Session {
         })
     }
 
-    /// The session may be resumed by this id.
-    pub(crate) fn set_session_id(&mut self, id: SessionId) {
-        self.session_id = Some(Box::new(id));
+    pub(crate) fn set_resumed_by(&mut self, resumed_by: ResumedBy) {
+        self.resumed_by = Some(Box::new(resumed_by));
     }
 
-    pub(crate) fn session_id(&self) -> Option<&SessionId> {
-        self.session_id.as_deref()
+    /// What the session may be resumed by.
+    pub(crate) fn resumed_by(&self) -> Option<&ResumedBy> {
+        self.resumed_by.as_deref()
     }
 
     /// The id in the client's records; empty if there is none.
@@ -394,9 +419,7 @@ impl Session {
         out.push(u8::from(self.proves_paths) | u8::from(both_ways) << 1);
         out.extend_from_slice(&seconds.saturating_sub(self.last_used).to_be_bytes());
         self.protection.put(out);
-        put_option(self.session_id.as_deref(), out, |id, out| {
-            out.extend_from_slice(id);
-        });
+        put_option(self.resumed_by.as_deref(), out, ResumedBy::put);
         put_option(self.last_flight.as_deref(), out, LastFlight::put);
     }
 
@@ -428,7 +451,7 @@ impl Session {
             path_mtu: u16::MAX,
             proves_paths,
             owner: None,
-            session_id: read_option(reader, Reader::array)?.map(Box::new),
+            resumed_by: read_option(reader, ResumedBy::read)?.map(Box::new),
             last_flight: read_option(reader, LastFlight::read)?.map(Box::new),
             last_used: 0,
             queued: 0,

@@ -8,10 +8,10 @@ use crate::event::HandshakeFailure;
 use crate::inbox::{Inbox, InboxLimits};
 use crate::protection::Protection;
 use crate::reassembly::{Limits, Reassembler};
-use crate::resumption::{Resumable, SessionId};
+use crate::resumption::{Resumable, SecretFingerprint, SessionId};
 use crate::server::handshake::context::Context;
 use crate::server::handshake::{Established, Progress, State, Step};
-use crate::server::session::{LastFlight, Session};
+use crate::server::session::{LastFlight, ResumedBy, Session};
 use crate::server::shared::Shared;
 use crate::statistics::count;
 
@@ -135,9 +135,16 @@ impl AwaitFinished {
             last_flight,
         );
         session.set_path_mtu(context.path_mtu);
+        let id = SessionId::try_from(context.session_id.as_slice()).ok();
+        let is_resumption = matches!(self.order, Order::ServerFirst);
+        if is_resumption || resumable.is_some() {
+            session.set_resumed_by(ResumedBy {
+                session_id: id,
+                secret: SecretFingerprint::new(&self.master_secret),
+            });
+        }
         session.send_last_flight(shared);
         let inbox = std::mem::replace(&mut context.inbox, Inbox::new(0, InboxLimits::default()));
-        let id = SessionId::try_from(context.session_id.as_slice()).ok();
         Progress::Established(Box::new(Established {
             session,
             hello: context.hello,

@@ -88,6 +88,7 @@ impl AwaitResumption {
                 .negotiated
                 .server_hello(context.server_random, &self.session_id, our_id);
         let hello = context.next_message(HandshakeType::SERVER_HELLO, &hello);
+        context.session_id = self.session_id;
         let next = context.protect(self.resumable.master_secret, Order::ServerFirst);
         let hash = context.transcript.hash();
         let verify_data = next.master_secret.verify_data(Side::Server, &hash);
