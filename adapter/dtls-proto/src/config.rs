@@ -44,6 +44,9 @@ pub struct Config {
     pub max_handshakes: usize,
     /// How many handshakes may begin in a second from one neighbourhood of the network; `None`: as many as come.
     pub handshake_rate: Option<HandshakeRate>,
+    /// How many handshakes with a key agreement, which costs the server a key pair and mostly a
+    /// signature, may begin in a second from one address; `None`: as many as come.
+    pub key_agreement_rate: Option<HandshakeRate>,
     /// Number of forged records of one association that are opened in a second from an address other
     /// than its own, before further records from that address are dropped unopened; 0 opens all.
     /// Records from the association's own address are always opened.
@@ -107,6 +110,17 @@ impl HandshakeRate {
             ipv4_prefix: 24,
             ipv6_prefix: 56,
             neighbourhoods: 16_384,
+        }
+    }
+
+    /// So many in a second from one address (an IPv6 /64), four times as many at once.
+    #[must_use]
+    pub fn of_one_address(per_second: u32) -> Self {
+        Self {
+            burst: per_second.saturating_mul(4),
+            ipv4_prefix: 32,
+            ipv6_prefix: 64,
+            ..Self::new(per_second)
         }
     }
 
@@ -174,6 +188,7 @@ impl Default for Config {
             max_handshakes: 10_000,
             // Thousands of devices may stand behind one address, so there is no number that fits everywhere.
             handshake_rate: None,
+            key_agreement_rate: Some(HandshakeRate::of_one_address(500)),
             max_forgeries: 1000,
             inbox: InboxLimits::default(),
             max_partial_hellos: 256,

@@ -91,6 +91,8 @@ counters! {
     handshakes_cut_short,
     /// Handshakes dropped because too many came from their neighbourhood.
     handshakes_over_rate,
+    /// Handshakes dropped because too many with a key agreement came from their address.
+    key_agreements_over_rate,
     /// Handshakes whose neighbourhood could not be counted.
     handshakes_uncounted,
     /// Handshakes begun, with a good cookie.

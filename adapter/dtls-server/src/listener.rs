@@ -8,7 +8,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::Arc,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use dtls_proto::{
@@ -258,7 +258,10 @@ impl<K: KeyStore> Listener<K> {
         let neighbours = &mut self.neighbours;
         let mut handshakes = false;
         self.batch.for_each(|path, datagram| {
-            handshakes |= Server::is_handshake(datagram);
+            if Server::is_handshake(datagram) {
+                handshakes = true;
+                server.set_wall_clock(SystemTime::now());
+            }
             let passed = neighbours
                 .as_mut()
                 .is_some_and(|neighbours| neighbours.pass_on(path, datagram));

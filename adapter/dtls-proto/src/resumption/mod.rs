@@ -29,6 +29,8 @@ pub struct Resumption {
     pub cached_sessions: usize,
     /// How long they are kept; RFC 5246 §F.1.4 suggests no more than a day.
     pub cache_lifetime: Duration,
+    /// How long a ticket is good, if its key is not changed before. RFC 5077 §5.6 wants it bounded.
+    pub ticket_lifetime: Duration,
     /// What tickets are sealed with; `None`: there are no tickets.
     pub tickets: Option<TicketKeys>,
 }
@@ -44,6 +46,7 @@ impl Default for Resumption {
         Self {
             cached_sessions: 0,
             cache_lifetime: Duration::from_secs(24 * 3600),
+            ticket_lifetime: Duration::from_secs(24 * 3600),
             tickets: None,
         }
     }

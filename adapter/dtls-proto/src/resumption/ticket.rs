@@ -4,7 +4,8 @@
 //!   name of the key (16) | nonce (12) | sealed content | tag (16)
 //! ```
 //!
-//! A ticket is good as long as its key is. Keys are changed by whoever gives them, who may give the same to several servers.
+//! The content is the time of issue in Unix seconds (8 bytes, 0 if it is not known) and the session. A
+//! ticket is good as long as its key is, and for [`crate::Resumption::ticket_lifetime`]. Keys are changed by whoever gives them, who may give the same to several servers.
 
 use std::fmt;
 
@@ -33,9 +34,10 @@ impl TicketKeys {
         }
     }
 
-    /// The ticket for a session; `None` if it would be too long for a ClientHello in one datagram, or there is no randomness.
-    pub(crate) fn seal(&self, resumable: &Resumable) -> Option<Vec<u8>> {
+    /// The ticket for a session, issued at this time; `None` if it would be too long for a ClientHello in one datagram, or there is no randomness.
+    pub(crate) fn seal(&self, resumable: &Resumable, issued: u64) -> Option<Vec<u8>> {
         let mut content = Zeroizing::new(Vec::with_capacity(MAX_TICKET));
+        content.extend_from_slice(&issued.to_be_bytes());
         resumable.encode(&mut content);
         let mut nonce = [0; NONCE_LENGTH];
         SystemRandom::new().fill(&mut nonce).ok()?;
@@ -51,8 +53,8 @@ impl TicketKeys {
         (ticket.len() <= MAX_TICKET).then_some(ticket)
     }
 
-    /// What a ticket says; `None` if it isn't sealed with a key of ours.
-    pub(crate) fn open(&self, ticket: &[u8]) -> Option<Resumable> {
+    /// When a ticket was issued, and for which session; `None` if it isn't sealed with a key of ours.
+    pub(crate) fn open(&self, ticket: &[u8]) -> Option<(u64, Resumable)> {
         let (found, rest) = ticket.split_first_chunk::<NAME_LENGTH>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LENGTH>()?;
         let key = [Some(&self.current), self.previous.as_ref()]
@@ -67,9 +69,11 @@ impl TicketKeys {
                 &mut content,
             )
             .ok()?;
-        let resumable = Resumable::decode(opened).ok();
+        let read = opened
+            .split_first_chunk()
+            .and_then(|(issued, session)| Some((*issued, Resumable::decode(session).ok()?)));
         opened.zeroize();
-        resumable
+        read.map(|(issued, resumable)| (u64::from_be_bytes(issued), resumable))
     }
 }
 
@@ -96,7 +100,7 @@ fn cipher(key: &[u8; 32]) -> Option<LessSafeKey> {
 
 /// What a key is known by; it tells nothing about the key.
 fn name(key: &[u8; 32]) -> [u8; NAME_LENGTH] {
-    let hash = digest(&SHA256, &[b"ticket key name".as_slice(), key].concat());
+    let hash = digest(&SHA256, &[b"ticket key name, tickets with time".as_slice(), key].concat());
     let mut name = [0; NAME_LENGTH];
     for (byte, source) in name.iter_mut().zip(hash.as_ref()) {
         *byte = *source;
@@ -137,9 +141,10 @@ mod tests {
     fn a_ticket_says_what_was_put_into_it_and_shows_nothing_of_it() {
         let keys = TicketKeys::new([1; 32], None);
         for state in [psk(), resumable(Credential::Certificate(vec![9; 700]))] {
-            let ticket = keys.seal(&state).unwrap();
+            let ticket = keys.seal(&state, 7).unwrap();
             assert!(!ticket.windows(6).any(|bytes| bytes == b"sensor"));
-            let opened = keys.open(&ticket).unwrap();
+            let (issued, opened) = keys.open(&ticket).unwrap();
+            assert_eq!(issued, 7);
             assert_eq!(opened.suite, state.suite);
             assert_eq!(opened.master_secret.bytes(), state.master_secret.bytes());
             assert_eq!(opened.server_name, state.server_name);
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_ticket_outlives_one_change_of_keys_but_not_two() {
-        let ticket = TicketKeys::new([1; 32], None).seal(&psk()).unwrap();
+        let ticket = TicketKeys::new([1; 32], None).seal(&psk(), 7).unwrap();
         assert!(
             TicketKeys::new([2; 32], Some([1; 32]))
                 .open(&ticket)
@@ -165,7 +170,7 @@ mod tests {
     #[test]
     fn a_changed_ticket_says_nothing() {
         let keys = TicketKeys::new([1; 32], None);
-        let ticket = keys.seal(&psk()).unwrap();
+        let ticket = keys.seal(&psk(), 7).unwrap();
         for at in 0..ticket.len() {
             let mut changed = ticket.clone();
             changed[at] ^= 1;
@@ -178,13 +183,13 @@ mod tests {
     fn what_is_too_long_gets_no_ticket() {
         let keys = TicketKeys::new([1; 32], None);
         let long = resumable(Credential::Certificate(vec![9; 1000]));
-        assert!(keys.seal(&long).is_none());
+        assert!(keys.seal(&long, 7).is_none());
     }
 
     #[test]
     fn two_tickets_of_one_session_have_nothing_in_common_but_the_key() {
         let keys = TicketKeys::new([1; 32], None);
-        let (one, two) = (keys.seal(&psk()).unwrap(), keys.seal(&psk()).unwrap());
+        let (one, two) = (keys.seal(&psk(), 7).unwrap(), keys.seal(&psk(), 7).unwrap());
         assert_eq!(one[..NAME_LENGTH], two[..NAME_LENGTH]);
         assert_ne!(one[NAME_LENGTH..], two[NAME_LENGTH..]);
     }

@@ -206,7 +206,10 @@ impl Server {
             .session_ticket
             .filter(|ticket| !ticket.is_empty());
         let found = match (ticket, &config.resumption.tickets) {
-            (Some(ticket), Some(keys)) => keys.open(ticket),
+            (Some(ticket), Some(keys)) => keys
+                .open(ticket)
+                .filter(|(issued, _)| self.shared.is_ticket_fresh(*issued))
+                .map(|(_, resumable)| resumable),
             _ => self
                 .common
                 .resumable()
@@ -256,6 +259,19 @@ impl Server {
                     return self.tell_refusal(peer, HandshakeFailure::OverRate);
                 }
             }
+        }
+        let has_agreement =
+            negotiated.exchange.group().is_some() && candidate.resumable.is_none();
+        if let Some(rate) = &self.shared.config.key_agreement_rate
+            && has_agreement
+            && self
+                .common
+                .key_agreements()
+                .admit(now, peer.remote.ip(), rate)
+                == Share::OverRate
+        {
+            count(&mut self.shared.statistics.key_agreements_over_rate);
+            return self.tell_refusal(peer, HandshakeFailure::OverRate);
         }
         let association = self.new_association();
         let location = self.location(association);

@@ -19,6 +19,7 @@ pub(super) struct Common {
     places: Mutex<Places>,
     owners: Mutex<Owners>,
     rates: Mutex<Rates>,
+    key_agreements: Mutex<Rates>,
     resumable: Mutex<SessionCache>,
     ended: Mutex<EndedSessions>,
     mailboxes: Mutex<Vec<Arc<Mailbox>>>,
@@ -105,6 +106,11 @@ impl Common {
 
     pub(super) fn rates(&self) -> MutexGuard<'_, Rates> {
         lock(&self.rates)
+    }
+
+    /// Handshakes with a key agreement, by address.
+    pub(super) fn key_agreements(&self) -> MutexGuard<'_, Rates> {
+        lock(&self.key_agreements)
     }
 
     pub(super) fn resumable(&self) -> MutexGuard<'_, SessionCache> {

@@ -26,7 +26,7 @@ use std::hash::Hash;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::codec::ProtocolVersion;
 use crate::codec::alert::{Alert, AlertDescription};
@@ -397,6 +397,13 @@ impl Server {
     #[must_use]
     pub fn resumable(&self) -> usize {
         self.common.resumable().len()
+    }
+
+    /// Says what time it is, for the age of tickets. To be called before ClientHellos are handled;
+    /// where it never is, tickets have no age.
+    pub fn set_wall_clock(&mut self, wall: SystemTime) {
+        let since = wall.duration_since(SystemTime::UNIX_EPOCH);
+        self.shared.wall_seconds = since.ok().map(|since| since.as_secs());
     }
 
     /// Seals tickets with other keys from now on; what is sealed with none of them is no good any more.

@@ -13,6 +13,8 @@ pub(crate) struct Shared {
     /// What has been answered in the current datagram.
     pub(crate) answered: Answered,
     pub(crate) config: Config,
+    /// The wall clock in Unix seconds, as the caller said last.
+    pub(crate) wall_seconds: Option<u64>,
     pub(crate) statistics: Statistics,
     pub(crate) timers: Timers,
     pub(crate) transmits: VecDeque<Transmit>,
@@ -36,11 +38,22 @@ impl Shared {
         Self {
             answered: Answered::default(),
             config,
+            wall_seconds: None,
             statistics: Statistics::default(),
             timers: Timers::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// Whether a ticket issued at this time is young enough; 0 is one without a time.
+    pub(crate) fn is_ticket_fresh(&self, issued: u64) -> bool {
+        let Some(now) = self.wall_seconds.filter(|_| issued > 0) else {
+            return true;
+        };
+        let lifetime = self.config.resumption.ticket_lifetime.as_secs();
+        // Another server may have issued it, by a clock that is somewhat ahead.
+        issued <= now.saturating_add(CLOCK_SKEW) && now.saturating_sub(issued) < lifetime
     }
 
     pub(crate) fn transmit(&mut self, path: Path, payload: Vec<u8>) {
@@ -63,3 +76,6 @@ impl Shared {
             .collect()
     }
 }
+
+/// How far the clocks of servers with the same ticket keys may be apart, in seconds.
+const CLOCK_SKEW: u64 = 300;

@@ -5,9 +5,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use dtls_client::Client;
-use dtls_proto::{AssociationId, CloseReason, Config, Event, HandshakeFailure, Psk, Server};
+use dtls_proto::{
+    AssociationId, CloseReason, Config, Event, HandshakeFailure, HandshakeRate, Psk, Server,
+};
 
 use crate::pair::{KEY, client_config, start};
+use crate::pki;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -343,6 +346,30 @@ fn a_storm_of_reconnects_behind_few_addresses_ends() {
         assert_eq!(world.established(), 400, "{addresses}");
         assert_eq!(world.count("handshakes_displaced"), 0, "{addresses}");
     }
+}
+
+/// Symptom: a client that began handshakes with certificates as fast as it could took half a CPU.
+/// Cause: a key pair and a signature were made for each.
+#[test]
+fn an_address_gets_so_many_key_agreements_in_a_second() {
+    let mut config = pki::server_config();
+    config.key_agreement_rate = Some(HandshakeRate::of_one_address(5));
+    let mut world = World::with(&config, 2);
+    let certificate = dtls_client::Config::with_certificate(pki::device());
+    for port in 0..30 {
+        let client = Client::new(world.now, certificate.clone()).unwrap();
+        let server = usize::from(port % 2);
+        world.clients.insert(at(ATTACKER, port), (server, client));
+    }
+    world.run_for(50 * MS);
+    assert_eq!(world.count("handshakes_started"), 20);
+    assert_eq!(world.count("key_agreements_over_rate"), 10);
+    // Pre-shared keys alone cost next to nothing, and others are not concerned.
+    assert!(world.connect(at(ATTACKER, 100), 0, "d@t"));
+    let client = Client::new(world.now, certificate).unwrap();
+    world.clients.insert(at(NEIGHBOUR, 1), (0, client));
+    world.run_for(50 * MS);
+    assert_eq!(world.count("key_agreements_over_rate"), 10);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Clients that come back: by session id, by ticket, and with something that is no good.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use dtls_client::{Config as ClientConfig, MasterSecretKind, Resumption as Session, Tickets};
 use dtls_proto::codec::alert::Alert;
@@ -260,6 +260,36 @@ fn a_ticket_is_good_as_long_as_its_key() {
     assert!(comes_back(&mut pair, &client_config(), session.clone()));
     pair.server.set_ticket_keys(keys(7, Some([6; 32])));
     assert!(!comes_back(&mut pair, &client_config(), session));
+}
+
+/// Symptom: a ticket was good as long as two keys, however long these were kept. Cause: there was no
+/// time in it.
+#[test]
+fn a_ticket_is_good_for_its_lifetime() {
+    let mut server = server_config(Kept::InTicket);
+    server.resumption.ticket_lifetime = Duration::from_secs(3600);
+    let wall = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let config = wanting(client_config(), Kept::InTicket);
+    let mut pair = Pair::with(config, server, Weather::FINE, 0);
+    pair.server.set_wall_clock(wall(100_000));
+    pair.run_for(Duration::from_secs(1));
+    let session = pair.client.resumption().unwrap();
+    let hint = pair
+        .message_of_server(HandshakeType::NEW_SESSION_TICKET)
+        .unwrap();
+    assert_eq!(hint[..4], 3600_u32.to_be_bytes());
+    for (seconds, is_good) in [
+        (100_000, true),
+        (103_599, true),
+        (103_600, false),
+        // By a clock that is behind.
+        (99_700, true),
+        (99_699, false),
+    ] {
+        pair.server.set_wall_clock(wall(seconds));
+        let came_back = comes_back(&mut pair, &client_config(), session.clone());
+        assert_eq!(came_back, is_good, "{seconds}");
+    }
 }
 
 #[test]

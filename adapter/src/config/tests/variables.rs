@@ -186,6 +186,8 @@ const SINGLE: &[Row<Config>] = &[
     ("HONO_COAP_EXCHANGELIFETIME", "7", &[], |c| c.coap.exchange_lifetime == millis(7)),
     ("HONO_COAP_DTLSMAXHANDSHAKES", "7", &[], |c| c.coap.dtls.max_handshakes == 7),
     ("HONO_COAP_DTLSHANDSHAKESPERNEIGHBOURHOOD", "7", &[], |c| c.coap.dtls.handshakes_per_neighbourhood == Some(7)),
+    ("HONO_COAP_DTLSMAXSESSIONSPERDEVICE", "7", &[], |c| c.coap.dtls.max_sessions_per_device == 7),
+    ("HONO_COAP_DTLSKEYAGREEMENTSPERADDRESS", "7", &[], |c| c.coap.dtls.key_agreements_per_address == Some(7)),
     ("HONO_COAP_DTLSMAXFORGEDRECORDS", "7", &[], |c| c.coap.dtls.max_forged_records == 7),
     ("HONO_COAP_DTLSMAXHANDSHAKEBYTES", "7000", &[], |c| c.coap.dtls.max_handshake_bytes == 7000),
     ("HONO_COAP_DTLSMAXEARLYRECORDS", "7", &[], |c| c.coap.dtls.max_early_records == 7),

@@ -172,10 +172,13 @@ impl AwaitFinished {
     ) -> LastFlight {
         let ticket = context.negotiated.ticket.then(|| {
             let keys = shared.config.resumption.tickets.as_ref();
+            let issued = shared.wall_seconds.unwrap_or(0);
+            let lifetime = shared.config.resumption.ticket_lifetime.as_secs();
+            let lifetime = u32::try_from(lifetime).unwrap_or(u32::MAX);
             // Once promised, one must be sent, empty if there is none after all (RFC 5077 §3.3).
-            let ticket = keys.zip(resumable).and_then(|(keys, from)| keys.seal(from));
+            let ticket = keys.zip(resumable).and_then(|(keys, from)| keys.seal(from, issued));
             let body = NewSessionTicket {
-                lifetime_hint: 0,
+                lifetime_hint: if issued > 0 { lifetime } else { 0 },
                 ticket: ticket.as_deref().unwrap_or_default(),
             };
             context.next_message(HandshakeType::NEW_SESSION_TICKET, &body.encode())
