@@ -174,8 +174,7 @@ impl<K: KeyStore> Lookups<K> {
         let (association, number, answer) = ended?;
         // Without one, the association ended just before. With another number, this is the answer to
         // an earlier question, which ended in the moment it was replaced.
-        let Entry::Occupied(entry) = self.running.entry(association)
-        else {
+        let Entry::Occupied(entry) = self.running.entry(association) else {
             return None;
         };
         if entry.get().number != number {

@@ -316,10 +316,11 @@ impl Neighbours {
 
     /// Has another listener end a session.
     pub(crate) fn supersede(&self, older: Place) {
-        let sent = self
-            .mailboxes
-            .get(older.shard)
-            .is_some_and(|it| it.sender.try_send(Parcel::Superseded(older.association)).is_ok());
+        let sent = self.mailboxes.get(older.shard).is_some_and(|it| {
+            it.sender
+                .try_send(Parcel::Superseded(older.association))
+                .is_ok()
+        });
         if !sent {
             tracing::warn!(session = %older.association, "an older session stays, as its task takes nothing");
         }

@@ -441,7 +441,9 @@ const fn ending(reason: CloseReason) -> &'static str {
         CloseReason::PeerAlert(_) => "the device sent a fatal alert",
         CloseReason::Local => "the adapter closed it, as the device was disabled or deleted",
         CloseReason::Replaced => "the device began another one",
-        CloseReason::Evicted => "its place was needed, as it was idle or its device has most sessions",
+        CloseReason::Evicted => {
+            "its place was needed, as it was idle or its device has most sessions"
+        }
         CloseReason::SequenceExhausted => "all its sequence numbers were used",
         _ => "it ended",
     }

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The content is the time of issue in Unix seconds (8 bytes, 0 if it is not known) and the session. A
-//! ticket is good as long as its key is, and for [`crate::Resumption::ticket_lifetime`]. Keys are changed by whoever gives them, who may give the same to several servers.
+//! ticket is good as long as its key is, and for [`crate::Resumption::ticket_lifetime`]. The
+//! caller changes the keys, and may give the same ones to several servers.
 
 use std::fmt;
 
@@ -100,7 +101,10 @@ fn cipher(key: &[u8; 32]) -> Option<LessSafeKey> {
 
 /// What a key is known by; it tells nothing about the key.
 fn name(key: &[u8; 32]) -> [u8; NAME_LENGTH] {
-    let hash = digest(&SHA256, &[b"ticket key name, tickets with time".as_slice(), key].concat());
+    let hash = digest(
+        &SHA256,
+        &[b"ticket key name, tickets with time".as_slice(), key].concat(),
+    );
     let mut name = [0; NAME_LENGTH];
     for (byte, source) in name.iter_mut().zip(hash.as_ref()) {
         *byte = *source;

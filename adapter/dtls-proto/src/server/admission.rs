@@ -260,8 +260,7 @@ impl Server {
                 }
             }
         }
-        let has_agreement =
-            negotiated.exchange.group().is_some() && candidate.resumable.is_none();
+        let has_agreement = negotiated.exchange.group().is_some() && candidate.resumable.is_none();
         if let Some(rate) = &self.shared.config.key_agreement_rate
             && has_agreement
             && self
@@ -279,7 +278,7 @@ impl Server {
         let granted = self
             .common
             .places()
-            .begin(now, location, peer.ip(), limits);
+            .begin(now, location, peer.remote.ip(), limits);
         let Granted::Yes(place, displaced) = granted else {
             count(&mut self.shared.statistics.handshakes_over_limit);
             return self.tell_refusal(peer, HandshakeFailure::OverLimit);

@@ -1,5 +1,5 @@
-//! What the servers of one port have in common, where several share its traffic: how many places are
-//! taken and by whom, how often handshakes began in a neighbourhood, and what may be resumed by id.
+//! What the servers of one port have in common, where several share its traffic: places and
+//! their holders, how often handshakes began in a neighbourhood, and what may be resumed by id.
 //!
 //! Only the beginning and the end of an association ask for it, never a record. What one server
 //! displaces at another one is left in the other's mailbox.

@@ -749,9 +749,7 @@ impl Server {
         self.sessions.insert(association, session);
         self.common.session_begins();
         if let Some(owner) = owner {
-            self.common
-                .owners()
-                .add(owner, self.location(association));
+            self.common.owners().add(owner, self.location(association));
         }
         self.peers.entry(peer).or_default().session = Some(association);
         self.shared.events.push_back(Event::Established {

@@ -172,8 +172,9 @@ impl Server {
         }
         let probe = self.paths.probes.get_mut(&association);
         let unproved = probe.filter(|probe| probe.challenges > 0);
-        let unproved = unproved.and_then(|probe| probe.allowance.takes(length).then_some(probe.address));
-        Some(unproved.unwrap_or(session.peer()))
+        let unproved =
+            unproved.and_then(|probe| probe.allowance.takes(length).then_some(probe.path));
+        Some(unproved.unwrap_or(session.path()))
     }
 
     fn challenge(&mut self, now: Instant, association: AssociationId) {

@@ -236,7 +236,12 @@ impl Pool {
 
     /// Makes room for a newcomer, if there is none, and returns what is displaced; `None` if nothing
     /// may be.
-    fn make_room(&mut self, now: Instant, newcomer: Holder, room: Room) -> Option<Option<Location>> {
+    fn make_room(
+        &mut self,
+        now: Instant,
+        newcomer: Holder,
+        room: Room,
+    ) -> Option<Option<Location>> {
         let of_prefix = self.shares.held_by_group(newcomer);
         let over_share = of_prefix >= room.share;
         if !room.is_full && !over_share {
@@ -303,7 +308,10 @@ impl Pool {
 
 impl Member {
     fn since(&self, number: u64) -> Option<Instant> {
-        let entry = self.older.get(&number).or_else(|| self.younger.get(&number));
+        let entry = self
+            .older
+            .get(&number)
+            .or_else(|| self.younger.get(&number));
         entry.map(|entry| entry.since)
     }
 

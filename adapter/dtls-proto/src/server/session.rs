@@ -344,12 +344,7 @@ impl Session {
         Receipt::Closed(CloseReason::PeerClosed)
     }
 
-    fn handle_handshake(
-        &mut self,
-        arrival: Arrival,
-        fragment: &Fragment<'_>,
-        shared: &mut Shared,
-    ) {
+    fn handle_handshake(&mut self, arrival: Arrival, fragment: &Fragment<'_>, shared: &mut Shared) {
         match fragment.header.message_type {
             HandshakeType::FINISHED => self.handle_finished(arrival, fragment, shared),
             HandshakeType::CLIENT_HELLO => {
@@ -365,12 +360,7 @@ impl Session {
     /// The client sends its Finished again, so it has not got our last flight, which goes out once
     /// more (RFC 6347 §4.2.4): once for each datagram and retransmission time-out, and never to an
     /// address the client has just moved to, so that nobody can multiply it.
-    fn handle_finished(
-        &mut self,
-        arrival: Arrival,
-        fragment: &Fragment<'_>,
-        shared: &mut Shared,
-    ) {
+    fn handle_finished(&mut self, arrival: Arrival, fragment: &Fragment<'_>, shared: &mut Shared) {
         let Some(flight) = &mut self.last_flight else {
             return count(&mut shared.statistics.unexpected_messages);
         };

@@ -319,7 +319,11 @@ fn sessions_saved_more_than_a_day_ago_are_refused() {
         };
         let mut next = Server::new(server_config(0), [1; 32]);
         let found = next.load(at, &saved).map(|loaded| loaded.sessions.len());
-        let expected = if is_taken { Ok(1) } else { Err(LoadError::TooOld) };
+        let expected = if is_taken {
+            Ok(1)
+        } else {
+            Err(LoadError::TooOld)
+        };
         assert_eq!(found, expected, "{saved:?}");
         assert_eq!(next.established(), usize::from(is_taken));
     }

@@ -176,7 +176,9 @@ impl AwaitFinished {
             let lifetime = shared.config.resumption.ticket_lifetime.as_secs();
             let lifetime = u32::try_from(lifetime).unwrap_or(u32::MAX);
             // Once promised, one must be sent, empty if there is none after all (RFC 5077 §3.3).
-            let ticket = keys.zip(resumable).and_then(|(keys, from)| keys.seal(from, issued));
+            let ticket = keys
+                .zip(resumable)
+                .and_then(|(keys, from)| keys.seal(from, issued));
             let body = NewSessionTicket {
                 lifetime_hint: if issued > 0 { lifetime } else { 0 },
                 ticket: ticket.as_deref().unwrap_or_default(),
