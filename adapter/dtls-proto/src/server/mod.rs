@@ -814,9 +814,10 @@ impl Server {
     }
 
     fn forget_handshake(&mut self, association: AssociationId, reason: CloseReason) {
-        let ending = match reason {
-            CloseReason::HandshakeTimeout => Ending::Abandoned,
-            _ => Ending::Other,
+        let ending = if reason == CloseReason::HandshakeTimeout {
+            Ending::Abandoned
+        } else {
+            Ending::Other
         };
         let announced = self
             .drop_handshake(association, ending)

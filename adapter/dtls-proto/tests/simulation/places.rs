@@ -317,7 +317,7 @@ fn a_device_behind_the_address_of_a_flood_is_served_soon() {
     let mut waited = Vec::new();
     for device in 0..10 {
         let (address, mut tries) = (at(ATTACKER, device), 0);
-        while tries < 10 && !waited.last().is_some_and(|(last, _)| *last == device) {
+        while tries < 10 && waited.last().is_none_or(|(last, _)| *last != device) {
             world.begin(address, 0, "d@t");
             tries += 1;
             for _ in 0..500 {
