@@ -14,7 +14,8 @@
 //! - Unless handshakes of that address are mostly abandoned: then somebody floods, and the younger
 //!   half of them makes room at once, for clients that share the address with the flood.
 //!
-//! One prefix never has more than three quarters of a table.
+//! One prefix never has more than three quarters of a table. A newcomer that would find no place after
+//! its client's answer is passed over at its hello, which costs the client less.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -91,6 +92,14 @@ impl Places {
             share,
             min_age: limits.min_age,
         };
+        // Refused now, a client tries again soon; dropped later, it would wait for a long time.
+        let will_be_kept = self
+            .answered
+            .choose(now, holder, self.room_of_answered(limits))
+            .is_some();
+        if !will_be_kept {
+            return Granted::No;
+        }
         let Some(displaced) = self.unanswered.make_room(now, holder, room) else {
             return Granted::No;
         };
@@ -118,13 +127,7 @@ impl Places {
             // It was displaced just before.
             return Granted::No;
         }
-        let capacity = three_quarters(limits.places);
-        let room = Room {
-            is_full: self.answered.len() >= capacity,
-            share: three_quarters(capacity),
-            // Keys of devices are looked up meanwhile.
-            min_age: limits.min_age.saturating_mul(2),
-        };
+        let room = self.room_of_answered(limits);
         let Some(displaced) = self.answered.make_room(now, place.holder, room) else {
             return Granted::No;
         };
@@ -135,6 +138,16 @@ impl Places {
             ..place
         };
         Granted::Yes(place, displaced)
+    }
+
+    fn room_of_answered(&self, limits: Limits) -> Room {
+        let capacity = three_quarters(limits.places);
+        Room {
+            is_full: self.answered.len() >= capacity,
+            share: three_quarters(capacity),
+            // Keys of devices are looked up meanwhile.
+            min_age: limits.min_age.saturating_mul(2),
+        }
     }
 
     /// A handshake is over.
@@ -242,67 +255,65 @@ impl Pool {
         newcomer: Holder,
         room: Room,
     ) -> Option<Option<Location>> {
+        let Some((holder, number)) = self.choose(now, newcomer, room)? else {
+            return Some(None);
+        };
+        if let Some(member) = self.members.get_mut(&holder)
+            && is_old(member.since(number), now, room.min_age)
+        {
+            member.count_abandoned();
+        }
+        self.take(holder, number).map(Some)
+    }
+
+    /// The handshake that makes room for a newcomer, if one has to; `None` if none may.
+    fn choose(&self, now: Instant, newcomer: Holder, room: Room) -> Option<Option<(Holder, u64)>> {
         let of_prefix = self.shares.held_by_group(newcomer);
-        let over_share = of_prefix >= room.share;
-        if !room.is_full && !over_share {
+        let is_over_share = of_prefix >= room.share;
+        if !room.is_full && !is_over_share {
             return Some(None);
         }
-        let own = self.shares.held_by(newcomer);
         let most = self.shares.most()?;
-        if !over_share && self.shares.held_by_group(most) > much_more_than(of_prefix) {
-            return self.displace_oldest(most).map(Some);
+        if !is_over_share && self.shares.held_by_group(most) > much_more_than(of_prefix) {
+            return Some(Some(self.oldest_of(most)?));
         }
-        if let Some(neighbour) = self.shares.most_of_group(newcomer)
+        let neighbour = self.shares.most_of_group(newcomer);
+        let own = self.shares.held_by(newcomer);
+        if let Some(neighbour) = neighbour
             && self.shares.held_by(neighbour) > much_more_than(own)
         {
-            return self.displace_oldest(neighbour).map(Some);
+            return Some(Some(self.oldest_of(neighbour)?));
         }
-        self.displace_equal(now, newcomer, room.min_age)
-            .or_else(|| self.displace_stale(now, of_prefix, room.min_age))
-            .map(Some)
+        let equal = self.equal_of(now, newcomer, room.min_age).or_else(|| {
+            let (holder, number) = if is_over_share {
+                self.oldest_of(neighbour?)?
+            } else {
+                let (number, holder) = self.order.first_key_value()?;
+                (*holder, *number)
+            };
+            let since = self.members.get(&holder)?.since(number);
+            let is_fair = self.shares.held_by_group(holder) >= of_prefix;
+            (is_fair && is_old(since, now, room.min_age)).then_some((holder, number))
+        });
+        equal.map(Some)
     }
 
-    fn displace_oldest(&mut self, holder: Holder) -> Option<Location> {
+    fn oldest_of(&self, holder: Holder) -> Option<(Holder, u64)> {
         let number = *self.members.get(&holder)?.older.first_key_value()?.0;
-        self.take(holder, number)
+        Some((holder, number))
     }
 
-    /// Displaces a handshake of the newcomer's own address.
-    fn displace_equal(
-        &mut self,
-        now: Instant,
-        holder: Holder,
-        min_age: Duration,
-    ) -> Option<Location> {
-        let member = self.members.get_mut(&holder)?;
+    /// A handshake of the newcomer's own address that makes room for it.
+    fn equal_of(&self, now: Instant, holder: Holder, min_age: Duration) -> Option<(Holder, u64)> {
+        let member = self.members.get(&holder)?;
         let (oldest, entry) = member.older.first_key_value()?;
-        let number = if is_old(Some(entry.since), now, min_age) {
-            let oldest = *oldest;
-            member.count_abandoned();
-            oldest
+        if is_old(Some(entry.since), now, min_age) {
+            Some((holder, *oldest))
         } else if member.is_flooding() {
-            *member.younger.first_key_value()?.0
+            Some((holder, *member.younger.first_key_value()?.0))
         } else {
-            return None;
-        };
-        self.take(holder, number)
-    }
-
-    /// Displaces the oldest handshake of all, if it is old, and of a prefix that has at least as many
-    /// as the newcomer's.
-    fn displace_stale(
-        &mut self,
-        now: Instant,
-        of_prefix: usize,
-        min_age: Duration,
-    ) -> Option<Location> {
-        let (&number, &holder) = self.order.first_key_value()?;
-        let since = self.members.get(&holder)?.since(number);
-        let is_fair = self.shares.held_by_group(holder) >= of_prefix;
-        if !is_fair || !is_old(since, now, min_age) {
-            return None;
+            None
         }
-        self.take(holder, number)
     }
 }
 
