@@ -121,9 +121,8 @@ impl TransferOrder {
     /// The stream of a request, hashed under a random key. A session's streams are those of its principal; what unauthenticated
     /// peers send never blocks them.
     fn key(&self, principal: Option<&Principal>, request: &Request) -> Option<u64> {
-        let resource = match route::name(request) {
-            resource @ ("telemetry" | "event" | "command_response") => resource,
-            _ => return None,
+        let resource @ ("telemetry" | "event" | "command_response") = route::name(request) else {
+            return None;
         };
         let in_path = |index| match request.code() {
             Code::PUT => request.uri_path().get(index).map(String::as_str),
