@@ -117,7 +117,7 @@ impl Pipeline {
             self.observer.query_not_split(origin, unsplit);
         }
         self.budget(origin, request.payload())?;
-        let upload = Upload::of(endpoint, request, &query)?;
+        let upload = Upload::of(endpoint, request, &query, exchange.source().holder())?;
         let mut account = Account::open(self.observer.metrics(), request.payload());
         let span = trace_span!(match endpoint {
             Endpoint::Telemetry => "upload telemetry",

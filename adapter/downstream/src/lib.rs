@@ -24,6 +24,7 @@
 
 mod senders;
 
+mod credit_reserve;
 mod sender;
 
 mod receiver;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use amqp_proto::{CannotSend, DeliveryId, Message, Outcome, Settlement};
+use fair_share::Holder;
 use tokio::{
     sync::oneshot,
     time::{timeout, timeout_at},
@@ -63,8 +64,20 @@ impl Sender {
     /// # Errors
     /// [`SendError`] if nothing was sent.
     pub async fn send(&self, message: &Message) -> Result<Delivery, SendError> {
-        let refused = match self.try_send(message) {
-            Err(CannotSend::Full) => self.send_when_there_is_room(message).await,
+        self.send_of(message, None).await
+    }
+
+    /// As [`Sender::send`], for a holder that may not use up the last of the link's credit alone.
+    ///
+    /// # Errors
+    /// As [`Sender::send`]; [`SendError::NoCredit`] also if others have a better claim to what is left.
+    pub async fn send_of(
+        &self,
+        message: &Message,
+        holder: Option<Holder>,
+    ) -> Result<Delivery, SendError> {
+        let refused = match self.try_send(message, holder) {
+            Err(CannotSend::Full) => self.send_when_there_is_room(message, holder).await,
             other => other,
         };
         refused.map_err(|refused| match refused {
@@ -114,9 +127,14 @@ impl Sender {
         &self.link.connection.shared
     }
 
-    fn try_send(&self, message: &Message) -> Result<Delivery, CannotSend> {
+    fn try_send(&self, message: &Message, holder: Option<Holder>) -> Result<Delivery, CannotSend> {
         let link = self.link.link;
         let sent = self.shared().with_link(link, |books, core| {
+            if let Some(holder) = holder
+                && !books.may_use_credit(link.id, core.credit(link.id), holder)
+            {
+                return Err(CannotSend::NoCredit);
+            }
             let delivery = core.send(Instant::now(), link.id, message)?;
             Ok((delivery, books.wait_for(delivery)))
         });
@@ -129,13 +147,17 @@ impl Sender {
         })
     }
 
-    async fn send_when_there_is_room(&self, message: &Message) -> Result<Delivery, CannotSend> {
+    async fn send_when_there_is_room(
+        &self,
+        message: &Message,
+        holder: Option<Holder>,
+    ) -> Result<Delivery, CannotSend> {
         let patience = self.shared().config.send_message_timeout;
         let give_up = tokio::time::Instant::now() + patience.unwrap_or(MAX_CONGESTION);
         loop {
             let mut room = std::pin::pin!(self.shared().room.notified());
             room.as_mut().enable();
-            match self.try_send(message) {
+            match self.try_send(message, holder) {
                 Err(CannotSend::Full) if timeout_at(give_up, room).await.is_ok() => {}
                 other => return other,
             }

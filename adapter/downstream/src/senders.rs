@@ -9,6 +9,7 @@ use std::{
 };
 
 use amqp_proto::{Message, Outcome};
+use fair_share::Holder;
 use tokio::{sync::watch, time::sleep};
 
 use crate::{Connection, Delivery, LinkError, SendError, Sender};
@@ -109,7 +110,9 @@ impl Senders {
         message: &Message,
         until: Until,
     ) -> Result<Outcome, SendError> {
-        let delivery = self.transfer(address, message, Instant::now()).await?;
+        let delivery = self
+            .transfer(address, message, Instant::now(), None)
+            .await?;
         until.outcome(delivery).await
     }
 
@@ -149,7 +152,7 @@ impl Senders {
     }
 
     /// Transfers a message that has been waiting since `asked` to an address, behind all that were transferred before on the
-    /// connection.
+    /// connection. The last of the link's credit is shared among holders.
     ///
     /// # Errors
     /// [`SendError`] if nothing was sent.
@@ -158,11 +161,20 @@ impl Senders {
         address: &str,
         message: &Message,
         asked: Instant,
+        holder: Option<Holder>,
     ) -> Result<Delivery, SendError> {
         // A sender may turn out to be gone only when it is used; then nothing was sent, and a new one is tried, once.
-        match self.sender(address, asked).await?.send(message).await {
+        match self
+            .sender(address, asked)
+            .await?
+            .send_of(message, holder)
+            .await
+        {
             Err(SendError::Link(LinkError::NotConnected)) => {
-                self.sender(address, asked).await?.send(message).await
+                self.sender(address, asked)
+                    .await?
+                    .send_of(message, holder)
+                    .await
             }
             other => other,
         }

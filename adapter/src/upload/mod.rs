@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use coap_proto::{Reliability, Request};
 use downstream::{Connection, LinkError, Outcome as Disposition, SendError, Senders, Until};
+use fair_share::Holder;
 use registry_client::{Assertion, Tenant};
 use tracing::Instrument;
 
@@ -38,6 +39,8 @@ pub struct Upload<'a> {
     pub content_type: Option<std::borrow::Cow<'static, str>>,
     /// The body.
     pub payload: &'a [u8],
+    /// Who uses the link's credit for it.
+    pub holder: Holder,
 }
 
 impl<'a> Upload<'a> {
@@ -45,7 +48,12 @@ impl<'a> Upload<'a> {
     ///
     /// # Errors
     /// [`Rejection::NotConfirmable`] for an event that may get lost, [`Rejection::ContentMismatch`].
-    pub fn of(endpoint: Endpoint, request: &'a Request, query: &Query) -> Result<Self, Rejection> {
+    pub fn of(
+        endpoint: Endpoint,
+        request: &'a Request,
+        query: &Query,
+        holder: Holder,
+    ) -> Result<Self, Rejection> {
         let reliability = request.reliability();
         if endpoint == Endpoint::Event && reliability == Reliability::NonConfirmable {
             return Err(Rejection::NotConfirmable(endpoint.name()));
@@ -59,6 +67,7 @@ impl<'a> Upload<'a> {
             path: request.uri_path(),
             content_type,
             payload,
+            holder,
         })
     }
 }
@@ -154,7 +163,10 @@ impl Uplink {
         let sent = async {
             let senders = senders.of(&origin.tenant).ok_or(LinkError::NotConnected)?;
             ticket.turn().await;
-            let delivery = senders.transfer(&address, &message, started).await?;
+            let holder = Some(upload.holder);
+            let delivery = senders
+                .transfer(&address, &message, started, holder)
+                .await?;
             drop(ticket);
             until.outcome(delivery).await
         };

@@ -15,6 +15,7 @@ use adapter::{
 };
 use amqp_proto::Message;
 use coap_proto::{Config, Endpoint, Event, Request, Response};
+use fair_share::{Holder, HolderHasher};
 use registry_client::{Assertion, CredentialsType, Tenant};
 
 use crate::{Meter, Subject};
@@ -64,6 +65,7 @@ struct Device {
     tenant: Tenant,
     assertion: Assertion,
     stamps: Stamps,
+    holder: Holder,
 }
 
 impl Device {
@@ -83,6 +85,7 @@ impl Device {
         };
         Self {
             request: request.unwrap(),
+            holder: HolderHasher::default().holder(&principal.tenant, &principal.device),
             principal,
             tenant: Tenant::from_json(br#"{"tenant-id":"DEFAULT_TENANT"}"#).unwrap(),
             assertion: Assertion::from_json(br#"{"device-id":"4711"}"#).unwrap(),
@@ -99,7 +102,7 @@ impl Device {
         .unwrap();
         let query = Query::of(&self.request);
         let origin = Origin::of(Some(&self.principal), &addressing).unwrap();
-        let upload = Upload::of(endpoint, &self.request, &query).unwrap();
+        let upload = Upload::of(endpoint, &self.request, &query, self.holder).unwrap();
         let stamp = self.stamps.next(SystemTime::now());
         let (tenant, assertion) = (&self.tenant, &self.assertion);
         message::of_upload(

@@ -16,6 +16,7 @@ use std::{
 };
 
 use amqp_proto::{CannotAttach, DeliveryId, Event, IncomingId, LinkId, PeerError, Settlement};
+use fair_share::Holder;
 use tokio::{
     sync::{Notify, oneshot, watch},
     time::timeout,
@@ -27,6 +28,7 @@ use tokio_util::{
 use zeroize::Zeroizing;
 
 pub use self::tls::{Connector, Stream};
+use crate::credit_reserve::CreditReserve;
 use crate::{ConfigError, ConnectionConfig, LinkError, Service};
 
 /// A handle of a connection. The connection is closed when the last one is dropped, those that senders and receivers hold
@@ -93,6 +95,8 @@ pub(crate) struct Port {
     pub(crate) wake: Arc<Notify>,
     /// Never more than the credit that was granted.
     pub(crate) messages: VecDeque<Message>,
+    /// Who has used the last of the link's credit.
+    reserve: CreditReserve,
 }
 
 /// A link, or the end of one.
@@ -268,6 +272,7 @@ impl Connection {
             attaching: Some(attaching),
             wake: Arc::clone(&wake),
             messages: VecDeque::new(),
+            reserve: CreditReserve::default(),
         };
         let link = self.shared.with_core(|books, core| {
             let id = attach(core).map_err(|error| match error {
@@ -452,6 +457,12 @@ impl Shared {
 }
 
 impl Books {
+    /// Whether a holder may use one of a link's `credit`, and counts it if so.
+    pub(crate) fn may_use_credit(&mut self, link: LinkId, credit: u32, holder: Holder) -> bool {
+        let port = self.ports.get_mut(&link);
+        credit == 0 || port.is_none_or(|port| port.reserve.try_use(credit, holder))
+    }
+
     /// Notes who waits for the outcome of a delivery.
     pub(crate) fn wait_for(&mut self, delivery: DeliveryId) -> oneshot::Receiver<Settlement> {
         let (waiting, settlement) = oneshot::channel();

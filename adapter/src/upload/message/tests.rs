@@ -28,6 +28,7 @@ fn message(endpoint: Endpoint, settings: Settings, content_type: Option<&'static
         path: &path,
         content_type: content_type.map(Cow::Borrowed),
         payload: b"21",
+        holder: fair_share::HolderHasher::default().holder(&"T", &"D"),
     };
     let origin = Origin {
         tenant: "T".into(),
