@@ -52,15 +52,23 @@ impl Device {
     /// # Errors
     /// If no socket can be had.
     pub async fn plain(server: SocketAddr) -> Result<Self, Error> {
+        let any = match server.ip() {
+            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        Self::plain_from(any, server).await
+    }
+
+    /// A device without security at an address of this machine; nothing is sent yet.
+    ///
+    /// # Errors
+    /// If no socket can be opened at `local`.
+    pub async fn plain_from(local: IpAddr, server: SocketAddr) -> Result<Self, Error> {
         let failed = |source| Error::Connection {
             address: server,
             source,
         };
-        let any = match server.ip() {
-            IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
-        };
-        let socket = UdpSocket::bind(any).await.map_err(failed)?;
+        let socket = UdpSocket::bind((local, 0)).await.map_err(failed)?;
         socket.connect(server).await.map_err(failed)?;
         let [high, low, ..] = uuid::Uuid::new_v4().into_bytes();
         Ok(Self {
@@ -95,6 +103,22 @@ impl Device {
         within: Duration,
     ) -> Result<Self, Error> {
         Self::connect_noting(server, config, within, &mut Handshake::default()).await
+    }
+
+    /// As [`Device::connect_with`], from an address of this machine.
+    ///
+    /// # Errors
+    /// As [`Device::connect`].
+    pub async fn connect_from(
+        local: IpAddr,
+        server: SocketAddr,
+        config: Config,
+        within: Duration,
+    ) -> Result<Self, Error> {
+        let mut device = Self::plain_from(local, server).await?;
+        let handshake = &mut Handshake::default();
+        device.shake_hands(config, within, handshake).await?;
+        Ok(device)
     }
 
     /// As [`Device::connect_with`]; `handshake` tells how far it came if it comes to nothing.
