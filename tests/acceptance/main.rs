@@ -33,6 +33,7 @@ mod limits;
 mod outage;
 mod separate;
 mod floods;
+mod isolation;
 mod garbage;
 mod blocks;
 mod shares;
