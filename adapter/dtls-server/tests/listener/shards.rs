@@ -140,9 +140,10 @@ async fn what_a_shard_does_not_take_in_time_is_lost_and_counted() {
     timeout(LIMIT, heard).await.unwrap();
     let passed_on = listeners[other].passed_on();
     assert!(passed_on.lost > 0, "{passed_on:?}");
-    assert!(passed_on.datagrams >= 512, "{passed_on:?}");
+    // One source has a quarter of the 512 places.
+    assert!(passed_on.datagrams >= 128, "{passed_on:?}");
     // What was not lost is served, and so is what comes then.
-    for _ in 0..512 {
+    for _ in 0..128 {
         let (shard, event) = next_of(&mut listeners[owner..=owner]).await;
         assert_eq!(shard, 0);
         assert!(matches!(event, Event::ApplicationData { .. }), "{event:?}");
