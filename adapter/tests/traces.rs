@@ -225,8 +225,9 @@ impl Adapter {
         // Whoever is not read would have to wait.
         std::thread::spawn(move || log.for_each(drop));
         let up = up.unwrap();
-        let (_, rest) = up.split_once("coaps=Some(").unwrap();
-        let coaps = rest.split_once(')').unwrap().0.parse().unwrap();
+        let (_, rest) = up.split_once("coaps=").unwrap();
+        let coaps = rest.split(char::is_whitespace).next().unwrap();
+        let coaps = coaps.parse().unwrap();
         Self { process, coaps }
     }
 

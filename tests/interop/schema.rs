@@ -101,7 +101,6 @@ const BAD: &[&str] = &[
     "hono: {coap: {tenantIdleTimeout: soon}}",
     "hono: {messaging: {connectTimeout: 0}}",
     "hono: {resourceLimits: {prometheusBased: {cacheTimeout: 0}}}",
-    "otel: {traces: {sampler: sometimes}}",
     "quarkus: {log: {level: LOUD}}",
     "quarkus: {log: {category: {dtls_server: {level: LOUD}}}}",
     "- hono",
