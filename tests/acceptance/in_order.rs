@@ -29,7 +29,7 @@ async fn bursts_of_devices_arrive_in_order_while_look_ups_take_different_time() 
     let world = World::from_yaml("burst", &yaml).unwrap();
     let every_time = [("HONO_REGISTRATION_RESPONSECACHEMAXSIZE", "0")];
     let stand = Stand::start(world, &every_time).await.unwrap();
-    let services = stand.sandbox().services().clone();
+    let services = stand.sandbox().services();
     let changing = tokio::spawn(async move {
         for step in 0_u64.. {
             let late = Duration::from_millis(step.wrapping_mul(7919) % 150);

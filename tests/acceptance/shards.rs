@@ -2,10 +2,7 @@
 
 use acceptance::stand::{self, Stand};
 use adapter::app::{App, StartError};
-use sandbox::{
-    device::CoapRequest,
-    northbound::Behaviour,
-};
+use sandbox::{device::CoapRequest, northbound::Behaviour};
 
 use crate::{
     metrics::Metrics,

@@ -297,7 +297,7 @@ async fn begin(server: SocketAddr, config: Config) {
     }
 }
 
-/// Goes through a handshake as far as a ClientKeyExchange, which names the identity.
+/// Goes through a handshake as far as a `ClientKeyExchange`, which names the identity.
 async fn name_identity(socket: &UdpSocket, config: Config) {
     let mut client = Client::new(Instant::now(), config).unwrap();
     for _ in 0..2 {

@@ -9,6 +9,7 @@ use crate::scene::workspace;
 
 /// A row: resource, bound in total, shares, entry that makes room, metric, test, reason.
 const COLUMNS: usize = 7;
+const TOTAL: usize = 1;
 const METRIC: usize = 4;
 const TEST: usize = 5;
 
@@ -19,11 +20,12 @@ fn each_bounded_table_has_a_row() {
         ("HONO_BUDGET_DEVICE_MESSAGES", "100"),
         ("HONO_COAP_RESUMPTIONCACHESIZE", "100"),
     ];
-    let config = stand::config(stand::anywhere(), &everything).unwrap();
+    let services = ([127, 0, 0, 1], 5672).into();
+    let config = stand::config(services, &everything).unwrap();
     let rows = rows();
     for share in &config.memory.shares {
         let name = format!("`{}`", share.table.name());
-        let is_there = rows.iter().any(|row| row[0].contains(&name));
+        let is_there = rows.iter().any(|row| row[TOTAL].contains(&name));
         assert!(is_there, "docs/security.md has no row for the table {name}");
     }
 }
@@ -33,7 +35,8 @@ fn each_row_names_a_metric_that_is_documented() {
     let documented = fs::read_to_string(workspace().join("docs/metrics.md")).unwrap();
     for row in rows() {
         let names: Vec<_> = quoted(&row[METRIC]).collect();
-        assert!(!names.is_empty(), "{}: no metric", row[0]);
+        let is_said = !names.is_empty() || row[METRIC] == "none";
+        assert!(is_said, "{}: no metric", row[0]);
         for name in names {
             assert!(
                 documented.contains(name),
