@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -22,6 +23,7 @@ pub(super) fn faults(profiles: &[Profile]) -> Result<Vec<String>> {
     ))?;
     let target = MetadataCommand::new().no_deps().exec()?.target_directory;
     let adapter = target.as_std_path().join("debug/coap-adapter");
+    let identity = Identity::new()?;
     let mut faults = Vec::new();
     for profile in profiles {
         for set in profile.of_kind("StatefulSet") {
@@ -30,15 +32,52 @@ pub(super) fn faults(profiles: &[Profile]) -> Result<Vec<String>> {
             if folder.exists() {
                 fs::remove_dir_all(&folder)?;
             }
-            lay_out(profile, pod, &folder)?;
+            lay_out(profile, pod, &folder, &identity)?;
             faults.extend(check(&adapter, profile, &pod["containers"][0], &folder)?);
         }
     }
     Ok(faults)
 }
 
+/// A certificate and its key, in PEM.
+struct Identity {
+    certificate: String,
+    key: String,
+}
+
+impl Identity {
+    /// Makes a certificate that signs itself, by OpenSSL: `check-config` loads what files hold.
+    fn new() -> Result<Self> {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt"]);
+        openssl.args(["ec_paramgen_curve:P-256", "-nodes", "-days", "365"]);
+        openssl.args(["-subj", "/CN=chart", "-keyout", "-", "-out", "-"]);
+        let both = step::output(&mut openssl).context("apt-get install openssl")?;
+        let (key, certificate) = both
+            .split_once("-----BEGIN CERTIFICATE-----")
+            .context("openssl made no certificate")?;
+        Ok(Self {
+            certificate: format!("-----BEGIN CERTIFICATE-----{certificate}"),
+            key: key.to_owned(),
+        })
+    }
+
+    /// What Secrets hold, whatever they are for.
+    fn secrets(&self) -> [(&str, &str); 7] {
+        [
+            ("tls.crt", &self.certificate),
+            ("tls.key", &self.key),
+            ("ca.crt", &self.certificate),
+            ("credentials.properties", "username = u\npassword = p\n"),
+            ("token", "0123456789abcdef"),
+            ("ticket-key", KEY),
+            ("session-key", KEY),
+        ]
+    }
+}
+
 /// Writes what the pod's container sees, under `folder` instead of the root.
-fn lay_out(profile: &Profile, pod: &Value, folder: &Path) -> Result<()> {
+fn lay_out(profile: &Profile, pod: &Value, folder: &Path, identity: &Identity) -> Result<()> {
     for mount in items(&pod["containers"][0]["volumeMounts"]) {
         let place = inside(folder, mount["mountPath"].as_str().unwrap_or_default());
         fs::create_dir_all(&place)?;
@@ -56,10 +95,10 @@ fn lay_out(profile: &Profile, pod: &Value, folder: &Path) -> Result<()> {
                     }
                 }
                 // One that is there before.
-                None => write_all(&place, &[("ca.crt", PEM)])?,
+                None => write_all(&place, &[("ca.crt", &identity.certificate)])?,
             }
         } else if volume["secret"].is_object() {
-            write_all(&place, &SECRETS)?;
+            write_all(&place, &identity.secrets())?;
         }
     }
     Ok(())
@@ -105,7 +144,10 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
 
 fn write_all(place: &Path, files: &[(&str, &str)]) -> Result<()> {
     for (file, text) in files {
-        fs::write(place.join(file), text)?;
+        let path = place.join(file);
+        fs::write(&path, text)?;
+        // As the pod mounts secrets: nobody else reads them.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o440))?;
     }
     Ok(())
 }
@@ -122,17 +164,4 @@ fn moved(text: &str, folder: &Path) -> String {
 /// The chart's `coap-adapter.mountRoot`.
 const ROOT: &str = "/etc/coap-adapter";
 
-/// What Secrets hold, whatever they are for.
-const SECRETS: [(&str, &str); 7] = [
-    ("tls.crt", PEM),
-    ("tls.key", PEM),
-    ("ca.crt", PEM),
-    ("credentials.properties", "username = u\npassword = p\n"),
-    ("token", "0123456789abcdef"),
-    ("ticket-key", KEY),
-    ("session-key", KEY),
-];
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-
-/// Files are looked for and read, not understood, by `check-config`.
-const PEM: &str = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
