@@ -402,7 +402,7 @@ async fn the_registry_answers_requests_with_a_status() {
     );
     for (id, auth_id, status, body) in [
         ("1", "sensor1", 200, "aG9uby1zZWNyZXQ="),
-        ("2", "nobody", 404, "no such credentials"),
+        ("2", "nobody", 404, ""),
         ("3", "new", 200, "aw=="),
     ] {
         assert!(
@@ -412,7 +412,7 @@ async fn the_registry_answers_requests_with_a_status() {
                 .unwrap()
                 .is_accepted()
         );
-        let reply = timeout(SOON, replies.recv::<Data>())
+        let reply = timeout(SOON, replies.recv::<Option<Data>>())
             .await
             .unwrap()
             .unwrap();
@@ -422,11 +422,7 @@ async fn the_registry_answers_requests_with_a_status() {
         assert_eq!(properties.correlation_id, Some(id.to_owned().into()));
         assert_eq!(
             properties.content_type,
-            Some(Symbol::from(if status == 200 {
-                "application/json"
-            } else {
-                "text/plain"
-            }))
+            (status == 200).then(|| Symbol::from("application/json"))
         );
         let application = message.application_properties.unwrap();
         assert_eq!(application.get("status"), Some(&SimpleValue::Int(status)));
@@ -437,7 +433,8 @@ async fn the_registry_answers_requests_with_a_status() {
                 .then(|| SimpleValue::String("no-cache".to_owned()))
                 .as_ref()
         );
-        let text = String::from_utf8(message.body.0.into_vec()).unwrap();
+        let body_of_reply = message.body.map(|data| data.0.into_vec());
+        let text = String::from_utf8(body_of_reply.unwrap_or_default()).unwrap();
         assert!(text.contains(body), "{text}");
     }
 
