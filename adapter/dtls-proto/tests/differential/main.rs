@@ -191,6 +191,7 @@ fn receive(socket: &UdpSocket) -> Transmit {
     let length = socket.recv(&mut buffer).unwrap();
     Transmit {
         peer: socket.peer_addr().unwrap(),
+        local: None,
         payload: buffer[..length].to_vec(),
     }
 }
