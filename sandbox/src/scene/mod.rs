@@ -91,7 +91,7 @@ pub fn wants_colour() -> bool {
 /// Shows the scene on `out` until `stopped` is there.
 ///
 /// # Errors
-/// [`Error::Output`] if `out` takes nothing more, and what [`Application::start`] fails with.
+/// [`Error::Output`] if `out` takes nothing more, and what starting the application fails with.
 pub async fn play(
     out: impl Write + Send,
     config: SceneConfig,
