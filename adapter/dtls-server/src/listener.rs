@@ -64,7 +64,7 @@ pub trait KeyStore: Send + Sync + 'static {
         server_name: Option<String>,
     ) -> impl Future<Output = Result<Self::Principal, Self::Refusal>> + Send;
 
-    /// What the look-ups of one address are told apart by when they wait for their turn, such as a
+    /// What separates the look-ups of one address when they wait for their turn, such as a
     /// hash of the tenant that the identity names. Unless this is overridden, they are not.
     fn lookup_class(&self, identity: &[u8]) -> u64 {
         let _ = identity;

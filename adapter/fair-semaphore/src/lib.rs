@@ -1,7 +1,7 @@
 //! A semaphore that shares its permits among [holders](Holder), so that one who asks for many does
 //! not make all others wait.
 //!
-//! A first-come-first-served queue is half a bound: whoever fills it delays all others by as long
+//! A first-come-first-served queue is half a bound: a caller that fills it delays all others by as long
 //! as its requests take. Here each request is for a holder, a *member* of a *group* (a source
 //! prefix and an address, or a tenant and a device), and
 //!

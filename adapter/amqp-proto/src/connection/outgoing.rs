@@ -342,7 +342,7 @@ impl Connection {
         }
     }
 
-    /// Has the state of a sender told; with `drain`, credit that nothing waits for is used up first (§2.6.7).
+    /// Requests the state of a sender; with `drain`, credit that nothing waits for is used up first (§2.6.7).
     fn answer_flow(&mut self, id: LinkId, drain: bool) {
         self.write_pending();
         let Some(link) = self.links.get_mut(id) else {

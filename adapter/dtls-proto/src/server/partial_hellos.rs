@@ -148,7 +148,7 @@ impl PartialHellos {
         }
     }
 
-    /// Makes room at the expense of whoever holds most; `false` if there is nothing to displace.
+    /// Makes room at the expense of the holder that holds most; `false` if there is nothing to displace.
     fn displace(&mut self) -> bool {
         let most = self.shares.most();
         let of_most = |entry: &PartialHello| Some(entry.holder) == most;

@@ -50,7 +50,7 @@ fn forgery() -> impl Strategy<Value = Forgery> {
             message_type,
             message_seq,
             length,
-            // Never all of a message: a whole one that is well-formed cannot be told from the right
+            // Never all of a message: a whole one that is well-formed cannot be distinguished from the right
             // one.
             offset: offset.min(length - 1 - u32::try_from(body.len()).unwrap() % length),
             body: body

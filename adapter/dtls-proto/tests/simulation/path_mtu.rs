@@ -30,7 +30,7 @@ fn a_flight_that_got_lost_twice_is_sent_in_small_datagrams() {
     assert!(pair.client.is_established());
     assert!(largest(&pair.from_server) > 548, "the first ones are large");
 
-    // Whoever knows better says so.
+    // A caller that knows better says so.
     let mut server = pki::server_config();
     server.reduced_mtu_ipv4 = 300;
     let mut client = dtls_client::Config::with_certificate(pki::device());

@@ -152,7 +152,7 @@ fn an_answer_whose_options_leave_no_room_cannot_be_sent() {
     assert_eq!(first.code, Code::CHANGED);
 }
 
-/// Each of these would lose the answer without a word to whoever made it.
+/// Each of these would lose the answer without a word to the caller.
 #[test]
 fn an_answer_that_would_not_go_out_cannot_be_sent() {
     let can_send = |config: Config, request: &Message, response: &Response| {
