@@ -45,5 +45,6 @@ mod shares;
 mod victim;
 
 pub use holder::{Holder, HolderHasher};
+pub use ranked::PrehashedHasher;
 pub use shares::FairShares;
 pub use victim::Victim;

@@ -118,9 +118,9 @@ const fn rank(count: usize) -> usize {
     }
 }
 
-/// Passes on keys that are keyed hashes already.
+/// Passes on keys that are keyed hashes already, for maps by such keys.
 #[derive(Debug, Default, Clone, Copy)]
-struct PrehashedHasher(u64);
+pub struct PrehashedHasher(u64);
 
 impl Hasher for PrehashedHasher {
     fn finish(&self) -> u64 {

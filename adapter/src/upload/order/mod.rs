@@ -21,6 +21,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use coap_proto::{Code, Request};
+use fair_share::PrehashedHasher;
 use tokio::time::{Instant, timeout_at};
 
 use crate::authn::Principal;
@@ -48,7 +49,7 @@ pub struct Ticket {
 /// A part of the streams, under a lock of its own.
 #[derive(Debug, Default)]
 struct Stripe {
-    streams: HashMap<u64, Stream, BuildHasherDefault<Hashed>>,
+    streams: HashMap<u64, Stream, BuildHasherDefault<PrehashedHasher>>,
     /// Greater than every number of a stream that has ended, so that no number is used twice for one key.
     next_number: u64,
 }
@@ -344,26 +345,6 @@ impl Drop for Ticket {
         if let Some(order) = &self.order {
             order.leave(self.key, self.number);
         }
-    }
-}
-
-/// Takes keys as they are: they are hashes already.
-#[derive(Debug, Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
     }
 }
 
