@@ -24,6 +24,8 @@ pub struct Device {
     socket: UdpSocket,
     server: SocketAddr,
     dtls: Option<Box<Dtls>>,
+    /// Starts at random from [`FIRST_MESSAGE_ID`] to twice that. Message ids below are left to
+    /// messages that are sent as they are: a server takes a second use of an id for a duplicate.
     next_message_id: u16,
 }
 
@@ -75,7 +77,7 @@ impl Device {
             socket,
             server,
             dtls: None,
-            next_message_id: u16::from_be_bytes([high, low]),
+            next_message_id: FIRST_MESSAGE_ID | u16::from_be_bytes([high & 0x3f, low]),
         })
     }
 
@@ -565,6 +567,7 @@ const URI_PATH: u16 = 11;
 const CONTENT_FORMAT: u16 = 12;
 const URI_QUERY: u16 = 15;
 /// Version 1, type ACK, no token.
+const FIRST_MESSAGE_ID: u16 = 0x4000;
 const EMPTY_ACK: u8 = 0x60;
 /// RFC 7252 §4.8: 2 s, here without the random factor.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);

@@ -79,7 +79,7 @@ async fn a_critical_option_in_a_form_that_is_none_is_a_bad_option() {
     let stand = stand().await;
     let mut application = application(&stand, "T", Behaviour::Accept).await;
     let mut ports = [device(&stand, "sensor").await, plain(&stand).await];
-    for (number, given, wrong) in rows {
+    for (message_id, (number, given, wrong)) in (0x100..).zip(rows) {
         let name = format!("{number} {given:x?}");
         let text = match wrong {
             Value => format!("Critical option {number} has an invalid value!"),
@@ -92,7 +92,7 @@ async fn a_critical_option_in_a_form_that_is_none_is_a_bad_option() {
             assert_eq!(told(&response), ("4.02".to_owned(), text.clone()), "{name}");
             assert_eq!(response.options, [], "{name}");
             // Where no acknowledgement is wanted, nothing is said.
-            let silent = request.non_confirmable().encode(1, b"non");
+            let silent = request.non_confirmable().encode(message_id, b"non");
             port.send_raw(&silent).await.unwrap();
         }
     }
