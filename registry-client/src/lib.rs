@@ -7,13 +7,13 @@
 //! ```
 //!
 //! [`TenantClient`], [`RegistrationClient`] and [`CredentialsClient`] each speak one of Hono's APIs over a connection of
-//! [`downstream`]. A look-up ends in an object or in a [`ServiceError`]: whatever keeps the service from answering is a 503,
+//! [`amqp_client`]. A look-up ends in an object or in a [`ServiceError`]: whatever keeps the service from answering is a 503,
 //! never a verdict on the device.
 //!
 //! ```no_run
 //! use std::time::SystemTime;
 //!
-//! use downstream::{Connection, ConnectionConfig};
+//! use amqp_client::{Connection, ConnectionConfig};
 //! use registry_client::{CacheConfig, CredentialsClient, CredentialsType, ServiceError};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -288,7 +288,7 @@ async fn keys_on_large_curves_are_served_and_a_missing_signature_is_named() {
         key: pem.to_owned(),
     };
     let large = stored(include_str!(
-        "../../adapter/dtls-proto/tests/identities/p521.pem"
+        "../../protocols/dtls-proto/tests/identities/p521.pem"
     ));
     let (_, own) = x509_parser::pem::parse_x509_pem(large.certificate.as_bytes()).unwrap();
     // It is signed by itself, by ECDSA with SHA-512.
@@ -299,7 +299,7 @@ async fn keys_on_large_curves_are_served_and_a_missing_signature_is_named() {
     world.tenants.insert("LARGE".to_owned(), tenant);
     let folder = Folder::new("large").unwrap();
     let server = stored(include_str!(
-        "../../adapter/dtls-proto/tests/identities/p384.pem"
+        "../../protocols/dtls-proto/tests/identities/p384.pem"
     ));
     let stand = stand_with(world, &server, &folder, &[]).await;
 
@@ -437,7 +437,7 @@ async fn a_disabled_tenant_is_told_so_by_the_answer_to_a_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_an_rsa_key_the_server_serves_keys_only() {
     let cast = Cast::new();
-    let files = workspace().join("adapter/dtls-proto/tests/identities");
+    let files = workspace().join("protocols/dtls-proto/tests/identities");
     let path = |name: &str| files.join(name).to_str().unwrap().to_owned();
     let (key, certificate) = (path("rsa.key"), path("rsa.crt"));
     let settings = [

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use downstream::Connection;
+use amqp_client::Connection;
 use registry_client::notifications::Caches;
 use tokio_util::task::TaskTracker;
 

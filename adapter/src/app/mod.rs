@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use downstream::Connection;
+use amqp_client::Connection;
 use registry_client::Notifications;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -276,7 +276,7 @@ pub enum StartError {
         /// The setting that makes the connection wanted.
         setting: &'static str,
         /// What is wrong.
-        source: downstream::ConfigError,
+        source: amqp_client::ConfigError,
     },
     /// Somebody else has the port.
     #[error("{address} (UDP) is in use")]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use downstream::{Connection, ConnectionConfig, Outcome, SendError, Service};
+use amqp_client::{Connection, ConnectionConfig, Outcome, SendError, Service};
 use registry_client::notifications::Caches;
 use registry_client::{CommandRouterClient, CredentialsClient, RegistrationClient, TenantClient};
 use uuid::Uuid;

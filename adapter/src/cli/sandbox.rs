@@ -13,7 +13,7 @@ use adapter::{
     config::{Config, Level, LogConfig},
     monitoring::{health::ServeError, observer::RefusedDevice},
 };
-use downstream::ConnectionConfig;
+use amqp_client::ConnectionConfig;
 use sandbox::{
     Sandbox, SandboxConfig,
     management::ManagementConfig,
@@ -38,7 +38,8 @@ pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
     let mut log = LogConfig::default();
     log.level = Level::Warn;
     // Its peer is in this process: when that ends, so does everything.
-    log.categories.insert("downstream".to_owned(), Level::Error);
+    log.categories
+        .insert("amqp_client".to_owned(), Level::Error);
     logging::start(&log, None)?;
     let hangup_is_ignored = signals::hangup_is_ignored();
     let mut signals =

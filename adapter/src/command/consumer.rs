@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use downstream::{Connection, Incoming, Message, Receiver};
+use amqp_client::{Connection, Incoming, Message, Receiver};
 use fair_semaphore::FairSemaphore;
 use fair_share::HolderHasher;
 use registry_client::{Assertion, CommandRouterClient};

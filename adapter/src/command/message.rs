@@ -1,6 +1,6 @@
 //! A command as it comes from the command router, and what makes one unusable (spec: amqp-messages §6).
 
-use downstream::{Body, Message, MessageId, Value};
+use amqp_client::{Body, Message, MessageId, Value};
 
 use super::request_id::RequestId;
 
@@ -128,7 +128,7 @@ fn reply_id<'a>(reply_to: &'a str, tenant: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use downstream::Properties;
+    use amqp_client::Properties;
 
     use super::*;
 

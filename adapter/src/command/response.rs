@@ -2,8 +2,8 @@
 
 use std::time::{Instant, SystemTime};
 
+use amqp_client::{Body, Connection, Header, Message, Properties, Value};
 use coap_proto::{Reliability, Request};
-use downstream::{Body, Connection, Header, Message, Properties, Value};
 use registry_client::{Assertion, Tenant};
 use tracing::Instrument;
 

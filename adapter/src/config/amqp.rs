@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use downstream::{AddressRewriteRule, ConnectionConfig};
+use amqp_client::{AddressRewriteRule, ConnectionConfig};
 use registry_client::CacheConfig;
 
 use super::{Secret, chosen::Chosen, kind::Kind, properties, setting::settings, tls};

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use downstream::{TlsConfig, UserCredentials};
+use amqp_client::{TlsConfig, UserCredentials};
 
 use super::{Secret, chosen::Chosen, kind::Kind, properties, setting::settings, tls};
 

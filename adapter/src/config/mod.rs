@@ -36,7 +36,7 @@ mod page;
 
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
-use downstream::{ConnectionConfig, Secret};
+use amqp_client::{ConnectionConfig, Secret};
 use registry_client::CacheConfig;
 
 pub use self::{

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use downstream::UserCredentials;
+use amqp_client::UserCredentials;
 
 use super::{Origin, Problem, Secret, chosen::Chosen};
 

@@ -344,7 +344,7 @@ const CRATES: &[&str] = &[
     "dtls_proto",
     "dtls_server",
     "amqp_proto",
-    "downstream",
+    "amqp_client",
     "registry_client",
     "sandbox",
 ];

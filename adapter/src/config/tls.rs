@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use downstream::{ClientIdentity, HostnameVerification, TlsConfig, TlsVersion};
+use amqp_client::{ClientIdentity, HostnameVerification, TlsConfig, TlsVersion};
 
 use super::{chosen::Chosen, kind::Kind, setting::settings};
 

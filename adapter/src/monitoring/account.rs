@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use amqp_client::{Message, Outcome as Disposition};
 use coap_proto::Reliability;
-use downstream::{Message, Outcome as Disposition};
 use registry_client::Tenant;
 
 use super::metrics::{self, Direction, Metrics, Qos, Status, Ttd, UploadKind};

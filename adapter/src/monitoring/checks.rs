@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use downstream::Connection;
+use amqp_client::Connection;
 use tokio_util::sync::CancellationToken;
 
 use super::health::{Check, Status};

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use downstream::{LinkError, Outcome as Disposition, SendError};
+use amqp_client::{LinkError, Outcome as Disposition, SendError};
 use dtls_server::{AlertDescription, CertificateError, HandshakeFailure};
 use registry_client::ServiceError;
 

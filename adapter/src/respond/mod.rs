@@ -5,9 +5,9 @@ mod reason;
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use amqp_client::{Outcome as Disposition, SendError};
 use coap_proto::message::uint;
 use coap_proto::{Code, Response, option};
-use downstream::{Outcome as Disposition, SendError};
 use registry_client::ServiceError;
 
 use crate::command::inbox::{Delivery, Told};

@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use downstream::LinkError;
+use amqp_client::LinkError;
 
 use super::*;
 use crate::command::message::Payload;

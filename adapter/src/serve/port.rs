@@ -9,8 +9,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use amqp_client::after_the_ready;
 use coap_proto::{Endpoint, Event, ExchangeId, GaveUpReason, Request};
-use downstream::after_the_ready;
 use dtls_server::CloseReason;
 use registry_client::notifications::{Event as Change, Events};
 use tokio::sync::{mpsc, oneshot};

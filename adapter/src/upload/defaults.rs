@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use downstream::Value as AmqpValue;
+use amqp_client::Value as AmqpValue;
 use serde_json::{Map, Value};
 
 use super::ttl::is_ttl;

@@ -11,8 +11,8 @@ pub mod order;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
+use amqp_client::{Connection, LinkError, Outcome as Disposition, SendError, Senders, Until};
 use coap_proto::{Reliability, Request};
-use downstream::{Connection, LinkError, Outcome as Disposition, SendError, Senders, Until};
 use fair_share::Holder;
 use registry_client::{Assertion, Tenant};
 use tracing::Instrument;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use downstream::{Connection, Outcome, SendError, Value};
+use amqp_client::{Connection, Outcome, SendError, Value};
 use serde_json::json;
 use tokio::task::JoinHandle;
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use downstream::{Body, Message, Value};
+use amqp_client::{Body, Message, Value};
 use sandbox::{Sandbox, SandboxConfig, world::World};
 use tokio::task::JoinSet;
 

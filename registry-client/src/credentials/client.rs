@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use amqp_client::{Connection, Outcome, SendError};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use downstream::{Connection, Outcome, SendError};
 use fair_share::HolderHasher;
 use serde_json::{Value, json};
 

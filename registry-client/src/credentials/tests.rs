@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use downstream::{Body, Message};
+use amqp_client::{Body, Message};
 use sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
 

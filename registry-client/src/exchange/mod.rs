@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use downstream::{Connection, Outcome, SendError};
+use amqp_client::{Connection, Outcome, SendError};
 
 use self::pairs::Pairs;
 pub(crate) use self::request::Request;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use downstream::{Connection, Delivery, LinkError, Message, Outcome, Receiver, SendError, Sender};
+use amqp_client::{Connection, Delivery, LinkError, Message, Outcome, Receiver, SendError, Sender};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -341,7 +341,7 @@ const CREDIT_PAUSE: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
-    use downstream::{LinkError, Outcome, SendError};
+    use amqp_client::{LinkError, Outcome, SendError};
 
     use super::{accepted, no_link, not_sent};
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use downstream::{Connection, LinkError};
+use amqp_client::{Connection, LinkError};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},

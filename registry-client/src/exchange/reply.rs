@@ -1,6 +1,6 @@
 //! What arrives on a reply link, whom it answers, and what becomes of the delivery (spec: registry-apis A.1).
 
-use downstream::{Body, Message, MessageId, Outcome, Value};
+use amqp_client::{Body, Message, MessageId, Outcome, Value};
 use zeroize::Zeroizing;
 
 use super::pending::Pending;
@@ -52,7 +52,7 @@ fn response(message: Message) -> Result<Response, ServiceError> {
 mod tests {
     use std::sync::Arc;
 
-    use downstream::{Body, Message, MessageId, Outcome, Properties, Value};
+    use amqp_client::{Body, Message, MessageId, Outcome, Properties, Value};
 
     use super::{Pending, deliver};
 

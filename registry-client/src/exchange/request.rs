@@ -1,6 +1,6 @@
 //! How a request looks on the wire (spec: registry-apis A.1).
 
-use downstream::{Body, Message, Properties, Value};
+use amqp_client::{Body, Message, Properties, Value};
 
 /// What is asked of a service.
 pub(crate) struct Request {
@@ -52,7 +52,7 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
-    use downstream::{Body, Header, Message, Properties, Value};
+    use amqp_client::{Body, Header, Message, Properties, Value};
     use serde_json::json;
 
     use super::Request;

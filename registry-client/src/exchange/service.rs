@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use downstream::{
+use amqp_client::{
     Connection, ConnectionConfig, Incoming, Message, MessageId, Outcome, Properties, Receiver,
     Value,
 };

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use downstream::{Body, Message, MessageId, Outcome, SendError, Value};
+use amqp_client::{Body, Message, MessageId, Outcome, SendError, Value};
 use sandbox::{Sandbox, SandboxConfig};
 use tokio::time::timeout;
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use downstream::{Connection, Message, Outcome};
+use amqp_client::{Connection, Message, Outcome};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     task::JoinSet,

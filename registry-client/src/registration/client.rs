@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use downstream::{Connection, Outcome, SendError};
+use amqp_client::{Connection, Outcome, SendError};
 use fair_semaphore::FairSemaphore;
 use fair_share::{Holder, HolderHasher};
 use fair_table::Equivalent;

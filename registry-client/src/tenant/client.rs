@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use downstream::{Connection, Outcome, SendError};
+use amqp_client::{Connection, Outcome, SendError};
 use fair_semaphore::FairSemaphore;
 use fair_share::{Holder, HolderHasher};
 use fair_table::{Equivalent, FairTable};

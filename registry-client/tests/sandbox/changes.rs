@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use downstream::{Connection, Message, Outcome};
+use amqp_client::{Connection, Message, Outcome};
 use registry_client::{
     CacheConfig, CredentialsClient, Notifications, RegistrationClient, TenantClient,
     notifications::{Caches, Change, Event, Events, Notification, Subject},

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use downstream::{Connection, ConnectionConfig};
+use amqp_client::{Connection, ConnectionConfig};
 use fair_share::{Holder, HolderHasher};
 use sandbox::{Sandbox, SandboxConfig, world::World};
 use tokio::time::{Instant, sleep};

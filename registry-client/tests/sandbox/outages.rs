@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use downstream::Connection;
+use amqp_client::Connection;
 use registry_client::{
     CacheConfig, CommandRouterClient, CredentialsClient, CredentialsType, RegistrationClient,
     TenantClient,

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use downstream::{ConfigError, Connector, TlsConfig};
+use amqp_client::{ConfigError, Connector, TlsConfig};
 use dtls_server::{Certificate, CertificateError, IdentityError};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use downstream::{Message, Outcome};
+use amqp_client::{Message, Outcome};
 use tokio::sync::oneshot;
 
 use super::message::{Command, Malformed, Target};

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use downstream::{Body, MessageId, Properties, Value};
+use amqp_client::{Body, MessageId, Properties, Value};
 
 use super::*;
 use crate::authn::Authenticated;

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use amqp_client::{HostnameVerification, TlsConfig, TlsVersion};
 use coap_proto::{BlockSize, SuppressedResponse};
-use downstream::{HostnameVerification, TlsConfig, TlsVersion};
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! The values of labels (spec: metrics-health §2).
 
+use amqp_client::Outcome;
 use coap_proto::Code;
-use downstream::Outcome;
 
 macro_rules! labels {
     ($($(#[$doc:meta])+ $name:ident { $($(#[$value_doc:meta])+ $value:ident = $text:literal,)+ })+) => {

@@ -152,10 +152,10 @@ impl Metrics {
         &self,
         link: Link,
         tenant: &str,
-        result: Result<&downstream::Outcome, &downstream::SendError>,
+        result: Result<&amqp_client::Outcome, &amqp_client::SendError>,
         duration: Duration,
     ) {
-        use downstream::SendError;
+        use amqp_client::SendError;
 
         let disposition = match result {
             Ok(outcome) => Disposition::of(outcome),

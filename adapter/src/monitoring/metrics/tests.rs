@@ -1,6 +1,6 @@
 //! A row for each line of metrics-health §1 and §2.
 
-use downstream::{LinkError, Outcome, SendError};
+use amqp_client::{LinkError, Outcome, SendError};
 
 use super::*;
 use crate::tenant::ADAPTER;

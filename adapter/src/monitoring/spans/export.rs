@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use downstream::{ConfigError, Connector, TlsConfig};
+use amqp_client::{ConfigError, Connector, TlsConfig};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use downstream::ConfigError;
+use amqp_client::ConfigError;
 use registry_client::{
     Tenant,
     tenant::{DataVolume, Period},

@@ -2,8 +2,8 @@
 
 use std::{fmt, io, net::Ipv6Addr, time::Duration};
 
+use amqp_client::{ConfigError, Connector, UserCredentials};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use downstream::{ConfigError, Connector, UserCredentials};
 use form_urlencoded::Serializer;
 use http_body_util::Empty;
 use hyper::{

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use amqp_client::{Body, Header, Message, Properties, Value};
 use coap_proto::Reliability;
-use downstream::{Body, Header, Message, Properties, Value};
 use registry_client::{Assertion, Tenant};
 
 use super::Upload;

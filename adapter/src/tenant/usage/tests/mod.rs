@@ -5,7 +5,7 @@ mod tls;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use downstream::{Secret, UserCredentials};
+use amqp_client::{Secret, UserCredentials};
 use serde_json::json;
 use tokio::{net::TcpListener, time::timeout};
 

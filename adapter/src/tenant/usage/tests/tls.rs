@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use downstream::{ClientIdentity, HostnameVerification, TlsConfig, TlsVersion};
+use amqp_client::{ClientIdentity, HostnameVerification, TlsConfig, TlsVersion};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls::{RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};

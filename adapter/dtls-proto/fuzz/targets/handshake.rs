@@ -1,5 +1,0 @@
-//! Datagrams of a client in handshake: `cargo +nightly fuzz run handshake` in `adapter/dtls-proto`.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dtls_proto::fuzzing::handshake(std::time::Instant::now(), bytes));

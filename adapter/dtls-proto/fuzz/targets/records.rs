@@ -1,5 +1,0 @@
-//! The records of a datagram: `cargo +nightly fuzz run records` in `adapter/dtls-proto`.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dtls_proto::fuzzing::records(bytes));

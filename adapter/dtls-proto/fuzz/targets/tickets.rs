@@ -1,5 +1,0 @@
-//! Tickets, and what is in them: `cargo +nightly fuzz run tickets` in `adapter/dtls-proto`.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dtls_proto::fuzzing::tickets(bytes));
