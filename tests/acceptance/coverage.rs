@@ -94,9 +94,17 @@ fn every_difference_from_hono_names_a_test_that_exists() {
 /// The names of all test functions of the workspace.
 fn functions() -> HashSet<String> {
     let mut names = HashSet::new();
-    let mut folders: Vec<PathBuf> = ["adapter", "registry-client", "sandbox", "tests"]
-        .map(|folder| workspace().join(folder))
-        .into();
+    let mut folders: Vec<PathBuf> = [
+        "protocols",
+        "network",
+        "adapter",
+        "registry-client",
+        "sandbox",
+        "tools",
+        "tests",
+    ]
+    .map(|folder| workspace().join(folder))
+    .into();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

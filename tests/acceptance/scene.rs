@@ -87,10 +87,10 @@ pub(crate) async fn session(stand: &Stand, identity: &str) -> Device {
 pub(crate) async fn plain(stand: &Stand) -> Device {
     let mut device = unproved(stand).await;
     let links = || CoapRequest::new(1, ".well-known/core");
-    let refusal = raw_answer(&mut device, &links().encode(0x10, &[])).await;
+    let refusal = raw_answer(&mut device, &links().encode(0x3ff0, &[])).await;
     // A header of 4 bytes, and an option with 2 bytes before its value of 8.
     let proof = links().option(ECHO, &refusal[6..14]);
-    let proved = raw_answer(&mut device, &proof.encode(0x11, &[])).await;
+    let proved = raw_answer(&mut device, &proof.encode(0x3ff1, &[])).await;
     assert!(proved.len() > 3 * refusal.len());
     device
 }

@@ -50,7 +50,15 @@ fn each_row_names_a_metric_that_is_documented() {
 #[test]
 fn each_row_names_a_test_that_exists() {
     let mut tests = BTreeSet::new();
-    for folder in ["adapter", "registry-client", "tests", "sandbox"] {
+    for folder in [
+        "protocols",
+        "network",
+        "adapter",
+        "registry-client",
+        "sandbox",
+        "tools",
+        "tests",
+    ] {
         collect_functions(&workspace().join(folder), &mut tests);
     }
     for row in rows() {

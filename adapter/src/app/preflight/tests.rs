@@ -173,7 +173,7 @@ fn an_rsa_key_is_warned_of_before_the_start() {
     let folder = Folder::new();
     let read = |name: &str| {
         let path = format!(
-            "{}/dtls-proto/tests/identities/{name}",
+            "{}/../protocols/dtls-proto/tests/identities/{name}",
             env!("CARGO_MANIFEST_DIR")
         );
         fs::read_to_string(path).unwrap()

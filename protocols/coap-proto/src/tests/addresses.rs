@@ -219,8 +219,11 @@ fn nothing_is_multiplied_by_more_than_three() {
                 let (exchange, length) = waiting.remove(usize::from(step) % waiting.len());
                 largest = largest.max(length);
                 if step & 2 == 0 {
-                    server.acknowledge(exchange);
-                    sent += 4;
+                    let acknowledgement = server.acknowledge(exchange);
+                    sent += acknowledgement
+                        .iter()
+                        .map(|message| message.encode().unwrap().len())
+                        .sum::<usize>();
                 }
                 let response = match step >> 2 & 3 {
                     0 => changed(),
