@@ -35,6 +35,8 @@ pub mod command;
 
 pub mod respond;
 
+pub mod rejection;
+
 pub mod monitoring;
 
 mod http;

@@ -6,7 +6,7 @@ use std::fmt;
 
 use coap_proto::{Code, Request, option};
 
-use crate::respond::Rejection;
+use crate::rejection::Rejection;
 
 /// What a device asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

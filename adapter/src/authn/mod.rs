@@ -19,7 +19,7 @@ pub use revocation::Revocation;
 pub use revoked::Revoked;
 pub use store::DeviceStore;
 
-use crate::respond::Rejection;
+use crate::rejection::Rejection;
 use crate::route::Addressing;
 
 /// Whom a DTLS session belongs to; fixed by the handshake for as long as the session lives.

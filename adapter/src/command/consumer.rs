@@ -18,7 +18,7 @@ use super::message::Malformed;
 use crate::authn::Origin;
 use crate::monitoring::account;
 use crate::monitoring::metrics::{Metrics, Status};
-use crate::respond::Rejection;
+use crate::rejection::Rejection;
 
 /// The commands for all devices that wait at this adapter instance.
 #[derive(Debug)]

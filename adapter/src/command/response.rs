@@ -11,7 +11,7 @@ use super::request_id::RequestId;
 use crate::authn::Origin;
 use crate::monitoring::metrics::{Link, Metrics};
 use crate::monitoring::spans::trace_span;
-use crate::respond::Rejection;
+use crate::rejection::Rejection;
 use crate::upload::accepted;
 use crate::upload::content_type::{OCTET_STREAM, media_type};
 use crate::upload::defaults::Defaults;

@@ -9,7 +9,8 @@ use registry_client::Tenant;
 use super::metrics::{self, Direction, Metrics, Qos, Status, Ttd, UploadKind};
 use crate::command::inbox::Received;
 use crate::command::message::Target;
-use crate::respond::{Outcome, Rejection};
+use crate::rejection::Rejection;
+use crate::respond::Outcome;
 use crate::route::Endpoint;
 use crate::tenant::data_volume::payload_size;
 

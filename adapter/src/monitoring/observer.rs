@@ -14,7 +14,8 @@ use super::once::OncePerDevice;
 use super::reason::Reason;
 use super::recent::{Recent, Standing, What};
 use crate::authn::{Authenticated, Claim, Origin, Principal, Refusal};
-use crate::respond::{Outcome, Rejection};
+use crate::rejection::Rejection;
+use crate::respond::Outcome;
 
 /// Whom everything is told that happens to devices. Clones share it.
 #[derive(Debug, Clone)]

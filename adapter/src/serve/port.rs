@@ -28,7 +28,8 @@ use crate::monitoring::metrics::{Gauge, Metrics, Transport as Kind, count_of};
 use crate::monitoring::observer::Ended;
 use crate::monitoring::spans;
 use crate::pipeline::{Arrived, Pipeline};
-use crate::respond::{self, Answer, Rejection};
+use crate::rejection::Rejection;
+use crate::respond::{self, Answer};
 use crate::route;
 
 /// How a port is ended, in two steps.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use registry_client::Tenant;
 
-use crate::respond::Rejection;
+use crate::rejection::Rejection;
 
 /// Refuses the devices of a tenant that is disabled, or that does not list this adapter as enabled.
 ///

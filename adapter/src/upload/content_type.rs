@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::query::Notification;
-use crate::respond::Rejection;
+use crate::rejection::Rejection;
 
 /// The media type of a Content-Format; `unknown/N` for one that is not registered here.
 #[must_use]

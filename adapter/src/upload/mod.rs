@@ -23,7 +23,7 @@ use self::query::Query;
 use crate::authn::Origin;
 use crate::monitoring::metrics::{Link, Metrics};
 use crate::monitoring::spans::trace_span;
-use crate::respond::Rejection;
+use crate::rejection::Rejection;
 use crate::route::Endpoint;
 
 /// What a message says by itself; the content type is checked against the body.
