@@ -19,14 +19,14 @@ use crate::monitoring::account::{self, Account};
 use crate::monitoring::observer::Observer;
 use crate::monitoring::spans::{self, trace_span};
 use crate::rejection::Rejection;
-use crate::respond::{Instruction, OVER_LIMIT, Outcome, TimeRequest};
+use crate::respond::{Instruction, OVER_LIMIT, Outcome};
 use crate::route::{self, Addressing, Endpoint, Operation};
 use crate::serve::{AckDue, AdmissionControl, Exchange, RequestPermit, WaitPermit};
 use crate::tenant::budget::{Budgets, Payer};
 use crate::tenant::usage::{MessageLimits, Verdict};
 use crate::tenant::{self, AckTimeout};
 use crate::upload::order::{Ticket, TransferOrder};
-use crate::upload::query::{self, Query};
+use crate::upload::query::{self, Query, TimeRequest};
 use crate::upload::{Uplink, Upload};
 
 /// A request with its position among those of its device, for both of which one place in memory is enough.

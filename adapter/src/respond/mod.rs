@@ -13,6 +13,7 @@ use crate::command::message::Command;
 use crate::rejection::Rejection;
 use crate::route::LINK_FORMAT;
 use crate::upload::content_type::content_format;
+use crate::upload::query::TimeRequest;
 
 /// A request that did what it should.
 #[derive(Debug)]
@@ -37,15 +38,6 @@ pub struct Instruction {
     pub location: Vec<String>,
     /// Settled when the command goes out.
     pub delivery: Delivery,
-}
-
-/// Whether the device asked for the server's time (spec: coap-adapter §3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeRequest {
-    /// By option 65000 or the query `hono-time`.
-    Wanted,
-    /// Not at all.
-    None,
 }
 
 impl Rejection {

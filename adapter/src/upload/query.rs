@@ -2,7 +2,6 @@
 
 use coap_proto::{Request, option};
 
-use crate::respond::TimeRequest;
 use crate::tenant::Piggy;
 
 /// What the queries of a request say; unknown ones are passed over.
@@ -39,6 +38,15 @@ pub enum Notification {
     Empty,
     /// What its body says.
     Body,
+}
+
+/// Whether the device asked for the server's time (spec: coap-adapter §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeRequest {
+    /// By option 65000 or the query `hono-time`.
+    Wanted,
+    /// Not at all.
+    None,
 }
 
 impl Query {

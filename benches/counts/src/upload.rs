@@ -5,12 +5,12 @@ use std::time::{Instant, SystemTime};
 
 use adapter::{
     authn::{Origin, Principal},
-    respond::{self, Outcome, TimeRequest},
+    respond::{self, Outcome},
     route::{self, Operation},
     upload::{
         Upload,
         message::{self, Defaulting, JmsVendorProperties, Settings, Stamps, TraceFormat},
-        query::Query,
+        query::{Query, TimeRequest},
     },
 };
 use amqp_proto::Message;
