@@ -3,6 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use amqp_client::{Body, Connection, Header, Message, Properties, Value};
+use coap_proto::content_format::media_type;
 use coap_proto::{Reliability, Request};
 use registry_client::{Assertion, Tenant};
 use tracing::Instrument;
@@ -13,7 +14,7 @@ use crate::monitoring::metrics::{Link, Metrics};
 use crate::monitoring::spans::trace_span;
 use crate::rejection::Rejection;
 use crate::upload::accepted;
-use crate::upload::content_type::{OCTET_STREAM, media_type};
+use crate::upload::content_type::OCTET_STREAM;
 use crate::upload::defaults::Defaults;
 use crate::upload::message::{Settings, Stamp, Stamps, annotations, finished, overlaid};
 use crate::upload::order::Ticket;

@@ -5,14 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use amqp_client::{Outcome as Disposition, SendError};
 use coap_proto::message::uint;
-use coap_proto::{Code, Response, option};
+use coap_proto::{Code, Response, content_format, option};
 use registry_client::ServiceError;
 
 use crate::command::inbox::{Delivery, Told};
 use crate::command::message::Command;
 use crate::rejection::Rejection;
 use crate::route::LINK_FORMAT;
-use crate::upload::content_type::content_format;
 use crate::upload::query::TimeRequest;
 
 /// A request that did what it should.
@@ -263,7 +262,11 @@ fn with_command(response: Response, command: Command, location: &[String]) -> Re
     let response = location.iter().fold(response, |response, segment| {
         response.option(option::LOCATION_PATH, segment)
     });
-    let response = match command.content_type.as_deref().and_then(content_format) {
+    let response = match command
+        .content_type
+        .as_deref()
+        .and_then(content_format::from_media_type)
+    {
         Some(format) => response.content_format(format),
         None => response,
     };

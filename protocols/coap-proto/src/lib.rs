@@ -43,6 +43,8 @@
 
 pub mod message;
 
+pub mod content_format;
+
 mod request;
 
 mod response;
