@@ -91,7 +91,7 @@ impl Pipeline {
         let ticket = std::mem::replace(&mut arrived.ticket, Ticket::unordered());
         let request = &arrived.request;
         match route::operation(request)? {
-            Operation::Discovery(links) => Ok(Taken::Done(Outcome::Links(links))),
+            Operation::Discovery(filter) => Ok(Taken::Done(Outcome::Links(filter))),
             Operation::Upload(endpoint, addressing) => {
                 let to = (endpoint, &addressing);
                 self.upload(exchange, request, to, ticket).await

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use coap_proto::content_format::LINK_FORMAT;
 use coap_proto::{Code, Request, option};
 
 use crate::rejection::Rejection;
@@ -15,8 +16,8 @@ pub enum Operation {
     Upload(Endpoint, Addressing),
     /// The answer to a command; with the request id it names, if the path has the form that can name one.
     CommandResponse(Addressing, Option<String>),
-    /// `GET /.well-known/core` (RFC 6690), with the links that pass its filter in link-format.
-    Discovery(String),
+    /// `GET /.well-known/core` (RFC 6690), with the filter of its query.
+    Discovery(Option<String>),
 }
 
 /// The two kinds of data messages.
@@ -131,39 +132,9 @@ fn discovery(request: &Request) -> Result<Operation, Rejection> {
     }
     match request.options().first(option::ACCEPT) {
         Some(_) if request.accept() != Some(LINK_FORMAT) => Err(Rejection::NotAcceptable),
-        _ => Ok(Operation::Discovery(links(
-            request.uri_query().first().map(String::as_str),
-        ))),
+        _ => Ok(Operation::Discovery(request.uri_query().first().cloned())),
     }
 }
-
-/// The links that pass a filter (RFC 6690 §4.1). `href` is the only attribute a link has, so that a
-/// filter by any other, such as `rt` or `if`, finds nothing.
-fn links(filter: Option<&str>) -> String {
-    let passes = |path: &&&str| match filter.map(|filter| filter.split_once('=')) {
-        None => true,
-        Some(Some(("href", wanted))) => match wanted.strip_suffix('*') {
-            Some(prefix) => path.starts_with(prefix),
-            None => **path == wanted,
-        },
-        Some(_) => false,
-    };
-    let links = PATHS.iter().filter(passes).map(|path| format!("<{path}>"));
-    links.collect::<Vec<_>>().join(",")
-}
-
-/// What `/.well-known/core` lists, in the order of Hono (spec: coap-adapter §1).
-const PATHS: [&str; 6] = [
-    "/command_response",
-    "/cr",
-    "/e",
-    "/event",
-    "/t",
-    "/telemetry",
-];
-
-/// The Content-Format of link-format (RFC 6690 §7.3).
-pub(crate) const LINK_FORMAT: u16 = 40;
 
 #[cfg(test)]
 mod tests {
@@ -248,7 +219,7 @@ mod tests {
                 "/cr/D/101a1",
                 Ok(CommandResponse(Session, None)),
             ),
-            (Code::GET, "/.well-known/core", Ok(Discovery(links(None)))),
+            (Code::GET, "/.well-known/core", Ok(Discovery(None))),
             (Code::POST, "/.well-known/core", Err(Rejection::NotReadable)),
             (Code::GET, "/.well-known", Err(Rejection::NotReadable)),
             (
@@ -284,10 +255,9 @@ mod tests {
                 core.iter().chain(further).copied().collect(),
             ))
         };
-        let all = "</command_response>,</cr>,</e>,</event>,</t>,</telemetry>".to_owned();
         assert_eq!(
             with(&[(option::ACCEPT, &[40])]),
-            Ok(Operation::Discovery(all))
+            Ok(Operation::Discovery(None))
         );
         assert_eq!(
             with(&[(option::ACCEPT, &[50])]),
@@ -295,29 +265,5 @@ mod tests {
         );
         let queries = [(option::URI_QUERY, &b"a"[..]), (option::URI_QUERY, b"b")];
         assert_eq!(with(&queries), Err(Rejection::TooManySearchQueries));
-    }
-    /// The filter was ignored: a device that looked for a resource directory took the first link.
-    #[test]
-    fn discovery_lists_the_links_that_pass_the_filter() {
-        let all = links(None);
-        let rows = [
-            ("href=/event", "</event>"),
-            ("href=/t*", "</t>,</telemetry>"),
-            ("href=/c*", "</command_response>,</cr>"),
-            ("href=*", all.as_str()),
-            ("href=", ""),
-            ("href=/x", ""),
-            ("href=event", ""),
-            ("href", ""),
-            ("rt=core.rd", ""),
-            ("rt=*", ""),
-            ("if=sensor", ""),
-            ("rt", ""),
-            ("", ""),
-            ("HREF=/t", ""),
-        ];
-        for (filter, expected) in rows {
-            assert_eq!(links(Some(filter)), expected, "{filter}");
-        }
     }
 }

@@ -1,17 +1,19 @@
 //! What became of a request -> response code, options and payload; the only such place (spec: coap-adapter §2-§7).
 
+mod discovery;
+
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use amqp_client::{Outcome as Disposition, SendError};
+use coap_proto::content_format::{self, LINK_FORMAT, TEXT_PLAIN};
 use coap_proto::message::uint;
-use coap_proto::{Code, Response, content_format, option};
+use coap_proto::{Code, Response, option};
 use registry_client::ServiceError;
 
 use crate::command::inbox::{Delivery, Told};
 use crate::command::message::Command;
 use crate::rejection::Rejection;
-use crate::route::LINK_FORMAT;
 use crate::upload::query::TimeRequest;
 
 /// A request that did what it should.
@@ -24,8 +26,8 @@ pub enum Outcome {
         /// What the application wants the device to do.
         command: Option<Box<Instruction>>,
     },
-    /// Resources of this server in link-format; 2.05.
-    Links(String),
+    /// The links of this server that pass a filter, in link-format; 2.05.
+    Links(Option<String>),
 }
 
 /// A command as the device is told it.
@@ -237,9 +239,9 @@ pub fn answer(result: Result<Outcome, Rejection>, now: SystemTime) -> Answer {
                 Response::new(Code::INTERNAL_SERVER_ERROR).into()
             }
         }
-        Ok(Outcome::Links(links)) => Response::new(Code::CONTENT)
+        Ok(Outcome::Links(filter)) => Response::new(Code::CONTENT)
             .content_format(LINK_FORMAT)
-            .payload(links)
+            .payload(discovery::links(filter.as_deref()))
             .into(),
         Err(rejection) => rejected(&rejection).into(),
     }
@@ -392,9 +394,6 @@ fn milliseconds(now: SystemTime) -> u64 {
 /// What devices and applications are told when a tenant has sent as much as it may (spec: coap-adapter §4).
 pub const OVER_LIMIT: &str =
     "tenant's accumulated message data volume exceeds configured maximum value";
-
-/// Content-Format of diagnostic payloads (RFC 7252 §12.3).
-const TEXT_PLAIN: u16 = 0;
 
 /// Max-Age of 5.03, in seconds: when to try again (spec: coap-adapter §4).
 const RETRY_AFTER: u32 = 2;

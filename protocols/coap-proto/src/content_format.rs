@@ -19,6 +19,12 @@ pub fn from_media_type(media_type: &str) -> Option<u16> {
         .map(|(number, _)| *number)
 }
 
+/// `text/plain`, also of diagnostic payloads (RFC 7252 §5.5.2).
+pub const TEXT_PLAIN: u16 = 0;
+
+/// `application/link-format` (RFC 6690 §7.3).
+pub const LINK_FORMAT: u16 = 40;
+
 /// Ascending by number.
 const REGISTRY: &[(u16, &str)] = &[
     (0, "text/plain"),
