@@ -40,3 +40,6 @@ pub mod rejection;
 pub mod monitoring;
 
 mod http;
+
+/// The adapter type by which tenants and messages name this adapter.
+pub const ADAPTER: &str = "hono-coap";

@@ -15,9 +15,9 @@ use tracing::Instrument;
 use super::certificate::Shown;
 use super::patience::patiently;
 use super::{Claim, Principal, Refusal, Revocation, certificate, psk, raw_key};
+use crate::ADAPTER;
 use crate::monitoring::reason::Reason;
 use crate::monitoring::spans::trace_span;
-use crate::tenant::ADAPTER;
 use crate::tenant::budget::Budgets;
 
 /// Looks devices up at the registry.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use registry_client::Tenant;
 
+use crate::ADAPTER;
 use crate::rejection::Rejection;
 
 /// Refuses the devices of a tenant that is disabled, or that does not list this adapter as enabled.
@@ -88,9 +89,6 @@ fn milliseconds(value: &serde_json::Value) -> Option<i64> {
         .as_i64()
         .or_else(|| value.as_f64().map(|number| number as i64))
 }
-
-/// The type by which tenants and messages name this adapter.
-pub const ADAPTER: &str = "hono-coap";
 
 /// Seconds a device may wait if the tenant does not say.
 const DEFAULT_MAX_TTD: i32 = 60;

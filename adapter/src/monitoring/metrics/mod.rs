@@ -73,7 +73,7 @@ pub struct Upload<'a> {
     pub qos: Qos,
     /// What became of waiting for a command.
     pub ttd: Ttd,
-    /// The payload's size in bytes as [`crate::tenant::data_volume::payload_size`] counts it.
+    /// The payload's size in bytes rounded up to the minimum message size.
     pub payload: u64,
     /// From the request to the response.
     pub duration: Duration,
@@ -88,7 +88,7 @@ pub struct Command<'a> {
     pub tenant: &'a str,
     /// What became of it.
     pub status: Status,
-    /// The payload's size in bytes as [`crate::tenant::data_volume::payload_size`] counts it.
+    /// The payload's size in bytes rounded up to the minimum message size.
     pub payload: u64,
     /// From its arrival at the adapter to its end.
     pub duration: Duration,
@@ -428,7 +428,7 @@ impl Meters {
 
     fn page(&self, now: Instant) -> Page {
         let mut page = Page::new(&[
-            ("component_name", crate::tenant::ADAPTER),
+            ("component_name", crate::ADAPTER),
             ("component_type", "adapter"),
             ("host", &self.host),
         ]);

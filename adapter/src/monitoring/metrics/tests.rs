@@ -3,7 +3,7 @@
 use amqp_client::{LinkError, Outcome, SendError};
 
 use super::*;
-use crate::tenant::ADAPTER;
+use crate::ADAPTER;
 
 #[test]
 fn an_upload_is_counted_timed_and_measured_by_all_its_labels() {

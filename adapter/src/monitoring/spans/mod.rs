@@ -24,11 +24,11 @@ use tracing_subscriber::{Layer, Registry};
 
 pub use self::export::EndpointError;
 use self::{elapsed::Elapsed, export::Exporter, tail::Tail};
+use crate::ADAPTER;
 use crate::authn::{Authenticated, Origin};
 pub use crate::config::Sampler;
 use crate::config::TracingConfig;
 use crate::monitoring::reason::Reason;
-use crate::tenant::ADAPTER;
 
 /// The target of all spans for traces.
 pub const TARGET: &str = "coap_adapter::trace";

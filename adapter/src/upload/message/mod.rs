@@ -11,11 +11,11 @@ use super::Upload;
 use super::content_type::OCTET_STREAM;
 use super::defaults::Defaults;
 use super::ttl::{self, Kind};
+use crate::ADAPTER;
 use crate::authn::Origin;
 use crate::monitoring::spans::Sampler;
 use crate::monitoring::trace::TraceContext;
 use crate::route::Endpoint;
-use crate::tenant::ADAPTER;
 
 /// What the configuration says about messages.
 #[derive(Debug, Clone, Copy, PartialEq)]
