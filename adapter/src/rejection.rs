@@ -5,6 +5,7 @@ use amqp_client::{Outcome as Disposition, SendError};
 use registry_client::ServiceError;
 
 use crate::monitoring::reason::Reason;
+use crate::tenant::TenantError;
 use crate::tenant::budget::Exhausted;
 
 /// Why a request was not served. The device is told by code and text; `Display` is what operators see.
@@ -116,6 +117,15 @@ impl Rejection {
             Self::NotAccepted(disposition) => disposition.into(),
             Self::Overloaded => Reason::Overloaded,
             Self::Stopping => Reason::Stopping,
+        }
+    }
+}
+
+impl From<TenantError> for Rejection {
+    fn from(error: TenantError) -> Self {
+        match error {
+            TenantError::TenantDisabled => Self::TenantDisabled,
+            TenantError::AdapterDisabled => Self::AdapterDisabled,
         }
     }
 }

@@ -21,6 +21,7 @@ pub use store::DeviceStore;
 
 use crate::rejection::Rejection;
 use crate::route::Addressing;
+use crate::tenant::budget::Payer;
 
 /// Whom a DTLS session belongs to; fixed by the handshake for as long as the session lives.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -57,6 +58,16 @@ pub enum Authenticated {
     Yes,
     /// Not at all: it speaks plain CoAP.
     No,
+}
+
+impl<'a> From<&'a Principal> for Payer<'a> {
+    fn from(principal: &'a Principal) -> Self {
+        Self {
+            tenant: &principal.tenant,
+            device: &principal.device,
+            gateway: None,
+        }
+    }
 }
 
 impl Origin {

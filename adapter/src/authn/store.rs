@@ -57,7 +57,9 @@ impl DeviceStore {
 
     /// Refused if the device or its tenant has made all handshakes that it may in a minute.
     fn within_budget(&self, principal: &Principal) -> Result<(), Refusal> {
-        let allowed = self.budgets.may_shake_hands(Instant::now(), principal);
+        let allowed = self
+            .budgets
+            .may_shake_hands(Instant::now(), principal.into());
         allowed
             .map_err(|exhausted| Claim::from(principal).refused_as(Reason::OverBudget, exhausted))
     }

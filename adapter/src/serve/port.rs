@@ -272,7 +272,7 @@ impl<T: Transport> Port<T> {
                 suite,
             } => {
                 let budgets = &self.pipeline.budgets;
-                budgets.shook_hands(Instant::now(), &principal);
+                budgets.shook_hands(Instant::now(), (&principal).into());
                 let observer = &self.pipeline.observer;
                 observer.session_opened(address, &principal, suite);
             }

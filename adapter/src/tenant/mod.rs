@@ -11,20 +11,28 @@ use std::time::Duration;
 use registry_client::Tenant;
 
 use crate::ADAPTER;
-use crate::rejection::Rejection;
 
 /// Refuses the devices of a tenant that is disabled, or that does not list this adapter as enabled.
 ///
 /// # Errors
-/// [`Rejection::TenantDisabled`], [`Rejection::AdapterDisabled`].
-pub fn admit(tenant: &Tenant) -> Result<(), Rejection> {
+/// Which of the two it is.
+pub fn admit(tenant: &Tenant) -> Result<(), TenantError> {
     if !tenant.enabled {
-        return Err(Rejection::TenantDisabled);
+        return Err(TenantError::TenantDisabled);
     }
     if !tenant.is_adapter_enabled(ADAPTER) {
-        return Err(Rejection::AdapterDisabled);
+        return Err(TenantError::AdapterDisabled);
     }
     Ok(())
+}
+
+/// Why the devices of a tenant are not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TenantError {
+    /// The tenant is disabled.
+    TenantDisabled,
+    /// The tenant does not list this adapter as enabled.
+    AdapterDisabled,
 }
 
 /// How many seconds a device is waited with for a command: what it asks for, at most what the tenant allows; `None` for not at all.
@@ -118,19 +126,19 @@ mod tests {
         let entry = |entry: Value| json!({"adapters": [entry]});
         let rows = [
             (json!({}), Ok(())),
-            (json!({"enabled": false}), Err(Rejection::TenantDisabled)),
+            (json!({"enabled": false}), Err(TenantError::TenantDisabled)),
             (entry(json!({"type": ADAPTER, "enabled": true})), Ok(())),
             (
                 entry(json!({"type": ADAPTER, "enabled": false})),
-                Err(Rejection::AdapterDisabled),
+                Err(TenantError::AdapterDisabled),
             ),
             (
                 entry(json!({"type": ADAPTER})),
-                Err(Rejection::AdapterDisabled),
+                Err(TenantError::AdapterDisabled),
             ),
             (
                 entry(json!({"type": "hono-http", "enabled": true})),
-                Err(Rejection::AdapterDisabled),
+                Err(TenantError::AdapterDisabled),
             ),
         ];
         for (members, expected) in rows {

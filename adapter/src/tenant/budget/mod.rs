@@ -16,7 +16,6 @@ use fair_share::{Holder, HolderHasher};
 use fair_table::FairTable;
 
 use self::bucket::Bucket;
-use crate::authn::Principal;
 use crate::config::{Budget, BudgetConfig};
 use crate::monitoring::metrics::{BudgetOf, Metrics, Spent};
 
@@ -237,13 +236,13 @@ impl Budgets {
     ///
     /// # Errors
     /// [`Exhausted`] tells when to come back.
-    pub fn may_shake_hands(&self, now: Instant, principal: &Principal) -> Result<(), Exhausted> {
-        self.spend(now, principal.into(), HANDSHAKE, Keep::Never)
+    pub fn may_shake_hands(&self, now: Instant, payer: Payer<'_>) -> Result<(), Exhausted> {
+        self.spend(now, payer, HANDSHAKE, Keep::Never)
     }
 
     /// Takes a handshake by which the device has proved who it is.
-    pub fn shook_hands(&self, now: Instant, principal: &Principal) {
-        if let Err(exhausted) = self.spend(now, principal.into(), HANDSHAKE, Keep::IfEnough) {
+    pub fn shook_hands(&self, now: Instant, payer: Payer<'_>) {
+        if let Err(exhausted) = self.spend(now, payer, HANDSHAKE, Keep::IfEnough) {
             tracing::debug!(%exhausted, "handshakes at the same time");
         }
     }
@@ -313,16 +312,6 @@ impl Budgets {
 
     fn holder(&self, payer: Payer<'_>) -> Holder {
         self.hasher.holder(payer.tenant, &payer.gateway)
-    }
-}
-
-impl<'a> From<&'a Principal> for Payer<'a> {
-    fn from(principal: &'a Principal) -> Self {
-        Self {
-            tenant: &principal.tenant,
-            device: &principal.device,
-            gateway: None,
-        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! Budgets in virtual time.
 
-use registry_client::CredentialsType;
-
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,15 +43,6 @@ const fn payer<'a>(
         tenant,
         device,
         gateway,
-    }
-}
-
-fn principal(device: &str) -> Principal {
-    Principal {
-        tenant: "T".into(),
-        device: device.into(),
-        auth_id: device.into(),
-        credentials: CredentialsType::Psk,
     }
 }
 
@@ -128,13 +117,15 @@ fn what_the_tenant_has_not_left_the_device_does_not_lose() {
 #[test]
 fn handshakes_are_taken_when_they_are_proved_only() {
     let (start, budgets) = (Instant::now(), budgets(budget(0, 0, 2), Budget::UNLIMITED));
-    let device = principal("d");
+    let (tenant, device, other) = ("T".into(), "d".into(), "other".into());
+    let device = payer(&tenant, &device, None);
+    let other = payer(&tenant, &other, None);
     for _ in 0..100 {
-        budgets.may_shake_hands(start, &device).unwrap();
+        budgets.may_shake_hands(start, device).unwrap();
     }
-    budgets.shook_hands(start, &device);
-    budgets.shook_hands(start, &device);
-    let exhausted = budgets.may_shake_hands(start, &device).unwrap_err();
+    budgets.shook_hands(start, device);
+    budgets.shook_hands(start, device);
+    let exhausted = budgets.may_shake_hands(start, device).unwrap_err();
     assert_eq!(
         (exhausted.what, exhausted.retry_after),
         (Spent::Handshakes, 30 * SECOND)
@@ -143,9 +134,9 @@ fn handshakes_are_taken_when_they_are_proved_only() {
         exhausted.to_string(),
         "the device has used up its handshakes of this minute"
     );
-    budgets.may_shake_hands(start, &principal("other")).unwrap();
+    budgets.may_shake_hands(start, other).unwrap();
     budgets
-        .may_shake_hands(start + 30 * SECOND, &device)
+        .may_shake_hands(start + 30 * SECOND, device)
         .unwrap();
 }
 
