@@ -3,6 +3,7 @@
 pub mod preflight;
 pub mod reload;
 mod gauges;
+mod idle;
 mod ports;
 mod sessions;
 mod services;
@@ -33,7 +34,6 @@ use crate::monitoring::operator;
 use crate::monitoring::recent::Recent;
 use crate::serve::Stop;
 use crate::tenant::budget::Budgets;
-use crate::tenant::idle;
 
 /// A running adapter. Dropping it cuts everything off; [`App::stop`] finishes what is in the works.
 #[derive(Debug)]

@@ -4,7 +4,6 @@
 pub mod budget;
 pub mod data_volume;
 pub mod usage;
-pub(crate) mod idle;
 
 use std::time::Duration;
 

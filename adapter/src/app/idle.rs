@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::pipeline::Pipeline;
 
 /// Looks for idle tenants again and again.
-pub(crate) async fn forget(pipeline: Arc<Pipeline>, timeout: Duration) {
+pub(super) async fn forget(pipeline: Arc<Pipeline>, timeout: Duration) {
     let mut ticks = tokio::time::interval((timeout / 4).clamp(SHORTEST, LONGEST));
     loop {
         ticks.tick().await;
