@@ -29,6 +29,8 @@ pub mod tenant;
 
 pub mod pipeline;
 
+pub mod exchange;
+
 pub mod upload;
 
 pub mod command;

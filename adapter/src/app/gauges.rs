@@ -7,11 +7,11 @@ use registry_client::notifications::Caches;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{MemoryConfig, Table};
+use crate::exchange::AdmissionControl;
 use crate::monitoring::metrics::{Gauge, count_of};
 use crate::monitoring::recent::Recent;
 use crate::pipeline::Pipeline;
 use crate::route::Endpoint;
-use crate::serve::AdmissionControl;
 
 /// Lets the metrics ask. The pipeline has the metrics, so these must not keep it alive.
 pub(super) fn watch(

@@ -17,7 +17,8 @@ use zeroize::Zeroizing;
 use super::StartError;
 use crate::authn::DeviceStore;
 use crate::config::{SessionsConfig, StoreConfig};
-use crate::serve::{AdmissionControl, Kept};
+use crate::exchange::AdmissionControl;
+use crate::serve::Kept;
 
 /// What the settings make of a DTLS configuration.
 pub(super) fn configure(

@@ -7,16 +7,10 @@
 //!
 //! **Invariant.** A port waits for datagrams, replies and deadlines only, never for what a request needs.
 
-mod admission;
-mod exchange;
 mod kept;
 mod port;
 mod transport;
 
-pub use admission::{
-    AdmissionControl, AdmissionLimits, RequestPermit, RequestSource, Reserve, WaitPermit,
-};
-pub use exchange::{AckDue, Exchange};
 pub(crate) use kept::Kept;
 pub use port::{Port, Serving, Stop};
 pub use transport::{Arrival, Plain, Renewal, Transport};

@@ -19,10 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::admission::{RequestPermit, RequestSource};
-use super::exchange::{Exchange, Reply};
 use super::transport::{Arrival, Renewal, Transport};
 use crate::authn::{Principal, Revoked};
+use crate::exchange::{Exchange, Reply, RequestPermit, RequestSource};
 use crate::monitoring::checks::Pulse;
 use crate::monitoring::metrics::{Gauge, Metrics, Transport as Kind, count_of};
 use crate::monitoring::observer::Ended;

@@ -1,4 +1,6 @@
-//! One request in the works: what the pipeline sees of it, and how its answer gets back to the port it came from.
+//! One request in progress: what the pipeline sees of it, and how its response gets back to the port.
+
+mod admission;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,7 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
-use super::admission::RequestSource;
+pub use self::admission::{
+    AdmissionControl, AdmissionLimits, RequestPermit, RequestSource, Reserve, WaitPermit,
+};
 use crate::authn::{Origin, Principal};
 use crate::respond::Answer;
 use crate::tenant::AckTimeout;
@@ -31,7 +35,7 @@ pub struct Exchange {
 
 /// What a port is to do about an exchange.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// Tell the peer that its request arrived.
     Acknowledge(ExchangeId),
     /// Drop this when the peer's session is over.
@@ -62,7 +66,7 @@ impl AckDue {
 }
 
 impl Exchange {
-    pub(super) const fn new(
+    pub(crate) const fn new(
         id: ExchangeId,
         principal: Option<Principal>,
         source: RequestSource,
@@ -140,7 +144,7 @@ impl Exchange {
     }
 
     /// Answers it, as soon as the port has room for that.
-    pub(super) fn respond(&mut self, answer: Answer) -> impl Future<Output = ()> {
+    pub(crate) fn respond(&mut self, answer: Answer) -> impl Future<Output = ()> {
         self.answered = true;
         self.reply(Reply::Respond(self.id, answer))
     }
@@ -188,7 +192,6 @@ mod tests {
     use coap_proto::{Config, Endpoint, Event};
     use tokio::sync::mpsc;
 
-    use super::super::admission::{AdmissionControl, AdmissionLimits, Reserve};
     use super::*;
 
     fn exchange() -> (Exchange, mpsc::Receiver<Reply>) {
