@@ -39,6 +39,8 @@ pub mod respond;
 
 pub mod rejection;
 
+pub mod diagnostics;
+
 pub mod monitoring;
 
 mod http;

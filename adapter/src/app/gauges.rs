@@ -7,9 +7,9 @@ use registry_client::notifications::Caches;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{MemoryConfig, Table};
+use crate::diagnostics::recent::Recent;
 use crate::exchange::AdmissionControl;
 use crate::monitoring::metrics::{Gauge, count_of};
-use crate::monitoring::recent::Recent;
 use crate::pipeline::Pipeline;
 use crate::route::Endpoint;
 

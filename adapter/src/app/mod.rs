@@ -2,6 +2,7 @@
 
 pub mod preflight;
 pub mod reload;
+mod checks;
 mod gauges;
 mod idle;
 mod ports;
@@ -21,17 +22,17 @@ use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
+use self::checks::{CommandConsumerCheck, ConnectionCheck, DeploymentCheck};
 use self::ports::Starter;
 use self::reload::Reload;
 use self::services::Services;
 pub use self::sessions::KeyError;
 use crate::command::consumer::ConsumerState;
 use crate::config::{BindAddress, Config};
-use crate::monitoring::checks::{CommandConsumerCheck, ConnectionCheck, DeploymentCheck};
+use crate::diagnostics::observer::{Observer, RefusedDevice};
+use crate::diagnostics::recent::Recent;
 use crate::monitoring::health::{self, Check, Health, Probes};
-use crate::monitoring::observer::{Observer, RefusedDevice};
 use crate::monitoring::operator;
-use crate::monitoring::recent::Recent;
 use crate::serve::Stop;
 use crate::tenant::budget::Budgets;
 

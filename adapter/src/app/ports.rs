@@ -20,15 +20,15 @@ use tokio::task::spawn_blocking;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
+use super::checks::{DeploymentCheck, PulseCheck};
 use super::reload::{Source, Unusable};
 use super::{StartError, sessions};
 use crate::authn::{DeviceStore, Revocation};
 use crate::config::{self, Config, DtlsConfig, KeyAndCertificate, Table};
-use crate::monitoring::checks::{DeploymentCheck, Pulse, PulseCheck};
 use crate::monitoring::health::Check;
 use crate::monitoring::metrics::{Metrics, Reloaded};
 use crate::pipeline::Pipeline;
-use crate::serve::{Plain, Port, Renewal, Serving, Stop, Transport};
+use crate::serve::{Plain, Port, Pulse, Renewal, Serving, Stop, Transport};
 
 /// Starts ports.
 pub(super) struct Starter<'a> {

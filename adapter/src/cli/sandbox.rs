@@ -11,7 +11,8 @@ use std::{
 use adapter::{
     app::{App, StartError},
     config::{Config, Level, LogConfig},
-    monitoring::{health::ServeError, observer::RefusedDevice},
+    diagnostics::observer::RefusedDevice,
+    monitoring::health::ServeError,
 };
 use amqp_client::ConnectionConfig;
 use sandbox::{

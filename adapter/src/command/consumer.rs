@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::inbox::{Closed, Delivery, Fate, Inbox, Inboxes, Received, Told};
 use super::message::Malformed;
 use crate::authn::Origin;
-use crate::monitoring::account;
+use crate::diagnostics::account;
 use crate::monitoring::metrics::{Metrics, Status};
 use crate::rejection::Rejection;
 

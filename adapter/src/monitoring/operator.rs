@@ -17,7 +17,7 @@ use ring::{hmac, rand::SystemRandom};
 use zeroize::Zeroizing;
 
 use super::health::{self, Health, ServeError};
-use super::recent::{Page, Recent};
+use crate::diagnostics::recent::{Page, Recent};
 
 /// Starts to answer at `address` whoever has the token in the file at `token`, which is read for each question, so that it can be
 /// replaced.

@@ -9,8 +9,10 @@
 
 mod kept;
 mod port;
+mod pulse;
 mod transport;
 
 pub(crate) use kept::Kept;
 pub use port::{Port, Serving, Stop};
+pub use pulse::Pulse;
 pub use transport::{Arrival, Plain, Renewal, Transport};

@@ -19,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::pulse::Pulse;
 use super::transport::{Arrival, Renewal, Transport};
 use crate::authn::{Principal, Revoked};
+use crate::diagnostics::observer::Ended;
 use crate::exchange::{Exchange, Reply, RequestPermit, RequestSource};
-use crate::monitoring::checks::Pulse;
 use crate::monitoring::metrics::{Gauge, Metrics, Transport as Kind, count_of};
-use crate::monitoring::observer::Ended;
 use crate::monitoring::spans;
 use crate::pipeline::{Arrived, Pipeline};
 use crate::rejection::Rejection;

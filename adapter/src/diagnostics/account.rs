@@ -6,9 +6,9 @@ use amqp_client::{Message, Outcome as Disposition};
 use coap_proto::Reliability;
 use registry_client::Tenant;
 
-use super::metrics::{self, Direction, Metrics, Qos, Status, Ttd, UploadKind};
 use crate::command::inbox::Received;
 use crate::command::message::Target;
+use crate::monitoring::metrics::{self, Direction, Metrics, Qos, Status, Ttd, UploadKind};
 use crate::rejection::Rejection;
 use crate::respond::Outcome;
 use crate::route::Endpoint;

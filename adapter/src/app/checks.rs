@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use amqp_client::Connection;
 use tokio_util::sync::CancellationToken;
 
-use super::health::{Check, Status};
 use crate::command::consumer::ConsumerState;
+use crate::monitoring::health::{Check, Status};
+use crate::serve::Pulse;
 
 /// Up while the connection is there.
 #[derive(Debug)]
-pub struct ConnectionCheck(pub Connection);
+pub(super) struct ConnectionCheck(pub(super) Connection);
 
 impl Check for ConnectionCheck {
     fn name(&self) -> String {
@@ -30,7 +30,7 @@ impl Check for ConnectionCheck {
 
 /// Up while commands can come.
 #[derive(Debug)]
-pub struct CommandConsumerCheck(pub Arc<ConsumerState>);
+pub(super) struct CommandConsumerCheck(pub(super) Arc<ConsumerState>);
 
 impl Check for CommandConsumerCheck {
     fn name(&self) -> String {
@@ -44,11 +44,11 @@ impl Check for CommandConsumerCheck {
 
 /// Up while all ports are served and nothing is being ended (spec: metrics-health §3).
 #[derive(Debug)]
-pub struct DeploymentCheck {
+pub(super) struct DeploymentCheck {
     /// The ports with the signs of life of their tasks.
-    pub ports: Vec<(&'static str, Vec<Arc<Pulse>>)>,
+    pub(super) ports: Vec<(&'static str, Vec<Arc<Pulse>>)>,
     /// Cancelled from the first moment of ending.
-    pub drain: CancellationToken,
+    pub(super) drain: CancellationToken,
 }
 
 impl Check for DeploymentCheck {
@@ -79,13 +79,13 @@ impl Check for DeploymentCheck {
 
 /// Up while tasks give signs of life.
 #[derive(Debug)]
-pub struct PulseCheck {
+pub(super) struct PulseCheck {
     /// What the tasks do.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// The signs of life of each.
-    pub pulses: Vec<Arc<Pulse>>,
+    pub(super) pulses: Vec<Arc<Pulse>>,
     /// How old the last one may be.
-    pub tolerance: Duration,
+    pub(super) tolerance: Duration,
 }
 
 impl Check for PulseCheck {
@@ -99,63 +99,11 @@ impl Check for PulseCheck {
     }
 }
 
-/// When a task last gave a sign of life.
-#[derive(Debug)]
-pub struct Pulse {
-    start: Instant,
-    /// Milliseconds after the start.
-    last: AtomicU64,
-    over: AtomicBool,
-}
-
-impl Pulse {
-    /// How often a task should give a sign of life.
-    pub const PERIOD: Duration = Duration::from_millis(500);
-
-    /// Starts with a sign of life.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            last: AtomicU64::new(0),
-            over: AtomicBool::new(false),
-        }
-    }
-
-    /// Gives a sign of life.
-    pub fn beat(&self) {
-        self.last.store(self.milliseconds(), Ordering::Relaxed);
-    }
-
-    /// There will be no more signs of life.
-    pub fn end(&self) {
-        self.over.store(true, Ordering::Relaxed);
-    }
-
-    fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
-    }
-
-    fn age(&self) -> Duration {
-        let last = self.last.load(Ordering::Relaxed);
-        Duration::from_millis(self.milliseconds().saturating_sub(last))
-    }
-
-    fn milliseconds(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Default for Pulse {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
     use std::thread;
+    use std::time::Instant;
 
     use super::*;
 

@@ -9,11 +9,11 @@ use fair_share::HolderHasher;
 use tokio::sync::mpsc;
 
 use super::lines::{Lines, Topic};
-use super::metrics::Metrics;
 use super::once::OncePerDevice;
-use super::reason::Reason;
 use super::recent::{Recent, Standing, What};
 use crate::authn::{Authenticated, Claim, Origin, Principal, Refusal};
+use crate::monitoring::metrics::Metrics;
+use crate::monitoring::reason::Reason;
 use crate::rejection::Rejection;
 use crate::respond::Outcome;
 
