@@ -134,7 +134,8 @@ impl Starter<'_> {
             io::ErrorKind::AddrInUse => StartError::PortBusy { address },
             _ => StartError::Bind { address, source },
         })?;
-        let gathering = |socket: UdpSocket| socket.gathering(self.config.coap.gather_time);
+        let gathering =
+            |socket: UdpSocket| socket.gathering(self.config.coap.receive_coalescing_delay);
         let sockets: Vec<_> = sockets.into_iter().map(gathering).collect();
         let first = sockets.first();
         let all: Vec<_> = first

@@ -132,6 +132,25 @@ pub(super) fn every_meaningless() -> impl Iterator<Item = (String, &'static str)
     )
 }
 
+/// The present name of a setting that was renamed, by its former name in any case.
+pub(super) fn renamed(name: &str) -> Option<&'static str> {
+    RENAMED
+        .iter()
+        .find(|(former, _)| former.eq_ignore_ascii_case(name))
+        .map(|(_, present)| *present)
+}
+
+/// As [`renamed`], by the environment variable; returns the present variable.
+pub(super) fn renamed_variable(name: &str) -> Option<String> {
+    RENAMED
+        .iter()
+        .find(|(former, _)| variable(former).eq_ignore_ascii_case(name))
+        .map(|(_, present)| variable(present))
+}
+
+/// Former and present names of settings.
+const RENAMED: &[(&str, &str)] = &[("hono.coap.gatherTime", "hono.coap.receiveCoalescingDelay")];
+
 const THREADS: &str = "one task serves each request, on as many threads as there are processors";
 const CALIFORNIUM: &str =
     "property files of Californium are not read; every limit has a setting of its own";

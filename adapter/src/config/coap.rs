@@ -30,8 +30,9 @@ pub struct CoapConfig {
     pub id_split_regex: Regex,
     /// How many tasks serve each port, every one with a socket of its own.
     pub shards: usize,
-    /// How long datagrams may gather to be read together where several come in that time; zero reads each at once.
-    pub gather_time: Duration,
+    /// How long the arrival of more datagrams is awaited so that they are read together; zero reads
+    /// each at once.
+    pub receive_coalescing_delay: Duration,
     /// The largest body of a request, in bytes.
     pub max_payload_size: usize,
     /// Preferred size of blocks in block-wise transfers.
@@ -124,7 +125,9 @@ impl CoapConfig {
                 0 => cpus(),
                 wanted => wanted,
             },
-            gather_time: Duration::from_millis(settings.gather_time.into()),
+            receive_coalescing_delay: Duration::from_millis(
+                settings.receive_coalescing_delay.into(),
+            ),
             max_payload_size: settings.max_payload_size,
             preferred_block_size: BlockSize::at_most(settings.preferred_block_size)
                 .unwrap_or(BlockSize::B512),
@@ -234,8 +237,8 @@ settings! {
         id_split_regex: Regex = Kind::Regex, "idSplitRegex", Some("@");
         /// Tasks that serve each port, every one with a socket of its own among which the kernel spreads devices (`SO_REUSEPORT`); 0: as many as CPUs may be used.
         shards: usize = Kind::Number { min: 0, max: MOST_SHARDS as i64, unit: "" }, "shards", Some("0");
-        /// How long datagrams may gather to be read together, where several come in that time. A device waits up to that long for its answer, and a busy adapter takes a half to a third of the CPU; 0 reads each at once.
-        gather_time: u32 = Kind::Number { min: 0, max: 100, unit: "ms" }, "gatherTime", Some("4");
+        /// Maximum time to wait for more datagrams so that they are read with one system call, when several arrive within that time. Responses are delayed by up to this time; a busy adapter uses a half to a third of the CPU. 0 reads each datagram at once.
+        receive_coalescing_delay: u32 = Kind::Number { min: 0, max: 100, unit: "ms" }, "receiveCoalescingDelay", Some("4");
         /// Largest body of a request.
         max_payload_size: usize = Kind::Number { min: 129, max: 1 << 30, unit: "bytes" }, "maxPayloadSize", Some("2048");
         /// Size of the blocks that the adapter asks for in block-wise transfers, rounded down to a power of two; a client may choose a smaller one (RFC 7959).

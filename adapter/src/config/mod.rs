@@ -263,7 +263,7 @@ impl Config {
                 self.ignore(written.name);
             } else {
                 let known = rows.keys().chain(&meaningless).map(String::as_str);
-                match closest(&written.name, known) {
+                match catalogue::renamed(&written.name).or_else(|| closest(&written.name, known)) {
                     None if catalogue::meaningless(&written.name).is_some() => {
                         self.ignore(written.name);
                     }

@@ -42,7 +42,9 @@ pub(super) fn read(environment: impl Iterator<Item = (String, String)>) -> Varia
                 text,
                 origin,
             });
-        } else if let Some(meant) = nearly(&name, &spellings) {
+        } else if let Some(meant) = catalogue::renamed_variable(&name)
+            .or_else(|| nearly(&name, &spellings).map(str::to_owned))
+        {
             variables.warnings.push(format!(
                 "{name} is not known and has no effect; did you mean {meant}?"
             ));

@@ -19,6 +19,7 @@ hono:
     maxPaylodSize: 4096
     max-connections: 7
     tiemoutToAck: 500
+    gatherTime: 4
   mesaging:
     host: broker
   tenant.hosst: registry

@@ -173,6 +173,7 @@ fn variables_that_are_nearly_known_are_told_and_others_are_not() {
     let config = load(&[
         ("HONO_COAP_MAXPAYLODSIZE", "1"),
         ("HONO_COAP_PRT", "1"),
+        ("HONO_COAP_GATHERTIME", "1"),
         ("HONO_COAP_SERVICE_HOST", "10.0.0.1"),
         ("HONO_COAP_PORT_5684_UDP", "udp://10.0.0.1:5684"),
         ("HONOR", "x"),
@@ -181,6 +182,7 @@ fn variables_that_are_nearly_known_are_told_and_others_are_not() {
     assert_eq!(
         config.unwrap().warnings,
         [
+            "HONO_COAP_GATHERTIME is not known and has no effect; did you mean HONO_COAP_RECEIVECOALESCINGDELAY?",
             "HONO_COAP_MAXPAYLODSIZE is not known and has no effect; did you mean HONO_COAP_MAXPAYLOADSIZE?",
             "HONO_COAP_PRT is not known and has no effect; did you mean HONO_COAP_PORT?",
         ]

@@ -209,7 +209,7 @@ const SINGLE: &[Row<Config>] = &[
     ("HONO_COAP_OPERATORDEVICES", "7", OPERATOR, |c| operator(c).devices == 7),
     ("HONO_COAP_EVENTLOOPBLOCKEDCHECKTIMEOUT", "7", &[], |c| c.coap.blocked_check_timeout == millis(7)),
     ("HONO_COAP_SHARDS", "7", &[], |c| c.coap.shards == 7),
-    ("HONO_COAP_GATHERTIME", "7", &[], |c| c.coap.gather_time == millis(7)),
+    ("HONO_COAP_RECEIVECOALESCINGDELAY", "7", &[], |c| c.coap.receive_coalescing_delay == millis(7)),
     ("HONO_COAP_CONNECTIONIDLENGTH", "8", &[], |c| c.sessions.connection_id_length == Some(8)),
     ("HONO_COAP_CONNECTIONIDNODE", "7", &[], |c| c.sessions.connection_id_node == 7),
     ("HONO_COAP_RESUMPTIONCACHESIZE", "7", &[], |c| c.sessions.resumption_cache_size == 7),
