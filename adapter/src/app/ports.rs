@@ -270,7 +270,7 @@ fn dtls_config(config: &Config) -> Result<dtls_server::Config, StartError> {
 
 fn limit(dtls: &mut dtls_server::Config, limits: &DtlsConfig) {
     dtls.max_handshakes = limits.max_handshakes;
-    dtls.handshake_rate = limits.handshakes_per_neighbourhood.map(HandshakeRate::new);
+    dtls.handshake_rate = limits.handshakes_per_prefix.map(HandshakeRate::new);
     let agreements = limits.key_agreements_per_address;
     dtls.key_agreement_rate = agreements.map(HandshakeRate::of_one_address);
     dtls.max_forgeries = limits.max_forged_records;

@@ -149,7 +149,13 @@ pub(super) fn renamed_variable(name: &str) -> Option<String> {
 }
 
 /// Former and present names of settings.
-const RENAMED: &[(&str, &str)] = &[("hono.coap.gatherTime", "hono.coap.receiveCoalescingDelay")];
+const RENAMED: &[(&str, &str)] = &[
+    ("hono.coap.gatherTime", "hono.coap.receiveCoalescingDelay"),
+    (
+        "hono.coap.dtlsHandshakesPerNeighbourhood",
+        "hono.coap.dtlsHandshakesPerPrefix",
+    ),
+];
 
 const THREADS: &str = "one task serves each request, on as many threads as there are processors";
 const CALIFORNIUM: &str =

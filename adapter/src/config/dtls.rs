@@ -10,8 +10,9 @@ use super::{chosen::Chosen, coap::PREFIX, kind::Kind, setting::settings};
 pub struct DtlsConfig {
     /// Handshakes that are under way at a time.
     pub max_handshakes: usize,
-    /// Handshakes that may begin in a second from one neighbourhood of the network, an IPv4 /24 or an IPv6 /56; none for any number.
-    pub handshakes_per_neighbourhood: Option<u32>,
+    /// Handshakes per second that one source prefix (an IPv4 /24 or an IPv6 /56) may start; `None`:
+    /// unlimited.
+    pub handshakes_per_prefix: Option<u32>,
     /// Handshakes with a key agreement that may begin in a second from one address; none for any number.
     pub key_agreements_per_address: Option<u32>,
     /// Forged records of a session that are opened in a second from each foreign address; 0 for all.
@@ -45,8 +46,7 @@ impl DtlsConfig {
         let settings = DtlsSettings::take(chosen, PREFIX);
         Self {
             max_handshakes: settings.max_handshakes,
-            handshakes_per_neighbourhood: Some(settings.handshakes_per_neighbourhood)
-                .filter(|rate| *rate > 0),
+            handshakes_per_prefix: Some(settings.handshakes_per_prefix).filter(|rate| *rate > 0),
             key_agreements_per_address: Some(settings.key_agreements_per_address)
                 .filter(|rate| *rate > 0),
             max_forged_records: settings.max_forged_records,
@@ -76,8 +76,8 @@ settings! {
     pub(super) struct DtlsSettings {
         /// DTLS handshakes that are under way at a time; further ones are dropped.
         max_handshakes: usize = Kind::Number { min: 1, max: i32::MAX as i64, unit: "" }, "dtlsMaxHandshakes", Some("10000");
-        /// DTLS handshakes that may begin in a second from one IPv4 /24 or IPv6 /56, ten times as many at once; 0 for any number. Mind that thousands of devices may share one address of a mobile network.
-        handshakes_per_neighbourhood: u32 = COUNT, "dtlsHandshakesPerNeighbourhood", Some("0");
+        /// DTLS handshakes per second that one source prefix (an IPv4 /24 or IPv6 /56) may start, with a burst of ten times as many; 0 is unlimited. Thousands of devices may share one address of a mobile network.
+        handshakes_per_prefix: u32 = COUNT, "dtlsHandshakesPerPrefix", Some("0");
         /// DTLS handshakes with certificates or ECDHE that may begin in a second from one address (an IPv6 /64), four times as many at once; 0 for any number. Each costs about 0.1 ms of CPU.
         key_agreements_per_address: u32 = COUNT, "dtlsKeyAgreementsPerAddress", Some("500");
         /// Forged records of one session that are opened in a second from an address other than the device's own, before others from there are dropped unopened; 0 opens all.

@@ -20,6 +20,7 @@ hono:
     max-connections: 7
     tiemoutToAck: 500
     gatherTime: 4
+    dtlsHandshakesPerNeighbourhood: 9
   mesaging:
     host: broker
   tenant.hosst: registry

@@ -185,7 +185,7 @@ const SINGLE: &[Row<Config>] = &[
     ("HONO_COAP_TIMEOUTTOACK", "-1", &[], |c| c.coap.timeout_to_ack == -1),
     ("HONO_COAP_EXCHANGELIFETIME", "7", &[], |c| c.coap.exchange_lifetime == millis(7)),
     ("HONO_COAP_DTLSMAXHANDSHAKES", "7", &[], |c| c.coap.dtls.max_handshakes == 7),
-    ("HONO_COAP_DTLSHANDSHAKESPERNEIGHBOURHOOD", "7", &[], |c| c.coap.dtls.handshakes_per_neighbourhood == Some(7)),
+    ("HONO_COAP_DTLSHANDSHAKESPERPREFIX", "7", &[], |c| c.coap.dtls.handshakes_per_prefix == Some(7)),
     ("HONO_COAP_DTLSMAXSESSIONSPERDEVICE", "7", &[], |c| c.coap.dtls.max_sessions_per_device == 7),
     ("HONO_COAP_DTLSKEYAGREEMENTSPERADDRESS", "7", &[], |c| c.coap.dtls.key_agreements_per_address == Some(7)),
     ("HONO_COAP_DTLSMAXFORGEDRECORDS", "7", &[], |c| c.coap.dtls.max_forged_records == 7),
