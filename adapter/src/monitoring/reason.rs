@@ -67,9 +67,9 @@ reasons! {
     TooManyHandshakes = "too-many-handshakes", Handshake,
         "All places for sessions or unfinished handshakes are taken.",
         "Raise `maxConnections`, add replicas, or find out who begins so many handshakes.";
-    TooManyFromNeighbourhood = "too-many-from-neighbourhood", Handshake,
-        "More handshakes come from this range of addresses than are allowed.",
-        "Find out who begins so many handshakes; where many devices share an address, raise the rate of handshakes.";
+    HandshakeRateLimited = "handshake-rate-limited", Handshake,
+        "The source prefix starts more handshakes than `dtlsHandshakesPerPrefix` allows.",
+        "Find the source of the handshakes. If many devices share one address, raise `dtlsHandshakesPerPrefix`.";
     UnsupportedVersion = "unsupported-version", Handshake,
         "The device does not offer DTLS 1.2.",
         "Set the device's DTLS library to version 1.2.";
@@ -360,7 +360,7 @@ impl From<HandshakeFailure> for Reason {
             HandshakeFailure::UnsupportedKey => Self::CertificateKeyUnsupported,
             HandshakeFailure::UnsupportedSignature => Self::CertificateVerifyUnsupported,
             HandshakeFailure::OverLimit | HandshakeFailure::Displaced => Self::TooManyHandshakes,
-            HandshakeFailure::OverRate => Self::TooManyFromNeighbourhood,
+            HandshakeFailure::OverRate => Self::HandshakeRateLimited,
             HandshakeFailure::ClientSilent => Self::ClientSilent,
             HandshakeFailure::ClientAlert(_) => Self::ClientAlert,
             HandshakeFailure::Superseded => Self::Superseded,
