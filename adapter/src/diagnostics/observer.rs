@@ -101,7 +101,7 @@ impl Observer {
         let (tenant, auth_id) = (claim.tenant.as_deref(), claim.auth_id.as_deref());
         let (device, detail) = (claim.device.as_deref(), detail.as_deref());
         let source = self.hasher.source(peer.ip());
-        if let Some(unsaid) = self.lines.take(Topic::Handshake, source) {
+        if let Some(suppressed) = self.lines.take(Topic::Handshake, source) {
             self.tell(|| RefusedDevice {
                 peer,
                 tenant: claim.tenant.clone(),
@@ -110,7 +110,7 @@ impl Observer {
                 reason,
             });
             tracing::info!(
-                %peer, tenant, auth_id, device, %reason, detail, unsaid,
+                %peer, tenant, auth_id, device, %reason, detail, suppressed = positive(suppressed),
                 meaning = reason.meaning(), remedy = reason.remedy(),
                 "a handshake failed"
             );
@@ -143,9 +143,9 @@ impl Observer {
             Authenticated::No => Topic::Stranger,
         };
         let holder = self.hasher.holder(&origin.tenant, &origin.device);
-        if let Some(unsaid) = self.lines.take(topic, holder) {
+        if let Some(suppressed) = self.lines.take(topic, holder) {
             tracing::info!(
-                tenant, device, %query, %reason, unsaid,
+                tenant, device, %query, %reason, suppressed = positive(suppressed),
                 meaning = reason.meaning(), remedy = reason.remedy(),
                 "a device does not split its query into options"
             );
@@ -193,7 +193,7 @@ impl Observer {
                 }
                 None => (Topic::Stranger, self.hasher.source(peer.ip())),
             };
-            if let Some(unsaid) = self.lines.take(topic, holder) {
+            if let Some(suppressed) = self.lines.take(topic, holder) {
                 self.tell(|| RefusedDevice {
                     peer,
                     tenant: whose.0.map(Arc::clone),
@@ -202,7 +202,8 @@ impl Observer {
                     reason,
                 });
                 tracing::info!(
-                    %peer, tenant, device, gateway, operation, %code, %reason, detail = chain(rejection), unsaid,
+                    %peer, tenant, device, gateway, operation, %code, %reason, detail = chain(rejection),
+                    suppressed = positive(suppressed),
                     meaning = reason.meaning(), remedy = reason.remedy(),
                     "a request was refused"
                 );
@@ -269,6 +270,15 @@ impl Observer {
 /// What others say may be long, and is kept a hundred times a device.
 fn shortened(text: &str) -> Arc<str> {
     text.chars().take(LONGEST_DETAIL).collect::<String>().into()
+}
+
+/// The number of suppressed log lines, if there are any: a field that is `None` is not logged.
+const fn positive(suppressed: u64) -> Option<u64> {
+    if suppressed == 0 {
+        None
+    } else {
+        Some(suppressed)
+    }
 }
 
 /// The rejection and what caused it.
