@@ -4,7 +4,7 @@
 //! Only the beginning and the end of an association ask for it, never a record. What one server
 //! displaces at another one is left in the other's mailbox.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::event::AssociationId;
@@ -15,7 +15,6 @@ use crate::server::rate::Rates;
 
 #[derive(Debug, Default)]
 pub(super) struct Common {
-    sessions: AtomicUsize,
     places: Mutex<Places>,
     owners: Mutex<Owners>,
     rates: Mutex<Rates>,
@@ -79,19 +78,6 @@ impl Common {
     pub(super) fn displace(&self, server: usize, displaced: Displaced) -> bool {
         let mailbox = lock(&self.mailboxes).get(server).cloned();
         mailbox.is_some_and(|mailbox| mailbox.put(displaced))
-    }
-
-    /// How many sessions there are.
-    pub(super) fn sessions(&self) -> usize {
-        self.sessions.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn session_begins(&self) {
-        self.sessions.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn sessions_end(&self, number: usize) {
-        self.sessions.fetch_sub(number, Ordering::Relaxed);
     }
 
     /// Places of handshakes.

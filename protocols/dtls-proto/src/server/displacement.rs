@@ -19,6 +19,7 @@ use crate::codec::alert::{Alert, AlertDescription};
 use crate::event::{AssociationId, CloseReason, Event, HandshakeFailure};
 use crate::server::Server;
 use crate::server::common::{Displaced, Location};
+use crate::server::owners::{Admission, Limits};
 use crate::server::session::Session;
 use crate::statistics::count;
 
@@ -30,42 +31,53 @@ impl Server {
         }
     }
 
-    /// Makes room for the session of a client that has proved itself; `false` if there is none.
-    pub(super) fn make_session_place(&mut self, now: Instant, owner: Option<Holder>) -> bool {
-        let config = &self.shared.config;
-        let (max, max_of_one) = (config.max_associations, config.max_sessions_of_one);
-        if let Some(owner) = owner {
-            let mut owners = self.common.owners();
-            let has_its_share = max_of_one > 0 && owners.held_by(owner) >= max_of_one;
-            let displaced = if has_its_share {
-                owners.displace_own(owner)
-            } else if self.common.sessions() >= max {
-                owners.displace_from_most(owner)
-            } else {
-                None
-            };
-            drop(owners);
-            self.displace_session(displaced);
-        }
-        if self.common.sessions() < max {
-            return true;
-        }
-        if let Some(idle) = self.idle_session_of_most(now) {
+    /// Admits the session of a client that has proved itself; `false` if there is no room. Room is
+    /// made and taken in one step, as other servers of the port do the same at that time.
+    pub(super) fn admit_session(
+        &mut self,
+        now: Instant,
+        association: AssociationId,
+        owner: Option<Holder>,
+    ) -> bool {
+        let location = self.location(association);
+        let limits = self.session_limits();
+        let mut admission = self.common.owners().admit(owner, location, limits);
+        if matches!(admission, Admission::Denied)
+            && let Some(idle) = self.idle_session_of_most(now)
+        {
             count(&mut self.shared.statistics.evictions);
             self.forget_session(idle, CloseReason::Evicted);
-        } else if let Some(owner) = owner {
-            let displaced = self.common.owners().displace_own(owner);
-            self.displace_session(displaced);
+            admission = self.common.owners().admit(owner, location, limits);
         }
-        self.common.sessions() < max
+        if let (Admission::Denied, Some(owner)) = (&admission, owner) {
+            admission = self.common.owners().replace_oldest(owner, location);
+        }
+        match admission {
+            Admission::Granted { displaced } => {
+                if let Some(Location {
+                    association,
+                    server,
+                }) = displaced
+                {
+                    self.displace(server, Displaced::Session(association));
+                }
+                true
+            }
+            Admission::Denied => false,
+        }
     }
 
-    /// The place of a session is free, unless it was given away before.
-    pub(super) fn release_session_place(&self, association: AssociationId, owner: Option<Holder>) {
-        let location = self.location(association);
-        let is_held = owner.is_none_or(|owner| self.common.owners().remove(owner, location));
-        if is_held {
-            self.common.sessions_end(1);
+    /// Admits a restored session, whose owner is not known yet; `false` if there is no room.
+    pub(super) fn admit_restored_session(&mut self, association: AssociationId) -> bool {
+        let (location, limits) = (self.location(association), self.session_limits());
+        let admission = self.common.owners().admit(None, location, limits);
+        matches!(admission, Admission::Granted { .. })
+    }
+
+    fn session_limits(&self) -> Limits {
+        Limits {
+            total: self.shared.config.max_associations,
+            of_one: self.shared.config.max_sessions_of_one,
         }
     }
 
@@ -111,14 +123,6 @@ impl Server {
     pub(super) fn displace_handshake(&mut self, displaced: Option<Location>) {
         if let Some(location) = displaced {
             self.displace(location.server, Displaced::Handshake(location.association));
-        }
-    }
-
-    /// A session has lost its place, with this server or another one.
-    fn displace_session(&mut self, displaced: Option<Location>) {
-        if let Some(location) = displaced {
-            self.common.sessions_end(1);
-            self.displace(location.server, Displaced::Session(location.association));
         }
     }
 

@@ -731,7 +731,7 @@ impl Server {
         if let Some(older) = self.peers.get(&peer).and_then(|peer| peer.session) {
             self.replace(older, peer);
         }
-        if !self.make_session_place(now, owner) {
+        if !self.admit_session(now, association, owner) {
             return self.refuse_session(association, session);
         }
         count(&mut self.shared.statistics.handshakes_established);
@@ -747,10 +747,6 @@ impl Server {
         self.idle.insert(association, &mut session);
         session.owner = owner;
         self.sessions.insert(association, session);
-        self.common.session_begins();
-        if let Some(owner) = owner {
-            self.common.owners().add(owner, self.location(association));
-        }
         self.peers.entry(peer).or_default().session = Some(association);
         self.shared.events.push_back(Event::Established {
             association,
@@ -845,7 +841,8 @@ impl Server {
 
     fn forget_session(&mut self, association: AssociationId, reason: CloseReason) {
         if let Some(session) = self.sessions.remove(&association) {
-            self.release_session_place(association, session.owner);
+            let location = self.location(association);
+            self.common.owners().remove(session.owner, location);
             self.idle.remove(association, &session);
             self.trust(association);
             self.connection_ids.remove(&session.connection_id());
@@ -891,7 +888,8 @@ impl Drop for Server {
             self.common.places().end(handshake.place(), Ending::Other);
         }
         for (association, session) in &self.sessions {
-            self.release_session_place(*association, session.owner);
+            let location = self.location(*association);
+            self.common.owners().remove(session.owner, location);
         }
     }
 }

@@ -185,21 +185,20 @@ impl Server {
         } = saved;
         let (id, peer) = (session.connection_id(), session.peer());
         let config = &self.shared.config;
-        let usable = self.common.sessions() < config.max_associations
-            && config.suites.contains(&session.suite())
+        let usable = config.suites.contains(&session.suite())
             && if id.is_empty() {
                 at_home && self.lives_at(peer).is_none()
             } else {
                 id.len() == self.id_length() && !self.connection_ids.contains_key(&id)
             };
-        if !usable {
+        let association = self.new_association();
+        if !usable || !self.admit_restored_session(association) {
             to.passed_over = to.passed_over.saturating_add(1);
             return;
         }
         let idle = downtime.saturating_add(Duration::from_secs(idle.into()));
         session.last_used = u32::try_from(idle.as_secs())
             .map_or(0, |idle| self.seconds(at.now).saturating_sub(idle));
-        let association = self.new_association();
         if !id.is_empty() {
             self.connection_ids.insert(id, association);
         }
@@ -209,7 +208,6 @@ impl Server {
         }
         self.idle.insert(association, &mut session);
         self.sessions.insert(association, *session);
-        self.common.session_begins();
         to.sessions.push(LoadedSession {
             association,
             owner,
