@@ -12,12 +12,14 @@ use tracing::{Instrument, Span};
 
 use crate::authn::{Authenticated, Origin};
 use crate::command::consumer::{Commands, Wait, Waited};
+use crate::command::count;
 use crate::command::inbox::Received;
 use crate::command::location::{self, Naming};
 use crate::command::response::{CommandResponse, Responder};
-use crate::diagnostics::account::{self, Account};
+use crate::diagnostics::account::Account;
 use crate::diagnostics::observer::Observer;
 use crate::exchange::{AckDue, AdmissionControl, Exchange, RequestPermit, WaitPermit};
+use crate::monitoring::metrics::Ttd;
 use crate::monitoring::spans::{self, trace_span};
 use crate::rejection::Rejection;
 use crate::respond::{Instruction, OVER_LIMIT, Outcome};
@@ -190,7 +192,7 @@ impl Pipeline {
             (Ok(()), Some((wait, place))) => Ok(Some((Forwarded { tenant, wait, due }, place))),
             (sent, None) => sent.map(|()| None),
             (Err(rejection), Some((wait, _))) => {
-                account.waited(None);
+                account.set_ttd(Ttd::Expired);
                 wait.close().await;
                 Err(rejection)
             }
@@ -213,10 +215,13 @@ impl Pipeline {
             mut account,
             span,
         } = parked;
-        account.waited(received.as_deref());
+        account.set_ttd(match received {
+            Some(_) => Ttd::Command,
+            None => Ttd::Expired,
+        });
         wait.close().instrument(span).await;
         let command = received
-            .map(|received| account::watch_command(self.observer.metrics(), received, &tenant))
+            .map(|received| count::count_when_settled(self.observer.metrics(), received, &tenant))
             .and_then(|received| self.within_limit(received, &tenant))
             .zip(exchange.origin())
             .map(|(received, origin)| instruction(*received, naming, origin));

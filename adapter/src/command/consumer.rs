@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::count;
 use super::inbox::{Closed, Delivery, Fate, Inbox, Inboxes, Received, Told};
 use super::message::Malformed;
 use crate::authn::Origin;
-use crate::diagnostics::account;
 use crate::monitoring::metrics::{Metrics, Status};
 use crate::rejection::Rejection;
 
@@ -173,7 +173,7 @@ impl Commands {
             Fate::Second => Status::Undeliverable,
             Fate::HandedOver | Fate::Nobody => return,
         };
-        account::count_command(&self.metrics, message, status);
+        count::count(&self.metrics, message, status);
     }
 }
 

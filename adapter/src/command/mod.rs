@@ -4,5 +4,6 @@ pub mod message;
 pub mod request_id;
 pub mod inbox;
 pub mod consumer;
+pub(crate) mod count;
 pub mod location;
 pub mod response;
