@@ -18,6 +18,7 @@ use crate::command::location::{self, Naming};
 use crate::command::response::{CommandResponse, Responder};
 use crate::diagnostics::account::Account;
 use crate::diagnostics::observer::Observer;
+use crate::diagnostics::request_span;
 use crate::exchange::{AckDue, AdmissionControl, Exchange, RequestPermit, WaitPermit};
 use crate::monitoring::metrics::Ttd;
 use crate::monitoring::spans::{self, trace_span};
@@ -115,7 +116,7 @@ impl Pipeline {
     ) -> Result<Taken<'_>, Rejection> {
         let query = Query::of(request);
         let origin = exchange.is_from(Origin::of(exchange.principal(), addressing)?);
-        spans::about(exchange.trace(), origin);
+        request_span::about(exchange.trace(), origin);
         if let Some(unsplit) = query::unsplit(request) {
             self.observer.query_not_split(origin, unsplit);
         }
@@ -239,7 +240,7 @@ impl Pipeline {
     ) -> Result<Outcome, Rejection> {
         let query = Query::of(request);
         let origin = exchange.is_from(Origin::of(exchange.principal(), addressing)?);
-        spans::about(exchange.trace(), origin);
+        request_span::about(exchange.trace(), origin);
         if let Some(unsplit) = query::unsplit(request) {
             self.observer.query_not_split(origin, unsplit);
         }

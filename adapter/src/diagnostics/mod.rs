@@ -6,3 +6,4 @@ mod lines;
 pub mod observer;
 mod once;
 pub mod recent;
+pub(crate) mod request_span;

@@ -23,9 +23,9 @@ use super::pulse::Pulse;
 use super::transport::{Arrival, Renewal, Transport};
 use crate::authn::{Principal, Revoked};
 use crate::diagnostics::observer::Ended;
+use crate::diagnostics::request_span;
 use crate::exchange::{Exchange, Reply, RequestPermit, RequestSource};
 use crate::monitoring::metrics::{Gauge, Metrics, Transport as Kind, count_of};
-use crate::monitoring::spans;
 use crate::pipeline::{Arrived, Pipeline};
 use crate::rejection::Rejection;
 use crate::respond::{self, Answer};
@@ -355,7 +355,7 @@ impl<T: Transport> Port<T> {
             path = %route::Path(request.uri_path()),
             reason = tracing::field::Empty,
         );
-        let trace = spans::of_request(&request);
+        let trace = request_span::open(&request);
         let exchange = Exchange::new(id, principal, source, self.answer.clone(), trace.clone());
         let pipeline = Arc::clone(&self.pipeline);
         let arrived = Box::new(Arrived { request, ticket });
@@ -427,7 +427,7 @@ fn serve(
             });
             let reason = result.as_ref().err().map(Rejection::reason);
             let answer = respond::answer(result, SystemTime::now());
-            spans::answered(exchange.trace(), answer.code(), reason);
+            request_span::answered(exchange.trace(), answer.code(), reason);
             exchange.respond(answer)
         };
         responding.await;

@@ -18,17 +18,15 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider};
 use registry_client::tenant::Sampling;
-use tracing::{Span, field};
+use tracing::Span;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::{Layer, Registry};
 
 pub use self::export::EndpointError;
 use self::{elapsed::Elapsed, export::Exporter, tail::Tail};
 use crate::ADAPTER;
-use crate::authn::{Authenticated, Origin};
 pub use crate::config::Sampler;
 use crate::config::TracingConfig;
-use crate::monitoring::reason::Reason;
 
 /// The target of all spans for traces.
 pub const TARGET: &str = "coap_adapter::trace";
@@ -125,19 +123,6 @@ fn layer_of(
         .boxed()
 }
 
-/// Notes whose request the current span is about.
-pub(crate) fn about(span: &Span, origin: &Origin) {
-    span.record("tenant_id", &*origin.tenant);
-    span.record("device_id", &*origin.device);
-    span.record("authenticated", origin.authenticated == Authenticated::Yes);
-    if let Some(gateway) = &origin.gateway {
-        span.record("gateway_id", &**gateway);
-    }
-    if let Some(auth_id) = &origin.auth_id {
-        span.record("auth_id", &**auth_id);
-    }
-}
-
 /// Notes what the tenant wants to be traced; the span must be the first of its trace.
 pub(crate) fn prioritise(span: &Span, sampling: Sampling) {
     match sampling {
@@ -145,79 +130,6 @@ pub(crate) fn prioritise(span: &Span, sampling: Sampling) {
         Sampling::None => span.record(PRIORITY, 0),
         Sampling::Default => return,
     };
-}
-
-/// The first span of a request.
-pub(crate) fn of_request(request: &coap_proto::Request) -> Span {
-    let path = request.uri_path();
-    trace_span!(
-        name_of_request(request),
-        otel.kind = "server",
-        component = ADAPTER,
-        http.method = method(request.code()),
-        http.url = format!("/{}", path.join("/")),
-        coap.message_type = match request.reliability() {
-            coap_proto::Reliability::Confirmable => "CON",
-            coap_proto::Reliability::NonConfirmable => "NON",
-        },
-        coap.response_code = field::Empty,
-        otel.status_code = field::Empty,
-        reason = field::Empty,
-        tenant_id = field::Empty,
-        device_id = field::Empty,
-        gateway_id = field::Empty,
-        auth_id = field::Empty,
-        authenticated = field::Empty,
-        ttd = field::Empty,
-        sampling.priority = field::Empty,
-    )
-}
-
-/// The method's name (RFC 7252 §12.1.1, RFC 8132).
-const fn method(code: coap_proto::Code) -> &'static str {
-    match code.detail() {
-        1 => "GET",
-        2 => "POST",
-        3 => "PUT",
-        4 => "DELETE",
-        5 => "FETCH",
-        6 => "PATCH",
-        7 => "iPATCH",
-        _ => "unknown",
-    }
-}
-
-/// Notes how a request was answered, and why it was refused.
-pub(crate) fn answered(span: &Span, code: coap_proto::Code, reason: Option<Reason>) {
-    span.record("coap.response_code", field::display(code));
-    if let Some(reason) = reason {
-        span.record("reason", reason.code());
-    }
-    if code.class() == 5 {
-        span.record("otel.status_code", "ERROR");
-    }
-}
-
-/// The template of its path, so that there are few names (spec: metrics-health §4).
-fn name_of_request(request: &coap_proto::Request) -> &'static str {
-    use coap_proto::Code;
-
-    let resource = match request.uri_path().first().map(String::as_str) {
-        Some("telemetry" | "t") => 0,
-        Some("event" | "e") => 1,
-        Some("command_response" | "cr") => 2,
-        _ => return "/*",
-    };
-    let names = match request.code() {
-        Code::POST => ["/telemetry", "/event", "/command_response/:cmd_req_id"],
-        Code::PUT => [
-            "/telemetry/:tenant_id/:device_id",
-            "/event/:tenant_id/:device_id",
-            "/command_response/:tenant_id/:device_id/:cmd_req_id",
-        ],
-        _ => ["/telemetry/*", "/event/*", "/command_response/*"],
-    };
-    names.get(resource).copied().unwrap_or("/*")
 }
 
 /// The attribute by which a trace is kept or dropped.
