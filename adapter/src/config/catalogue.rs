@@ -5,13 +5,14 @@ use super::{
     amqp::{CacheSettings, ClientSettings, MessagingSettings},
     budget::{self, BudgetSettings},
     chosen::full_name,
-    coap::{self, CoapSettings},
+    coap::CoapSettings,
     dtls::DtlsSettings,
     limits::{self, LimitSettings},
     service::{
         AppSettings, HealthSettings, HttpSettings, LogSettings, OtlpSettings, SamplerSettings,
     },
     sessions::SessionSettings,
+    setting,
     tls::TlsSettings,
 };
 
@@ -27,9 +28,9 @@ pub struct Group {
 
 /// All settings, in the order in which they are shown.
 pub const GROUPS: &[Group] = &[
-    group(coap::PREFIX, CoapSettings::TABLE),
-    group(coap::PREFIX, DtlsSettings::TABLE),
-    group(coap::PREFIX, SessionSettings::TABLE),
+    group(setting::COAP, CoapSettings::TABLE),
+    group(setting::COAP, DtlsSettings::TABLE),
+    group(setting::COAP, SessionSettings::TABLE),
     group("hono.messaging", ClientSettings::TABLE),
     group("hono.messaging", TlsSettings::TABLE),
     group("hono.messaging", MessagingSettings::TABLE),
@@ -118,7 +119,7 @@ pub(super) fn meaningless_names() -> impl Iterator<Item = String> {
 /// Every setting without meaning and why; a star stands for anything.
 pub(super) fn every_meaningless() -> impl Iterator<Item = (String, &'static str)> {
     let clients = GROUPS.iter().map(|group| group.prefix).filter(|prefix| {
-        prefix.starts_with("hono.") && ![coap::PREFIX, budget::PREFIX, "hono.app"].contains(prefix)
+        prefix.starts_with("hono.") && ![setting::COAP, budget::PREFIX, "hono.app"].contains(prefix)
     });
     let of_clients = clients.flat_map(|prefix| {
         MEANINGLESS_OF_CLIENTS

@@ -11,7 +11,7 @@ use super::{
     dtls::DtlsConfig,
     kind::Kind,
     ports::{self, Endpoints, Port, Wanted},
-    setting::settings,
+    setting::{COAP as PREFIX, settings},
 };
 
 /// What the CoAP endpoints go by.
@@ -192,8 +192,6 @@ impl CoapSettings {
         }
     }
 }
-
-pub(super) const PREFIX: &str = "hono.coap";
 
 /// What decides whether there is an endpoint.
 const PORT_KEYS: &[&str] = &[

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{chosen::Chosen, coap::PREFIX, kind::Kind, setting::settings};
+use super::{
+    chosen::Chosen,
+    kind::Kind,
+    setting::{COAP as PREFIX, settings},
+};
 
 /// Limits of the DTLS endpoint that the reference has not, or leaves to Californium.
 #[derive(Debug, Clone, PartialEq, Eq)]

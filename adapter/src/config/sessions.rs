@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{chosen::Chosen, coap::PREFIX, kind::Kind, setting::settings};
+use super::{
+    chosen::Chosen,
+    kind::Kind,
+    setting::{COAP as PREFIX, settings},
+};
 
 /// How long-lived DTLS sessions are.
 #[derive(Debug, Clone, PartialEq, Eq)]

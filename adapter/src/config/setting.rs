@@ -99,3 +99,6 @@ impl<T: FromValue> FromValue for Option<T> {
         }
     }
 }
+
+/// Prefix of the settings of the CoAP ports.
+pub(super) const COAP: &str = "hono.coap";

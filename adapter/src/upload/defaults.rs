@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use amqp_client::Value as AmqpValue;
 use serde_json::{Map, Value};
 
-use super::ttl::is_ttl;
-
 /// Defaults of several levels as one; the later level wins.
 #[derive(Debug, Clone, Default)]
 pub struct Defaults<'a>(BTreeMap<&'a str, &'a Value>);
@@ -57,6 +55,14 @@ fn is_field(name: &str) -> bool {
         || IGNORED.contains(&name)
 }
 
+/// Whether a default of this name is about time to live only, and no property of messages.
+fn is_ttl(name: &str) -> bool {
+    matches!(
+        name,
+        TTL | "ttl-telemetry-qos0" | "ttl-telemetry-qos1" | "ttl-command-response"
+    )
+}
+
 /// Numbers become the smallest of int and long, or double. What has no counterpart is left out.
 fn scalar(value: &Value) -> Option<AmqpValue> {
     match value {
@@ -93,6 +99,9 @@ const IGNORED: [&str; 15] = [
     "to",
     "user-id",
 ];
+
+/// The default time to live of every kind of message.
+pub(super) const TTL: &str = "ttl";
 
 #[cfg(test)]
 mod tests {

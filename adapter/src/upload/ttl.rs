@@ -7,7 +7,7 @@ use std::time::Duration;
 use registry_client::tenant::ResourceLimits;
 use serde_json::Value;
 
-use super::defaults::Defaults;
+use super::defaults::{Defaults, TTL};
 
 /// What a message is, as far as its time to live goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,14 +57,6 @@ pub fn effective(kind: Kind, defaults: &Defaults<'_>, limits: &ResourceLimits) -
     }
 }
 
-/// Whether a default of this name is about time to live only, and no property of messages.
-pub(super) fn is_ttl(name: &str) -> bool {
-    matches!(
-        name,
-        TTL | "ttl-telemetry-qos0" | "ttl-telemetry-qos1" | "ttl-command-response"
-    )
-}
-
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -79,8 +71,6 @@ fn seconds(value: &Value) -> Option<Duration> {
     };
     value.as_u64().or_else(fraction).map(Duration::from_secs)
 }
-
-const TTL: &str = "ttl";
 
 #[cfg(test)]
 mod tests {

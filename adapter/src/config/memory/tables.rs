@@ -1,7 +1,7 @@
 //! The tables of the contract: name, share, cost of an entry, bounds, and the setting that outdoes the share.
 
 use super::split::{Entries, Want};
-use crate::config::{Budget, Config, budget, chosen::Chosen, coap, limits};
+use crate::config::{Budget, Config, budget, chosen::Chosen, limits, setting};
 
 /// What grows with devices, requests or tenants, and is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,9 +63,9 @@ struct Row {
 /// The contract. `most` of a table with a setting is that setting's value.
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    Row { table: Table::Sessions,          name: "dtls_sessions",      weight: 30, cost: 1_100,  least: 100,     most: 10_000_000, setting: Some((coap::PREFIX, "maxConnections")) },
-    Row { table: Table::Handshakes,        name: "dtls_handshakes",    weight: 8,  cost: 4_096,  least: 16,      most: 0,          setting: Some((coap::PREFIX, "dtlsMaxHandshakes")) },
-    Row { table: Table::Resumable,         name: "dtls_resumable",     weight: 0,  cost: 600,    least: 0,       most: 0,          setting: Some((coap::PREFIX, "resumptionCacheSize")) },
+    Row { table: Table::Sessions,          name: "dtls_sessions",      weight: 30, cost: 1_100,  least: 100,     most: 10_000_000, setting: Some((setting::COAP, "maxConnections")) },
+    Row { table: Table::Handshakes,        name: "dtls_handshakes",    weight: 8,  cost: 4_096,  least: 16,      most: 0,          setting: Some((setting::COAP, "dtlsMaxHandshakes")) },
+    Row { table: Table::Resumable,         name: "dtls_resumable",     weight: 0,  cost: 600,    least: 0,       most: 0,          setting: Some((setting::COAP, "resumptionCacheSize")) },
     Row { table: Table::Requests,          name: "requests",           weight: 12, cost: 5_888,  least: 64,      most: 1_000_000,  setting: None },
     Row { table: Table::Parked,            name: "parked_requests",    weight: 12, cost: 2_816,  least: 64,      most: 1_000_000,  setting: None },
     Row { table: Table::RequestBytes,      name: "request_bytes",      weight: 6,  cost: 2,      least: 262_144, most: 268_435_456, setting: None },
@@ -79,7 +79,7 @@ const ROWS: &[Row] = &[
     Row { table: Table::Tenants,           name: "tenants",            weight: 2,  cost: 16_384, least: 50,      most: 10_000,     setting: None },
     Row { table: Table::Usages,            name: "usages",             weight: 1,  cost: 256,    least: 50,      most: 0,          setting: Some((limits::PREFIX, "cacheMaxSize")) },
     Row { table: Table::Budgets,           name: "budgets",            weight: 2,  cost: 320,    least: 100,     most: 0,          setting: Some((budget::PREFIX, "maxEntries")) },
-    Row { table: Table::RecentDevices,     name: "recent_devices",     weight: 2,  cost: 20_480, least: 10,      most: 0,          setting: Some((coap::PREFIX, "operatorDevices")) },
+    Row { table: Table::RecentDevices,     name: "recent_devices",     weight: 2,  cost: 20_480, least: 10,      most: 0,          setting: Some((setting::COAP, "operatorDevices")) },
 ];
 
 const CACHE: &str = "responseCacheMaxSize";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::catalogue::{Description, Kind, described};
+use super::description::{Description, Kind, described};
 use super::{count_of, labels::Transport, page::Page, reasons::Handshakes};
 
 /// The last word of each core, by the shard it serves; on the page all shards are added up.

@@ -21,6 +21,7 @@ mod operation;
 mod reasons;
 mod gauges;
 mod catalogue;
+mod description;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,8 @@ use std::{
 
 use prometheus::{Registry, TextEncoder, core::Collector, core::Desc, proto::MetricFamily};
 
-pub use self::catalogue::{Description, Kind, descriptions, table};
+pub use self::catalogue::{descriptions, table};
+pub use self::description::{Description, Kind};
 pub use self::gauges::Gauge;
 pub use self::labels::{
     BudgetOf, Direction, Disposition, Link, Qos, Reloaded, Spent, Status, Transport, Ttd,
@@ -45,9 +47,9 @@ use self::{
     cores::{Cores, Dtls},
     gauges::{Gauges, Source},
     operation::Operation,
-    page::Page,
+    page::{Meter, Page},
     reasons::Reasons,
-    series::{Meter, Series},
+    series::Series,
 };
 use super::reason::{Reason, Stage};
 
@@ -464,7 +466,7 @@ impl Collector for Shared {
 
 /// Metrics are floating point numbers.
 pub(crate) fn count_of(number: usize) -> f64 {
-    series::approximate(u64::try_from(number).unwrap_or(u64::MAX))
+    page::approximate(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
 /// The label of a tenant.

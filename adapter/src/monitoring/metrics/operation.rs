@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     labels::{BudgetOf, Reloaded, Spent},
-    page::Page,
-    series::Meter,
+    page::{Meter, Page},
 };
 
 /// Counted since the start.

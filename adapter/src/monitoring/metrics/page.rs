@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType, Summary};
 
-use super::{
-    distribution::Distribution,
-    series::{Meter, approximate},
-};
+use super::distribution::Distribution;
 
 /// All families, and the labels that all metrics have.
 pub(super) struct Page {
@@ -94,3 +91,15 @@ fn pairs<'a>(labels: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = LabelPair
         pair
     })
 }
+
+/// Metrics are floating point numbers; exact up to 2^53.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "metrics are floating point numbers"
+)]
+pub(super) const fn approximate(number: u64) -> f64 {
+    number as f64
+}
+
+/// Name and help of a meter that has a greatest value, too.
+pub(super) type Meter = (&'static str, &'static str);

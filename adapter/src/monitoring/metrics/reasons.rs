@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{page::Page, series::Meter};
+use super::page::{Meter, Page};
 use crate::monitoring::reason::{Reason, Stage};
 
 /// One counter for each reason, of handshakes and of requests.

@@ -9,7 +9,7 @@ use super::{
     Command, Upload,
     distribution::Distribution,
     labels::{Direction, Disposition, Link, Qos, Status, Ttd, UploadKind},
-    page::Page,
+    page::{Meter, Page, approximate},
 };
 
 /// What was counted, by the values of all labels but the tenant.
@@ -141,21 +141,9 @@ impl Processed {
     }
 }
 
-/// Metrics are floating point numbers; exact up to 2^53.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "metrics are floating point numbers"
-)]
-pub(super) const fn approximate(number: u64) -> f64 {
-    number as f64
-}
-
 fn count(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
-
-/// Name and help of a meter that has a greatest value, too.
-pub(super) type Meter = (&'static str, &'static str);
 
 /// What has count, sum and maximum, with its labels.
 pub(super) const DISTRIBUTIONS: &[(Meter, &[&str])] = &[
