@@ -240,7 +240,7 @@ fn each_place_alone_tells_what_is_wrong() {
             key: Some("other"),
             reason: "wrong-key",
             log: &[
-                "a handshake failed",
+                "handshake failed",
                 "tenant=\"T\"",
                 "auth_id=\"sensor\"",
                 "device=\"d\"",
@@ -258,11 +258,7 @@ fn each_place_alone_tells_what_is_wrong() {
             doctor: secured("sensor@NONE"),
             key: Some("k3y"),
             reason: "unknown-identity",
-            log: &[
-                "a handshake failed",
-                "tenant=\"NONE\"",
-                "auth_id=\"sensor\"",
-            ],
+            log: &["handshake failed", "tenant=\"NONE\"", "auth_id=\"sensor\""],
             recent: ("NONE", "sensor"),
             advice: &["FAIL prove", "`sensor` in tenant `NONE`"],
         },
@@ -271,7 +267,7 @@ fn each_place_alone_tells_what_is_wrong() {
             doctor: secured("locked@T"),
             key: Some("k3y"),
             reason: "unknown-identity",
-            log: &["a handshake failed", "auth_id=\"locked\""],
+            log: &["handshake failed", "auth_id=\"locked\""],
             recent: ("T", "locked"),
             advice: &["FAIL prove", "disabled credentials"],
         },
@@ -280,7 +276,7 @@ fn each_place_alone_tells_what_is_wrong() {
             doctor: plain("t/NONE/d"),
             key: None,
             reason: "tenant-unknown",
-            log: &["a request was refused", "tenant=\"NONE\"", "code=4.04"],
+            log: &["request refused", "tenant=\"NONE\"", "code=4.04"],
             recent: ("NONE", "d"),
             advice: &["FAIL request", "4.04", "does not know the tenant"],
         },
@@ -289,7 +285,7 @@ fn each_place_alone_tells_what_is_wrong() {
             doctor: secured("off@T"),
             key: Some("k3y"),
             reason: "device-unknown",
-            log: &["a request was refused", "device=\"off\"", "code=4.04"],
+            log: &["request refused", "device=\"off\"", "code=4.04"],
             recent: ("T", "off"),
             advice: &[
                 "ok   prove",
@@ -302,7 +298,7 @@ fn each_place_alone_tells_what_is_wrong() {
             doctor: secured("sensor@T"),
             key: Some("k3y"),
             reason: "no-consumer",
-            log: &["a request was refused", "device=\"d\"", "code=5.03"],
+            log: &["request refused", "device=\"d\"", "code=5.03"],
             recent: ("T", "d"),
             advice: &["ok   prove", "FAIL request", "Start the application"],
         },
@@ -321,7 +317,7 @@ fn each_place_alone_tells_what_is_wrong() {
             doctor: secured("sensor@T"),
             key: Some("k3y"),
             reason: "broker-unreachable",
-            log: &["a request was refused", "device=\"d\"", "code=5.03"],
+            log: &["request refused", "device=\"d\"", "code=5.03"],
             recent: ("T", "d"),
             advice: &[
                 "ok   prove",
@@ -358,7 +354,7 @@ fn tried(adapter: &Adapter, row: &Row<'_>) {
         .chain([reason.as_str(), "remedy="])
         .collect();
     let line = adapter.line(&words);
-    let name = if row.log[0] == "a handshake failed" {
+    let name = if row.log[0] == "handshake failed" {
         HANDSHAKES
     } else {
         REFUSED
@@ -550,7 +546,7 @@ fn certificates_of_both_sides_are_examined() {
         assert!(told.contains("The tenant's trusted-ca"), "{told}");
         let reason_told = format!("reason={reason}");
         let subject = format!("for CN={name}");
-        let line = adapter.line(&["a handshake failed", &reason_told, &subject]);
+        let line = adapter.line(&["handshake failed", &reason_told, &subject]);
         let metric = adapter.metric(HANDSHAKES, &[&format!("reason=\"{reason}\"")]);
         println!("== {reason}\nlog:    {line}\nmetric: {metric}\ndoctor:\n{told}");
     }

@@ -112,10 +112,10 @@ impl Observer {
             tracing::info!(
                 %peer, tenant, auth_id, device, %reason, detail, suppressed = positive(suppressed),
                 meaning = reason.meaning(), remedy = reason.remedy(),
-                "a handshake failed"
+                "handshake failed"
             );
         } else {
-            tracing::debug!(%peer, tenant, auth_id, device, %reason, detail, "a handshake failed");
+            tracing::debug!(%peer, tenant, auth_id, device, %reason, detail, "handshake failed");
         }
         // The peer has not proved to be the device, so this is none of the device's own events.
         let standing = match claim.device {
@@ -147,7 +147,7 @@ impl Observer {
             tracing::info!(
                 tenant, device, %query, %reason, suppressed = positive(suppressed),
                 meaning = reason.meaning(), remedy = reason.remedy(),
-                "a device does not split its query into options"
+                "device does not split its query into options"
             );
         }
     }
@@ -205,12 +205,12 @@ impl Observer {
                     %peer, tenant, device, gateway, operation, %code, %reason, detail = chain(rejection),
                     suppressed = positive(suppressed),
                     meaning = reason.meaning(), remedy = reason.remedy(),
-                    "a request was refused"
+                    "request refused"
                 );
             } else {
                 tracing::debug!(
                     %peer, tenant, device, gateway, operation, %code, %reason, detail = chain(rejection),
-                    "a request was refused"
+                    "request refused"
                 );
             }
         }

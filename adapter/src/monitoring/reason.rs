@@ -62,11 +62,11 @@ macro_rules! reasons {
 
 reasons! {
     CookieInvalid = "cookie-invalid", Handshake,
-        "A hello came with a cookie that is not ours, or is too old.",
-        "Nothing if it is rare: the client gets a new cookie. Many of them come from forged addresses, or from a balancer that sends a device's datagrams to different adapters.";
+        "The cookie of the ClientHello is invalid or has expired.",
+        "None if it is rare: the client gets a new cookie. Large numbers come from forged addresses, or from a load balancer that sends the datagrams of one device to different replicas.";
     TooManyHandshakes = "too-many-handshakes", Handshake,
         "All places for sessions or unfinished handshakes are taken.",
-        "Raise `maxConnections`, add replicas, or find out who begins so many handshakes.";
+        "Raise `maxConnections`, add replicas, or find the source of the handshakes.";
     HandshakeRateLimited = "handshake-rate-limited", Handshake,
         "The source prefix starts more handshakes than `dtlsHandshakesPerPrefix` allows.",
         "Find the source of the handshakes. If many devices share one address, raise `dtlsHandshakesPerPrefix`.";
@@ -75,154 +75,154 @@ reasons! {
         "Set the device's DTLS library to version 1.2.";
     NoSharedSuite = "no-shared-suite", Handshake,
         "The device offers no cipher suite that the adapter supports.",
-        "Enable a suite with AEAD on the device: TLS_PSK_WITH_AES_128_CCM_8 for pre-shared keys, TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8 for certificates.";
+        "Enable an AEAD cipher suite on the device: TLS_PSK_WITH_AES_128_CCM_8 for pre-shared keys, TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8 for certificates.";
     NoServerCertificate = "no-server-certificate", Handshake,
-        "The device offers only cipher suites with certificates, and the adapter has no certificate for them.",
-        "Set `keyPath` and `certPath` to a key on P-256, P-384 or P-521 (not RSA) and its certificates, or give the device a pre-shared key.";
+        "The device offers only certificate-based cipher suites, and the adapter has no certificate for them.",
+        "Set `keyPath` and `certPath` to a key on P-256, P-384 or P-521 (not RSA) and its certificate chain, or give the device a pre-shared key.";
     NoSharedCertificateType = "no-shared-certificate-type", Handshake,
-        "The device wants raw public keys, or another kind of certificates that the adapter does not use.",
+        "The device requires raw public keys or another certificate type that is not enabled in the adapter.",
         "Set `dtlsRawPublicKeys` to true, or use X.509 certificates on the device.";
     NoSharedCurve = "no-shared-curve", Handshake,
-        "The device supports no curve of the adapter, or not the curve of the server's key.",
+        "The device supports none of the adapter's curves, or not the curve of the server's key.",
         "Enable secp256r1, secp384r1 or x25519 on the device, and the curve of the server's key; or give the adapter a key on a curve that the device supports.";
     NoSharedSignature = "no-shared-signature", Handshake,
-        "The device accepts no signature that the server's key can make: ECDSA with SHA-256, SHA-384 or SHA-512.",
+        "The device accepts no signature algorithm of the server's key: ECDSA with SHA-256, SHA-384 or SHA-512.",
         "Add ECDSA with SHA-256 (0x0403) to the device's signature_algorithms.";
     BadHello = "bad-hello", Handshake,
-        "The device's hello breaks the protocol.",
+        "The device's ClientHello violates the protocol.",
         "Update the device's DTLS library.";
     ClientSilent = "client-silent", Handshake,
-        "The device did not go on with its handshake in time.",
+        "The device did not continue its handshake in time.",
         "Look for lost or filtered datagrams between the device and the adapter, and for a device that ran out of power or memory.";
     Superseded = "superseded", Handshake,
-        "The device began anew before its handshake was done.",
-        "Give the device more time for a handshake, 10 s at least.";
+        "The device started a new handshake before the previous one was complete.",
+        "Allow at least 10 s for a handshake on the device.";
     ClientAlert = "client-alert", Handshake,
-        "The device gave the handshake up and said so, most often as it does not trust the server's certificate.",
-        "Give the device the authority that issued the server's certificate, and check the host name and the device's clock.";
+        "The device aborted the handshake with an alert, usually because it does not trust the server's certificate.",
+        "Install the issuer of the server's certificate on the device, and check the host name and the device's clock.";
     BadPoint = "bad-point", Handshake,
-        "The device's half of the key agreement lies on no curve.",
+        "The device's public key for the key agreement is not on the curve.",
         "Update the device's DTLS library.";
     MalformedIdentity = "malformed-identity", Handshake,
-        "The PSK identity is not of the form auth-id@tenant, or the tenant is one that cannot be: longer than 256 bytes, or with a slash or a control character.",
-        "Write the identity on the device as auth-id@tenant, or set `idSplitRegex` to what parts the two.";
+        "The PSK identity is not of the form auth-id@tenant, or the tenant name is invalid: longer than 256 bytes, or with a slash or a control character.",
+        "Set the identity on the device to auth-id@tenant, or set `idSplitRegex` to the separator that the devices use.";
     IdentityTooLong = "identity-too-long", Handshake,
-        "The PSK identity has more than 512 bytes.",
-        "Give the device a shorter auth-id.";
+        "The PSK identity is longer than 512 bytes.",
+        "Use a shorter auth-id on the device.";
     UnknownIdentity = "unknown-identity", Handshake,
-        "The registry gives no pre-shared key for this auth-id in this tenant: it knows no such credentials or no such tenant, or they are disabled.",
-        "Compare the identity on the device with auth-id and tenant in the registry, letter by letter; add credentials of type psk if there are none, and see that they are enabled.";
+        "The registry has no usable pre-shared key for this auth-id and tenant: the credentials or the tenant do not exist or are disabled.",
+        "Compare the identity on the device with auth-id and tenant in the registry, letter by letter; add credentials of type psk if there are none, and check that they are enabled.";
     CredentialsDisabled = "credentials-disabled", Handshake,
         "The credentials are disabled in the registry.",
         "Enable the credentials in the registry.";
     NoValidKey = "no-valid-key", Handshake,
         "None of the secrets of the credentials is an enabled key that is valid now.",
-        "Look at `enabled`, `not-before` and `not-after` of the secrets in the registry.";
+        "Check `enabled`, `not-before` and `not-after` of the secrets in the registry.";
     WrongKey = "wrong-key", Handshake,
-        "The registry knows the identity, but the device has another key.",
-        "Compare the key on the device with the one in the registry; the registry wants it in Base64, most devices as plain bytes or in hexadecimal.";
+        "The registry knows the identity, but the device uses a different key.",
+        "Compare the key on the device with the one in the registry. The registry expects Base64; most devices expect plain bytes or hexadecimal.";
     WrongFinished = "wrong-finished", Handshake,
-        "The device's key is right, but it saw other handshake messages than the adapter.",
-        "Update the device's DTLS library; look for what changes datagrams on their way.";
+        "The device has the right key, but saw different handshake messages than the adapter.",
+        "Update the device's DTLS library; look for a middlebox that changes datagrams.";
     KeyTimeout = "key-timeout", Handshake,
-        "The registry did not tell the key in time.",
-        "Look at the credentials service and the connection to it; see `hono_amqp_delivery_duration_seconds` with type `credentials`.";
+        "The registry did not return the key in time.",
+        "Check the credentials service and the connection to it; see `hono_amqp_delivery_duration_seconds` with type `credentials`.";
     RawKeyUnknown = "raw-key-unknown", Handshake,
-        "The registry has no rpk credentials for the device's bare key in the tenant that the device names, or the device names none.",
-        "Let the device name the host `tenant.domain`; add credentials of type rpk whose auth-id is the SHA-256 of the key in hexadecimal.";
+        "The registry has no credentials of type rpk for the device's raw public key in the tenant that the device names, or the device names no tenant.",
+        "Make the device send the server name `tenant.domain`; add credentials of type rpk whose auth-id is the SHA-256 of the key in hexadecimal.";
     NoCertificate = "no-certificate", Handshake,
-        "The device showed no certificate, or none that can be read.",
-        "Give the device its certificate and the private key that belongs to it.";
+        "The device sent no certificate, or one that cannot be parsed.",
+        "Install the certificate and its private key on the device.";
     CertificateKeyUnsupported = "certificate-key-unsupported", Handshake,
-        "The key of the device's certificate cannot sign a handshake here: it is of RSA, or on a curve that is not supported.",
-        "Give the device a key on P-256, P-384 or P-521, or for Ed25519, and a certificate for it.";
+        "The key of the device's certificate is not supported: it is an RSA key, or on an unsupported curve.",
+        "Use a key on P-256, P-384 or P-521, or an Ed25519 key, and a certificate for it.";
     CertificateVerifyUnsupported = "certificate-verify-unsupported", Handshake,
-        "The device signed its handshake by an algorithm that is not supported.",
-        "Let the device sign by ECDSA with SHA-256, SHA-384 or SHA-512, or by Ed25519.";
+        "The device signed the handshake with an unsupported algorithm.",
+        "Configure the device to sign with ECDSA and SHA-256, SHA-384 or SHA-512, or with Ed25519.";
     CertificateUnproved = "certificate-unproved", Handshake,
-        "The device did not prove that it has the private key of its certificate.",
-        "Put the private key that belongs to the certificate on the device.";
+        "The device did not prove possession of the private key of its certificate.",
+        "Install the private key that belongs to the certificate on the device.";
     CertificateMalformed = "certificate-malformed", Handshake,
-        "The device's certificate cannot be read, or has a critical extension that nobody here knows.",
-        "Issue an X.509 certificate of version 3 without unusual critical extensions.";
+        "The device's certificate cannot be parsed, or has an unknown critical extension.",
+        "Issue an X.509 version 3 certificate without unusual critical extensions.";
     CertificateVersion = "certificate-version", Handshake,
-        "The device's certificate is of X.509 version 1 or 2, and `dtlsCertificateV1` does not accept these.",
-        "Issue a certificate of version 3 (`openssl x509 -req` makes one with `-extfile`), or set `dtlsCertificateV1` to true.";
+        "The device's certificate is of X.509 version 1 or 2, and `dtlsCertificateV1` is false.",
+        "Issue a version 3 certificate (`openssl x509 -req` needs `-extfile` for that), or set `dtlsCertificateV1` to true.";
     CertificateUsage = "certificate-usage", Handshake,
-        "The device's certificate may not authenticate a client.",
+        "The device's certificate does not permit client authentication.",
         "Issue a certificate with key usage digitalSignature and extended key usage clientAuth, or without both.";
     CertificateUntrusted = "certificate-untrusted", Handshake,
         "No tenant trusts the issuer of the device's certificate.",
-        "Add the issuing authority to the tenant's trusted-ca, or issue the certificate by one that is there.";
+        "Add the issuing authority to the tenant's trusted-ca, or use a certificate of an authority that is there.";
     CertificateBadSignature = "certificate-bad-signature", Handshake,
-        "A trusted authority has the issuer's name, but did not sign the device's certificate.",
-        "Compare the authority's public key in the tenant's trusted-ca with the one that issued the certificate.";
+        "A trusted authority has the issuer's name, but its key did not sign the device's certificate.",
+        "Compare the authority's public key in the tenant's trusted-ca with the key that issued the certificate.";
     CertificateSignatureUnsupported = "certificate-signature-unsupported", Handshake,
-        "The device's certificate is signed by an algorithm that is not supported, or by an authority with such a key.",
-        "Sign it by ECDSA on P-256, P-384 or P-521, by RSA with 2048 bits or more, or by Ed25519, with SHA-256, SHA-384 or SHA-512.";
+        "The device's certificate is signed with an unsupported algorithm, or by an authority with an unsupported key.",
+        "Sign with ECDSA on P-256, P-384 or P-521, RSA with at least 2048 bits, or Ed25519, and with SHA-256, SHA-384 or SHA-512.";
     CertificateExpired = "certificate-expired", Handshake,
-        "The device's certificate, or the authority's, is not valid any more.",
+        "The certificate of the device or of its authority has expired.",
         "Renew the certificate.";
     CertificateNotYetValid = "certificate-not-yet-valid", Handshake,
-        "The device's certificate, or the authority's, is not valid yet.",
-        "Check the clocks of the adapter and of who issued the certificate.";
+        "The certificate of the device or of its authority is not valid yet.",
+        "Check the clocks of the adapter and of the certificate's issuer.";
     CertificateUnacceptable = "certificate-unacceptable", Handshake,
         "The device's certificate is refused for another reason.",
-        "Look at the detail in the adapter's log.";
+        "See the detail in the adapter's log.";
     CertificateRevoked = "certificate-revoked", Handshake,
-        "The responder of the tenant's trusted-ca says that the device's certificate was revoked.",
-        "Give the device a new certificate, if it shall speak still.";
+        "The OCSP responder of the tenant's trusted-ca reports the device's certificate as revoked.",
+        "Issue a new certificate if the device should still be allowed to connect.";
     RevocationUnknown = "revocation-unknown", Handshake,
-        "The tenant wants to know whether the certificate was revoked, and nobody can tell.",
-        "Look at the OCSP responder of the tenant's trusted-ca, or do without.";
+        "The tenant requires a revocation check, and no OCSP responder gave a usable answer.",
+        "Check the OCSP responder of the tenant's trusted-ca, or disable the revocation check there.";
     CertificateTemplate = "certificate-template", Handshake,
-        "The tenant's auth-id template does not fit the subject of the device's certificate.",
-        "Change `auth-id-template` of the trusted-ca, or issue certificates with the attribute it names.";
+        "The tenant's auth-id template does not match the subject of the device's certificate.",
+        "Change `auth-id-template` of the trusted-ca, or issue certificates with the attributes that it uses.";
     CertificateUnknown = "certificate-unknown", Handshake,
         "The certificate is trusted, but the registry has no x509-cert credentials for its auth-id.",
         "Add credentials of type x509-cert for the subject, or enable auto-provisioning for the trusted-ca.";
     VerdictTimeout = "verdict-timeout", Handshake,
-        "The registry did not tell in time what it knows of the certificate.",
-        "Look at the tenant and credentials services and the connections to them.";
+        "The registry did not answer the lookup for the certificate in time.",
+        "Check the tenant and credentials services and the connections to them.";
     OverBudget = "over-budget", Both,
-        "The device, or its tenant, has used up its budget of messages, bytes or handshakes.",
-        "Let the device send less often, or raise the budgets of `hono.budget`; Max-Age of the answer tells when to come back.";
+        "The device or its tenant has used up its budget of messages, bytes or handshakes.",
+        "Make the device send less often, or raise the budgets in `hono.budget`. Max-Age of the response says when to retry.";
     RegistryUnreachable = "registry-unreachable", Both,
-        "The device registry cannot be reached, or does not answer in time.",
-        "Look at `/readiness` for which connection is down, and at the registry itself.";
+        "The device registry is unreachable or does not respond in time.",
+        "Check `/readiness` for the connection that is down, and the registry itself.";
     RegistryError = "registry-error", Both,
-        "The device registry answered with an error.",
-        "Look at the registry's log; the status is in the adapter's log.";
+        "The device registry responded with an error.",
+        "Check the registry's log; the adapter's log has the status.";
     NoSuchResource = "no-such-resource", Request,
-        "Nothing is at this path.",
+        "There is no resource at this path.",
         "Send telemetry to /telemetry or /t, events to /event or /e.";
     MethodNotAllowed = "method-not-allowed", Request,
-        "The resource takes POST and PUT only.",
-        "Send with POST, or with PUT and tenant and device in the path.";
+        "The resource supports POST and PUT only.",
+        "Use POST, or PUT with tenant and device in the path.";
     BadQuery = "bad-query", Request,
-        "The query cannot be served.",
-        "Ask /.well-known/core with one search query at most.";
+        "The query is not supported.",
+        "Use at most one search query with /.well-known/core.";
     NotAcceptable = "not-acceptable", Request,
-        "Only link-format is given.",
-        "Leave the option Accept out.";
+        "The resource is available as link-format only.",
+        "Omit the Accept option.";
     NotAuthenticated = "not-authenticated", Request,
-        "POST needs a DTLS session that tells who the device is.",
-        "Use coaps and credentials, or PUT with tenant and device in the path where that is allowed.";
+        "POST requires a DTLS session that identifies the device.",
+        "Use coaps with credentials, or PUT with tenant and device in the path where that is allowed.";
     NoDevice = "no-device", Request,
         "The path names no device.",
-        "Send PUT to /telemetry/tenant/device; in a session the tenant may be left empty.";
+        "Send PUT to /telemetry/tenant/device; within a DTLS session the tenant may be left empty.";
     ForeignTenant = "foreign-tenant", Request,
-        "The path names another tenant than the one of the credentials.",
+        "The path names a tenant other than that of the credentials.",
         "Name the tenant of the credentials, or leave it empty.";
     NotConfirmable = "not-confirmable", Request,
-        "Events and command responses must be confirmable messages.",
+        "Events and command responses must be sent as confirmable messages.",
         "Send the request as CON.";
     ContentMismatch = "content-mismatch", Request,
         "Content type and payload do not match.",
         "Send a payload with a Content-Format, or no payload with the query `empty`.";
     MalformedCommandResponse = "malformed-command-response", Request,
-        "Request id or status of a command response is missing or invalid.",
-        "Answer to the path that came with the command, with the query hono-cmd-status.";
+        "The request id or the status of the command response is missing or invalid.",
+        "Send the response to the path received with the command, with the query hono-cmd-status.";
     TenantUnknown = "tenant-unknown", Request,
         "The registry does not know the tenant.",
         "Compare the tenant's name with the registry, letter by letter.";
@@ -230,65 +230,65 @@ reasons! {
         "The tenant is disabled.",
         "Enable the tenant in the registry.";
     AdapterDisabled = "adapter-disabled", Request,
-        "The tenant does not allow CoAP.",
+        "The CoAP adapter is disabled for the tenant.",
         "Enable the adapter hono-coap for the tenant in the registry.";
     DeviceUnknown = "device-unknown", Request,
-        "The device is not registered, or disabled; the registry does not tell which.",
+        "The device is not registered or is disabled; the registry does not say which.",
         "Register or enable the device in the registry.";
     GatewayNotAllowed = "gateway-not-allowed", Request,
-        "The gateway may not speak for the device, or is disabled.",
+        "The gateway is disabled, or not authorized to act for the device.",
         "Add the gateway to the device's `via`, and enable both.";
     LimitExceeded = "limit-exceeded", Request,
-        "The tenant's data volume is used up.",
+        "The tenant's data volume limit is exceeded.",
         "Raise the tenant's resource limits, or wait for the next period.";
     CommandRouterFailed = "command-router", Request,
-        "The command router did not take the registration of a device that waits for commands.",
-        "Look at the command router and the connection to it.";
+        "The command router did not accept the registration of a device that waits for commands.",
+        "Check the command router and the connection to it.";
     BrokerUnreachable = "broker-unreachable", Request,
         "There is no connection to the AMQP network.",
-        "Look at `/readiness` for which connection is down, and at the AMQP network itself.";
+        "Check `/readiness` for the connection that is down, and the AMQP network itself.";
     LinkRefused = "link-refused", Request,
         "The AMQP network refused a link to the tenant's address.",
-        "Look at the AMQP network for the address and for the adapter's rights.";
+        "Check the address and the adapter's permissions in the AMQP network.";
     LinkTimeout = "link-timeout", Request,
-        "The AMQP network did not answer the adapter's wish for a link in time.",
-        "Look at the AMQP network's load; raise `linkEstablishmentTimeout`.";
+        "The AMQP network did not answer the attach of a link in time.",
+        "Check the load of the AMQP network; raise `linkEstablishmentTimeout`.";
     NoConsumer = "no-consumer", Request,
-        "No application takes messages of this kind from the tenant.",
-        "Start the application that receives the tenant's telemetry or events, or let it grant more credit.";
+        "No application consumes messages of this kind from the tenant.",
+        "Start the application that receives the tenant's telemetry or events, or make it grant more credit.";
     ConsumerSilent = "consumer-silent", Request,
-        "The application did not say in time whether it has taken the message.",
-        "Look at the application's load; raise `sendMessageTimeout`.";
+        "The application did not settle the message in time.",
+        "Check the load of the application; raise `sendMessageTimeout`.";
     ConsumerRejected = "consumer-rejected", Request,
         "The application rejected the message.",
-        "Look at the application's log: the message is not what it wants.";
+        "Check the application's log for the cause.";
     ConsumerReleased = "consumer-released", Request,
-        "The application, or the AMQP network, gave the message back untouched.",
-        "Look at the application: it may be ending, or have lost its link.";
+        "The application or the AMQP network released the message.",
+        "Check whether the application is shutting down or has lost its link.";
     ConsumerModified = "consumer-modified", Request,
-        "The application, or the AMQP network, could not deal with the message.",
-        "Look at the application's log.";
+        "The application or the AMQP network could not process the message (outcome modified).",
+        "Check the application's log.";
     LinkLost = "link-lost", Request,
-        "The AMQP link went away before anybody told what became of the message.",
-        "Look at the AMQP network; the device should send again, and may then be heard twice.";
+        "The AMQP link was lost before the message was settled.",
+        "Check the AMQP network. The device should retry; the application may then receive the message twice.";
     MessageTooLarge = "message-too-large", Request,
-        "The message is larger than the AMQP network takes.",
-        "Raise the AMQP network's limit, or lower `maxPayloadSize` so that devices hear of it.";
+        "The message exceeds the maximum message size of the AMQP network.",
+        "Raise the limit of the AMQP network, or lower `maxPayloadSize` so that devices get 4.13.";
     Unsettled = "unsettled", Request,
-        "The AMQP network told no outcome of the message.",
-        "Look at the AMQP network: it breaks the protocol.";
+        "The AMQP network settled the message without an outcome.",
+        "Check the AMQP network: it violates the protocol.";
     Congested = "congested", Request,
-        "The AMQP network takes the adapter's messages too slowly, or there are too many links.",
-        "Look at the AMQP network's load; add replicas.";
+        "The AMQP network accepts messages too slowly, or there are too many links.",
+        "Check the load of the AMQP network; add replicas.";
     Overloaded = "overloaded", Request,
-        "So many requests are in progress that there is no room for another, or the device, its tenant or its address prefix has its share of the room.",
-        "Look for a slow registry or AMQP network, and at the gauges of tables; raise `hono.app.maxMemory`, or add replicas.";
+        "Too many requests are in progress, in total or of the device, its tenant or its address prefix.",
+        "Look for a slow registry or AMQP network, and check the gauges of the tables; raise `hono.app.maxMemory`, or add replicas.";
     QueryNotSplit = "query-not-split", Request,
-        "The device put several query arguments into one Uri-Query option, joined by `&`; such an option means nothing. The request is served as if it had no query.",
-        "Let the device send each argument in a Uri-Query option of its own (RFC 7252 section 5.10.1); some modems and tools take the whole query as one.";
+        "The device put several query arguments into one Uri-Query option, separated by `&`; such an option is ignored. The request is served as if it had no query.",
+        "Make the device send each argument in its own Uri-Query option (RFC 7252 section 5.10.1); some modems and tools send the whole query as one.";
     Stopping = "stopping", Request,
-        "The adapter is ending.",
-        "Nothing: the device is served when it comes again.";
+        "The adapter is shutting down.",
+        "None: the device is served when it retries.";
 }
 
 impl Reason {

@@ -142,7 +142,7 @@ pub(super) fn not_accepted(
     advice.push(format!(
         "3. {}",
         server.reason(&format!(
-            "The operator can see the reason: GET /operator/devices/{tenant}/{device}/recent, or the log line `a handshake failed`{}.",
+            "The operator can see the reason: GET /operator/devices/{tenant}/{device}/recent, or the log line `handshake failed`{}.",
             port.unwrap_or_default()
         ))
     ));
@@ -183,7 +183,7 @@ pub(super) fn alert(
     let mut advice: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
     if alert == AlertDescription::BAD_CERTIFICATE {
         let reason = server.reason(
-            "The operator can see the reason in the log line `a handshake failed` and in the metric coap_adapter_handshakes_total.",
+            "The operator can see the reason in the log line `handshake failed` and in the metric coap_adapter_handshakes_total.",
         );
         advice.push(format!("4. {reason}"));
     }
@@ -270,9 +270,7 @@ pub(super) fn response(code: &str, text: &str, server: Server) -> Vec<String> {
         ("5.00", _) => {
             return vec![
                 "Something behind the adapter failed.".to_owned(),
-                server.reason(
-                    "The operator finds the reason in the log line `a request was refused`.",
-                ),
+                server.reason("The operator finds the reason in the log line `request refused`."),
             ];
         }
         ("5.05", _) => {
