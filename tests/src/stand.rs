@@ -49,7 +49,19 @@ impl Stand {
     /// # Errors
     /// If one of them does not start, or the adapter does not get ready.
     pub async fn start(world: World, settings: &[(&str, &str)]) -> Result<Self, Error> {
-        let sandbox = Sandbox::start(SandboxConfig::new(anywhere(), world.clone())).await?;
+        Self::start_with(SandboxConfig::new(anywhere(), world), settings).await
+    }
+
+    /// As [`Stand::start`], with a sandbox that is configured otherwise.
+    ///
+    /// # Errors
+    /// As [`Stand::start`].
+    pub async fn start_with(
+        sandbox: SandboxConfig,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Error> {
+        let world = sandbox.world.clone();
+        let sandbox = Sandbox::start(sandbox).await?;
         let amqp = sandbox.amqp_address();
         let app = Box::pin(App::start(config(amqp, settings)?)).await?;
         let stand = Self {
