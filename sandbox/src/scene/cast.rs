@@ -1,6 +1,9 @@
 //! Who plays in the scene: the first device of the world that has a key.
 
-use crate::world::{Credentials, Device, Key, World};
+use crate::{
+    northbound::Received,
+    world::{Credentials, Device, Key, World},
+};
 
 /// Who plays.
 pub(super) struct Cast {
@@ -40,6 +43,13 @@ impl Cast {
 
     pub(super) fn identity(&self) -> String {
         format!("{}@{}", self.auth_id, self.tenant)
+    }
+
+    /// Whether the message is of this device.
+    pub(super) fn sent(&self, received: &Received) -> bool {
+        let tenant = received.link.split('/').nth(1);
+        tenant == Some(self.tenant.as_str())
+            && received.application_property("device_id", "string") == self.device.as_str()
     }
 }
 

@@ -135,8 +135,9 @@ pub(super) fn own_response_address(tenant: &str) -> String {
     response_address(tenant, REPLY_ID)
 }
 
-/// The device's part: it waits for a command and answers it.
-pub(super) async fn wait_and_answer(device: &mut Device, voice: &Voice) {
+/// The device's part: it waits for a command and answers it. Returns how many of its two messages
+/// were confirmed.
+pub(super) async fn wait_and_answer(device: &mut Device, voice: &Voice) -> usize {
     voice
         .say(
             format!("sends POST /event?hono-ttd={TTD}  (empty) and waits for a command"),
@@ -151,7 +152,8 @@ pub(super) async fn wait_and_answer(device: &mut Device, voice: &Voice) {
         Ok(response) => response,
         Err(error) => {
             let text = format!("got no answer: {error}");
-            return voice.say(text, Mood::Bad).await;
+            voice.say(text, Mood::Bad).await;
+            return 0;
         }
     };
     let Some(command) = Command::of(&response) else {
@@ -160,7 +162,8 @@ pub(super) async fn wait_and_answer(device: &mut Device, voice: &Voice) {
             response.code(),
             shown(&response.payload)
         );
-        return voice.say(text, Mood::Bad).await;
+        voice.say(text, Mood::Bad).await;
+        return usize::from(response.is_success());
     };
     let text = format!(
         "got {} Changed with the command {} after {}: {}",
@@ -171,10 +174,11 @@ pub(super) async fn wait_and_answer(device: &mut Device, voice: &Voice) {
     );
     voice.say(text, Mood::Good).await;
     sleep(PAUSE).await;
-    answer(device, &command, voice).await;
+    1 + usize::from(answer(device, &command, voice).await)
 }
 
-async fn answer(device: &mut Device, command: &Command, voice: &Voice) {
+/// Returns whether the answer was confirmed.
+async fn answer(device: &mut Device, command: &Command, voice: &Voice) -> bool {
     let body = r#"{"light": "on"}"#;
     let text = format!(
         "sends POST /{}?hono-cmd-status=200  application/json  {body}",
@@ -196,15 +200,18 @@ async fn answer(device: &mut Device, command: &Command, voice: &Voice) {
                 Millis(response.took)
             );
             voice.say(text, Mood::Good).await;
+            true
         }
         Ok(response) => {
             let text = format!("got {} {}", response.code(), shown(&response.payload));
             voice.say(text, Mood::Bad).await;
+            false
         }
         Err(error) => {
             voice
                 .say(format!("got no answer: {error}"), Mood::Bad)
                 .await;
+            false
         }
     }
 }

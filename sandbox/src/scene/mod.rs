@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, mpsc},
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 
 pub use self::commands::typed_lines;
@@ -139,12 +139,13 @@ pub async fn play_with(
 
 type Lines = (mpsc::Sender<Line>, mpsc::Receiver<Line>);
 
-/// Shows what the application receives and what is said, while `device` plays its part.
+/// Shows what the application receives and what is said, while `device` plays its part. Its output
+/// is the number of messages that the adapter confirmed: they are shown before the scene ends.
 async fn show(
     out: impl Write + Send,
     config: &SceneConfig,
     cast: Option<&Cast>,
-    device: impl Future<Output = ()> + Send,
+    device: impl Future<Output = usize> + Send,
     (lines, mut spoken): Lines,
     Inputs {
         mut typed,
@@ -161,13 +162,27 @@ async fn show(
     let mut commander = commander(config, cast, audience.sender(), lines);
     let mut device = std::pin::pin!(device);
     let mut stopped = std::pin::pin!(stopped);
-    let mut playing = true;
+    let mut act = Act::Playing;
+    let mut arrived = 0;
     loop {
+        if act.is_over(arrived) {
+            act = Act::Over;
+            while let Ok(line) = spoken.try_recv() {
+                stage.line(&line)?;
+            }
+            let prompt = if typed.is_closed() {
+                Prompt::Closed
+            } else {
+                Prompt::Open
+            };
+            stage.farewell(config, cast, prompt)?;
+        }
         tokio::select! {
             biased;
             () = &mut stopped => break,
             received = audience.next() => match received {
                 Some(received) => {
+                    arrived += usize::from(cast.is_some_and(|cast| cast.sent(&received)));
                     stage.arrival(&received)?;
                     if let Some(line) = commander.on_received(&received) {
                         stage.line(&line)?;
@@ -185,19 +200,53 @@ async fn show(
                     stage.line(&line)?;
                 }
             }
-            () = &mut device, if playing => {
-                playing = false;
+            confirmed = &mut device, if act == Act::Playing => {
                 commander.awaited = None;
-                while let Ok(line) = spoken.try_recv() {
-                    stage.line(&line)?;
-                }
-                let prompt = if typed.is_closed() { Prompt::Closed } else { Prompt::Open };
-                stage.farewell(config, cast, prompt)?;
+                let until = Instant::now() + LAST_ARRIVAL;
+                act = Act::Arriving { confirmed, until };
             }
+            () = until(act.deadline()) => {}
         }
     }
     audience.detach().await;
     Ok(())
+}
+
+/// How far the scene is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// The device plays.
+    Playing,
+    /// The device has ended. The adapter confirms a message as soon as the application accepts it,
+    /// which may be before the application shows it.
+    Arriving { confirmed: usize, until: Instant },
+    /// A person may go on.
+    Over,
+}
+
+impl Act {
+    /// Whether all messages that the device knows to be accepted are shown, or late.
+    fn is_over(self, arrived: usize) -> bool {
+        match self {
+            Self::Arriving { confirmed, until } => arrived >= confirmed || Instant::now() >= until,
+            Self::Playing | Self::Over => false,
+        }
+    }
+
+    /// When to go on without another arrival.
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Arriving { until, .. } => Some(until),
+            Self::Playing | Self::Over => None,
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn commander(
@@ -224,27 +273,30 @@ fn commander(
     }
 }
 
-/// The device's part: a handshake, a measurement, an event, and a command.
-async fn perform(config: &SceneConfig, cast: Option<&Cast>, lines: mpsc::Sender<Line>) {
+/// The device's part: a handshake, a measurement, an event, and a command. Returns the number of
+/// messages that were confirmed.
+async fn perform(config: &SceneConfig, cast: Option<&Cast>, lines: mpsc::Sender<Line>) -> usize {
     let (Some(cast), true) = (cast, config.play) else {
-        return;
+        return 0;
     };
     let voice = Voice {
         who: format!("device {}", cast.device),
         lines,
     };
     let Some(mut device) = connect(config, cast, &voice).await else {
-        return;
+        return 0;
     };
-    upload(&mut device, &voice).await;
+    let mut confirmed = upload(&mut device, &voice).await;
     if config.commands {
         sleep(PAUSE).await;
-        wait_and_answer(&mut device, &voice).await;
+        confirmed += wait_and_answer(&mut device, &voice).await;
     }
     device.close().await;
+    confirmed
 }
 
-async fn upload(device: &mut Device, voice: &Voice) {
+async fn upload(device: &mut Device, voice: &Voice) -> usize {
+    let mut confirmed = 0;
     for (path, body) in [
         ("telemetry", r#"{"temp": 21.5}"#),
         ("event", r#"{"alarm": "door open"}"#),
@@ -258,6 +310,7 @@ async fn upload(device: &mut Device, voice: &Voice) {
             .await;
         match request(device, path, body, voice).await {
             Ok(response) if response.is_success() => {
+                confirmed += 1;
                 voice
                     .say(
                         format!(
@@ -284,6 +337,7 @@ async fn upload(device: &mut Device, voice: &Voice) {
             }
         }
     }
+    confirmed
 }
 
 async fn connect(config: &SceneConfig, cast: &Cast, voice: &Voice) -> Option<Device> {
@@ -365,6 +419,8 @@ const SERVICE_UNAVAILABLE: u8 = 0xa3;
 const ATTEMPTS: u32 = 4;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long to wait for the application's lines about messages that are confirmed.
+const LAST_ARRIVAL: Duration = Duration::from_secs(5);
 /// So that an eye can follow.
 const PAUSE: Duration = Duration::from_millis(400);
 
