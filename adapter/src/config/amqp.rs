@@ -52,7 +52,7 @@ pub(super) fn client(chosen: &mut Chosen, prefix: &str) -> Option<ConnectionConf
     Some(client)
 }
 
-/// Whether the trace context is written as the reference's older versions do.
+/// Whether the trace context is written in the format of older Hono versions.
 pub(super) fn uses_legacy_trace_context(chosen: &Chosen) -> bool {
     MessagingSettings::take(chosen, "hono.messaging").use_legacy_trace_context_format
 }
@@ -101,9 +101,9 @@ const BYTES: Kind = Kind::Number {
 settings! {
     /// What is written for one AMQP client.
     pub(super) struct ClientSettings {
-        /// Name or address of the peer. The client exists if this is set.
+        /// Host name or address of the service. The connection is enabled if this is set.
         host: Option<String> = Kind::Text, "host", None;
-        /// Port of the peer.
+        /// Port of the service.
         port: u16 = Kind::Number { min: 1, max: 65_535, unit: "" }, "port", Some("5671");
         /// User name for SASL PLAIN.
         username: Option<String> = Kind::Text, "username", None;
@@ -111,41 +111,41 @@ settings! {
         password: Option<Secret> = Kind::Password, "password", None;
         /// Property file with `username` and `password`.
         credentials_path: Option<PathBuf> = Kind::Path, "credentialsPath", None;
-        /// First part of the container id.
+        /// Prefix of the AMQP container id.
         name: String = Kind::Text, "name", Some("Hono CoAP Adapter");
-        /// The `hostname` of the open frame.
+        /// `hostname` in the AMQP open frame.
         amqp_hostname: Option<String> = Kind::Text, "amqpHostname", None;
-        /// How long to wait for a connection.
+        /// Time-out for establishing a connection.
         connect_timeout: Duration = Kind::Millis { min: 1 }, "connectTimeout", Some("5000");
-        /// After what silence the connection counts as dead; half of it passes between heartbeats, 0 is never.
+        /// Idle time-out after which the connection is considered lost; heartbeats are sent at half of this interval. 0 disables it.
         idle_timeout: Duration = Kind::Millis { min: 0 }, "idleTimeout", Some("16000");
-        /// How long to wait for the first credit of a link.
+        /// Maximum time to wait for the initial credit of a link.
         flow_latency: Duration = Kind::Millis { min: 0 }, "flowLatency", Some("20");
-        /// How long to wait for the answer to an attach, and for a connection that is being made.
+        /// Maximum time to wait for the attach of a link, and for a connection that is being established.
         link_establishment_timeout: Duration = Kind::Millis { min: 1 }, "linkEstablishmentTimeout", Some("1000");
-        /// Credit that a receiver gives.
+        /// Credit that a receiver link grants.
         initial_credits: u32 = Kind::Number { min: 1, max: INT_MAX, unit: "" }, "initialCredits", Some("200");
-        /// How long to wait for a disposition; 0 or less for ever.
+        /// Maximum time to wait for the disposition of a message; 0 or less is unlimited.
         send_message_timeout: i64 = Kind::Number { min: i32::MIN as i64, max: INT_MAX, unit: "ms" }, "sendMessageTimeout", Some("1000");
-        /// How long to wait for the answer to a request.
+        /// Maximum time to wait for the response to a request.
         request_timeout: Duration = Kind::Millis { min: 1 }, "requestTimeout", Some("200");
-        /// How often to try to connect again: -1 for ever, 0 never.
+        /// Maximum number of reconnect attempts; -1 is unlimited, 0 disables reconnecting.
         reconnect_attempts: i64 = Kind::Number { min: -1, max: INT_MAX, unit: "" }, "reconnectAttempts", Some("-1");
-        /// The first pause between attempts.
+        /// Initial delay between reconnect attempts.
         reconnect_min_delay: Duration = Kind::Millis { min: 0 }, "reconnectMinDelay", Some("0");
-        /// The longest pause between attempts.
+        /// Maximum delay between reconnect attempts.
         reconnect_max_delay: Duration = Kind::Millis { min: 0 }, "reconnectMaxDelay", Some("7000");
-        /// What each pause is longer than the one before.
+        /// Amount by which the delay grows with each reconnect attempt.
         reconnect_delay_increment: Duration = Kind::Millis { min: 0 }, "reconnectDelayIncrement", Some("100");
-        /// Regular expression and replacement, parted by a blank, that addresses are rewritten by.
+        /// Regular expression and replacement, separated by a space, for rewriting addresses.
         address_rewrite_rule: Option<String> = Kind::Text, "addressRewriteRule", None;
-        /// What the peer must take at least as the largest message.
+        /// Minimum value of the peer's maximum message size.
         min_max_message_size: i64 = Kind::Number { min: 0, max: i64::MAX, unit: "bytes" }, "minMaxMessageSize", Some("0");
-        /// Largest message that is taken; -1 has no limit.
+        /// Maximum size of received messages; -1 is unlimited.
         max_message_size: i64 = BYTES, "maxMessageSize", Some("-1");
-        /// Largest frame that is taken, 512 at least; -1 has no limit.
+        /// Maximum size of received frames, at least 512; -1 is unlimited.
         max_frame_size: i64 = Kind::Number { min: -1, max: INT_MAX, unit: "bytes" }, "maxFrameSize", Some("-1");
-        /// Frames of a session that may be on their way; -1 has no limit.
+        /// Incoming window of a session, in frames; -1 is unlimited.
         max_session_frames: i64 = Kind::Number { min: -1, max: INT_MAX, unit: "" }, "maxSessionFrames", Some("-1");
     }
 }
@@ -153,7 +153,7 @@ settings! {
 settings! {
     /// What is written for messages of devices alone.
     pub(super) struct MessagingSettings {
-        /// Whether the trace context is written as the reference's older versions do.
+        /// Whether the trace context is written in the format of older Hono versions.
         use_legacy_trace_context_format: bool = Kind::Flag, "useLegacyTraceContextFormat", Some("true");
     }
 }
@@ -161,11 +161,11 @@ settings! {
 settings! {
     /// What is written for the cache of a service's answers.
     pub(super) struct CacheSettings {
-        /// Answers that room is made for at the start.
+        /// Initial capacity of the cache.
         response_cache_min_size: usize = COUNT, "responseCacheMinSize", Some("20");
-        /// Answers that are kept at most; 0 keeps none.
+        /// Maximum number of cached responses; 0 disables the cache.
         response_cache_max_size: u32 = COUNT, "responseCacheMaxSize", Some("1000");
-        /// How long an answer holds that does not say so itself; more than 86400 counts as that.
+        /// Lifetime of a cached response that has no cache directive; at most 86400.
         response_cache_default_timeout: Duration = Kind::Seconds, "responseCacheDefaultTimeout", Some("600");
     }
 }

@@ -77,19 +77,19 @@ const BYTES: Kind = Kind::Number {
 settings! {
     /// `hono.budget` as it is written.
     pub(super) struct BudgetSettings {
-        /// Messages that a device may send in a minute; 0 for no limit.
+        /// Messages per minute that a device may send; 0 is unlimited.
         device_messages: u32 = COUNT, "device.messages", Some("0");
-        /// Bytes of payload that a device may send in a minute; 0 for no limit.
+        /// Payload bytes per minute that a device may send; 0 is unlimited.
         device_bytes: u32 = BYTES, "device.bytes", Some("0");
-        /// DTLS handshakes that a device may make in a minute; 0 for no limit.
+        /// DTLS handshakes per minute that a device may make; 0 is unlimited.
         device_handshakes: u32 = COUNT, "device.handshakes", Some("0");
-        /// Messages that all devices of a tenant together may send in a minute to one replica; 0 for no limit.
+        /// Messages per minute that all devices of a tenant together may send to one replica; 0 is unlimited.
         tenant_messages: u32 = COUNT, "tenant.messages", Some("0");
-        /// Bytes of payload that all devices of a tenant together may send in a minute to one replica; 0 for no limit.
+        /// Payload bytes per minute that all devices of a tenant together may send to one replica; 0 is unlimited.
         tenant_bytes: u32 = BYTES, "tenant.bytes", Some("0");
-        /// DTLS handshakes that all devices of a tenant together may make in a minute with one replica; 0 for no limit.
+        /// DTLS handshakes per minute that all devices of a tenant together may make with one replica; 0 is unlimited.
         tenant_handshakes: u32 = COUNT, "tenant.handshakes", Some("0");
-        /// Of how many devices and tenants it is remembered what they used; whoever is forgotten has a full budget again.
+        /// Maximum number of devices and tenants whose budgets are tracked; an evicted one starts again with a full budget.
         max_entries: usize = Kind::Number { min: 2, max: u32::MAX as i64, unit: "" }, "maxEntries", Some("100000");
     }
 }

@@ -1,4 +1,4 @@
-//! Every name that is known: the settings by group, and what the reference has beside them that means nothing here.
+//! All recognised settings by group, and Hono settings that have no effect here.
 
 use super::{
     Setting,
@@ -16,50 +16,116 @@ use super::{
     tls::TlsSettings,
 };
 
-/// Settings whose names begin alike.
+/// Settings on one topic with the same prefix.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Group {
-    /// How their names begin.
+    /// Heading in the documentation.
+    pub topic: &'static str,
+    /// Common prefix of their names.
     pub prefix: &'static str,
-    /// The rest of their names, and what they mean.
+    /// The settings, by the rest of their names.
     pub settings: &'static [Setting],
 }
 
-/// All settings, in the order in which they are shown.
+/// All settings, in display order.
 pub const GROUPS: &[Group] = &[
-    group(setting::COAP, CoapSettings::TABLE),
-    group(setting::COAP, DtlsSettings::TABLE),
-    group(setting::COAP, SessionSettings::TABLE),
-    group("hono.messaging", ClientSettings::TABLE),
-    group("hono.messaging", TlsSettings::TABLE),
-    group("hono.messaging", MessagingSettings::TABLE),
-    group("hono.command", ClientSettings::TABLE),
-    group("hono.command", TlsSettings::TABLE),
-    group("hono.tenant", ClientSettings::TABLE),
-    group("hono.tenant", TlsSettings::TABLE),
-    group("hono.tenant", CacheSettings::TABLE),
-    group("hono.registration", ClientSettings::TABLE),
-    group("hono.registration", TlsSettings::TABLE),
-    group("hono.registration", CacheSettings::TABLE),
-    group("hono.credentials", ClientSettings::TABLE),
-    group("hono.credentials", TlsSettings::TABLE),
-    group("hono.credentials", CacheSettings::TABLE),
-    group("hono.commandRouter", ClientSettings::TABLE),
-    group("hono.commandRouter", TlsSettings::TABLE),
-    group(limits::PREFIX, LimitSettings::TABLE),
-    group(limits::PREFIX, TlsSettings::TABLE),
-    group(budget::PREFIX, BudgetSettings::TABLE),
-    group("hono.app", AppSettings::TABLE),
-    group("quarkus.http", HttpSettings::TABLE),
-    group("quarkus.smallrye-health", HealthSettings::TABLE),
-    group("quarkus.log", LogSettings::TABLE),
-    group("quarkus.otel.exporter.otlp", OtlpSettings::TABLE),
-    group("otel.traces", SamplerSettings::TABLE),
+    group("Endpoints", setting::COAP, CoapSettings::TABLE),
+    group(
+        "DTLS limits and features",
+        setting::COAP,
+        DtlsSettings::TABLE,
+    ),
+    group(
+        "Sessions across restarts and address changes",
+        setting::COAP,
+        SessionSettings::TABLE,
+    ),
+    group(
+        "Connections to services",
+        "hono.messaging",
+        ClientSettings::TABLE,
+    ),
+    group("TLS of connections", "hono.messaging", TlsSettings::TABLE),
+    group(
+        "Trace context of messages",
+        "hono.messaging",
+        MessagingSettings::TABLE,
+    ),
+    group(
+        "Connections to services",
+        "hono.command",
+        ClientSettings::TABLE,
+    ),
+    group("TLS of connections", "hono.command", TlsSettings::TABLE),
+    group(
+        "Connections to services",
+        "hono.tenant",
+        ClientSettings::TABLE,
+    ),
+    group("TLS of connections", "hono.tenant", TlsSettings::TABLE),
+    group(
+        "Caches of service responses",
+        "hono.tenant",
+        CacheSettings::TABLE,
+    ),
+    group(
+        "Connections to services",
+        "hono.registration",
+        ClientSettings::TABLE,
+    ),
+    group(
+        "TLS of connections",
+        "hono.registration",
+        TlsSettings::TABLE,
+    ),
+    group(
+        "Caches of service responses",
+        "hono.registration",
+        CacheSettings::TABLE,
+    ),
+    group(
+        "Connections to services",
+        "hono.credentials",
+        ClientSettings::TABLE,
+    ),
+    group("TLS of connections", "hono.credentials", TlsSettings::TABLE),
+    group(
+        "Caches of service responses",
+        "hono.credentials",
+        CacheSettings::TABLE,
+    ),
+    group(
+        "Connections to services",
+        "hono.commandRouter",
+        ClientSettings::TABLE,
+    ),
+    group(
+        "TLS of connections",
+        "hono.commandRouter",
+        TlsSettings::TABLE,
+    ),
+    group("Data volume limits", limits::PREFIX, LimitSettings::TABLE),
+    group("TLS of connections", limits::PREFIX, TlsSettings::TABLE),
+    group("Budgets", budget::PREFIX, BudgetSettings::TABLE),
+    group("Process", "hono.app", AppSettings::TABLE),
+    group("HTTP port", "quarkus.http", HttpSettings::TABLE),
+    group("Probes", "quarkus.smallrye-health", HealthSettings::TABLE),
+    group("Log", "quarkus.log", LogSettings::TABLE),
+    group(
+        "Export of traces",
+        "quarkus.otel.exporter.otlp",
+        OtlpSettings::TABLE,
+    ),
+    group("Sampling of traces", "otel.traces", SamplerSettings::TABLE),
 ];
 
-const fn group(prefix: &'static str, settings: &'static [Setting]) -> Group {
-    Group { prefix, settings }
+const fn group(topic: &'static str, prefix: &'static str, settings: &'static [Setting]) -> Group {
+    Group {
+        topic,
+        prefix,
+        settings,
+    }
 }
 
 /// Every setting with its full name.
@@ -70,7 +136,7 @@ pub(super) fn all() -> impl Iterator<Item = (String, &'static Setting)> {
     })
 }
 
-/// The environment variable of a property: what is neither letter nor digit becomes an underscore, in upper case.
+/// The environment variable of a property: upper case, with underscores for all other characters.
 #[must_use]
 pub fn variable(name: &str) -> String {
     underscored(name).to_ascii_uppercase()
@@ -87,47 +153,47 @@ pub(super) fn underscored(name: &str) -> String {
     name.chars().map(letter).collect()
 }
 
-/// Why a setting of the reference means nothing here; none if it is no such setting.
-pub(super) fn meaningless(name: &str) -> Option<&'static str> {
+/// Why a setting of Hono has no effect here; `None` if it is not such a setting.
+pub(super) fn without_effect(name: &str) -> Option<&'static str> {
     let fits = |known: &str| match known.strip_suffix('*') {
         Some(family) => name.starts_with(family),
         None => name == known,
     };
-    every_meaningless()
+    all_without_effect()
         .find(|(known, _)| fits(known))
         .map(|(_, why)| why)
 }
 
-/// As [`meaningless`], by the environment variable.
-pub(super) fn meaningless_variable(name: &str) -> Option<&'static str> {
+/// As [`without_effect`], by the environment variable.
+pub(super) fn without_effect_variable(name: &str) -> Option<&'static str> {
     let fits = |known: &str| match known.strip_suffix('*') {
         Some(family) => name.starts_with(&variable(family)),
         None => name == variable(known),
     };
-    every_meaningless()
+    all_without_effect()
         .find(|(known, _)| fits(known))
         .map(|(_, why)| why)
 }
 
-/// The settings without meaning that do not stand for a family.
-pub(super) fn meaningless_names() -> impl Iterator<Item = String> {
-    every_meaningless()
+/// The settings without effect, without the patterns.
+pub(super) fn names_without_effect() -> impl Iterator<Item = String> {
+    all_without_effect()
         .map(|(name, _)| name)
         .filter(|name| !name.ends_with('*'))
 }
 
-/// Every setting without meaning and why; a star stands for anything.
-pub(super) fn every_meaningless() -> impl Iterator<Item = (String, &'static str)> {
+/// Every setting without effect and the reason; `*` matches any suffix.
+pub(super) fn all_without_effect() -> impl Iterator<Item = (String, &'static str)> {
     let clients = GROUPS.iter().map(|group| group.prefix).filter(|prefix| {
         prefix.starts_with("hono.") && ![setting::COAP, budget::PREFIX, "hono.app"].contains(prefix)
     });
     let of_clients = clients.flat_map(|prefix| {
-        MEANINGLESS_OF_CLIENTS
+        CLIENT_WITHOUT_EFFECT
             .iter()
             .map(move |(key, why)| (full_name(prefix, key), *why))
     });
     of_clients.chain(
-        MEANINGLESS
+        WITHOUT_EFFECT
             .iter()
             .map(|(name, why)| ((*name).to_owned(), *why)),
     )
@@ -158,48 +224,48 @@ const RENAMED: &[(&str, &str)] = &[
     ),
 ];
 
-const THREADS: &str = "one task serves each request, on as many threads as there are processors";
+const THREADS: &str = "each request is a task; the number of threads is that of the CPUs";
 const CALIFORNIUM: &str =
-    "property files of Californium are not read; every limit has a setting of its own";
-const DTLS_ONLY: &str = "has no effect on DTLS, as in the reference";
-const NOT_USED: &str = "has no effect in the CoAP adapter of the reference either";
-const PEM_ONLY: &str = "keys and certificates are read as PEM, which has no password";
-const LEGACY: &str = "is read for `hono.messaging` only: other messages carry no trace context";
+    "Californium property files are not read; each limit has a setting of its own";
+const DTLS_ONLY: &str = "has no effect on DTLS, as with Hono";
+const NOT_USED: &str = "has no effect in Hono's CoAP adapter either";
+const PEM_ONLY: &str = "keys and certificates are PEM files without passwords";
+const LEGACY: &str = "applies to `hono.messaging` only: other messages have no trace context";
 const AMQP_ONLY: &str = "messages travel by AMQP 1.0 only";
 
-/// What each AMQP client and Prometheus have.
-const MEANINGLESS_OF_CLIENTS: &[(&str, &str)] = &[
+/// Settings without effect of each AMQP client and of Prometheus.
+const CLIENT_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("keyStorePassword", PEM_ONLY),
     ("trustStorePassword", PEM_ONLY),
     (
         "serverRole",
-        "connections are named by what they are for, as is the default",
+        "connections are named after their purpose, which is the default",
     ),
 ];
 
-/// A star stands for anything.
-const MEANINGLESS: &[(&str, &str)] = &[
+/// `*` matches any suffix.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
     (
         "hono.coap.blockwiseStatusLifetime",
-        "is always 300000 ms, as in the reference",
+        "is always 300000 ms, as with Hono",
     ),
     ("hono.coap.connectorThreads", THREADS),
     ("hono.coap.coapThreads", THREADS),
     ("hono.coap.dtlsThreads", THREADS),
     (
         "hono.coap.messageOffloadingEnabled",
-        "nothing is kept that could be off-loaded",
+        "there are no messages to off-load",
     ),
     ("hono.coap.networkConfig", CALIFORNIUM),
     ("hono.coap.secureNetworkConfig", CALIFORNIUM),
     ("hono.coap.insecureNetworkConfig", CALIFORNIUM),
     (
         "hono.coap.securePortEnabled",
-        "a key, a key store or `port` enables the DTLS endpoint, as in the reference",
+        "a key, a key store or `port` enables the DTLS endpoint, as with Hono",
     ),
     (
         "hono.coap.keyStorePassword",
-        "the server's identity is read from `keyPath` and `certPath` alone, as in the reference",
+        "key and certificates are read from `keyPath` and `certPath` only, as with Hono",
     ),
     ("hono.coap.deviceIdPattern", NOT_USED),
     ("hono.coap.tenantIdPattern", NOT_USED),
@@ -224,7 +290,7 @@ const MEANINGLESS: &[(&str, &str)] = &[
     ("hono.app.startupTimeout", NOT_USED),
     (
         "hono.connectionEvents.producer",
-        "CoAP devices have no connections to tell of, as in the reference",
+        "CoAP devices have no connections to report, as with Hono",
     ),
     ("hono.kafka.*", AMQP_ONLY),
     ("hono.pubsub.*", AMQP_ONLY),
@@ -232,7 +298,7 @@ const MEANINGLESS: &[(&str, &str)] = &[
         "quarkus.opentelemetry.*",
         "spans are exported by `quarkus.otel.exporter.otlp.endpoint` only",
     ),
-    ("quarkus.*", "concerns the framework of the reference"),
+    ("quarkus.*", "concerns Hono's framework"),
     (
         "otel.*",
         "spans are exported by `quarkus.otel.exporter.otlp.endpoint` and `otel.traces.sampler` only",

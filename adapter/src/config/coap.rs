@@ -26,7 +26,7 @@ pub struct CoapConfig {
     pub insecure: Option<Endpoint>,
     /// The server's private key (PKCS#8, PEM) and certificate chain (PEM); none serves pre-shared keys only.
     pub identity: Option<KeyAndCertificate>,
-    /// Where a PSK identity is split into auth-id and tenant.
+    /// Regular expression that separates auth-id and tenant in a PSK identity.
     pub id_split_regex: Regex,
     /// How many tasks serve each port, every one with a socket of its own.
     pub shards: usize,
@@ -45,13 +45,13 @@ pub struct CoapConfig {
     pub timeout_to_ack: i64,
     /// How long a message is remembered to recognise its duplicates (`EXCHANGE_LIFETIME`, RFC 7252 §4.8.2).
     pub exchange_lifetime: Duration,
-    /// When a flight of the DTLS handshake is sent again for the first time.
+    /// Time until the first retransmission of a DTLS handshake flight.
     pub dtls_retransmission_timeout: Duration,
     /// What peers of the DTLS endpoint may make the adapter hold and do.
     pub dtls: DtlsConfig,
-    /// Whether defaults of tenants and devices are merged into telemetry and events.
+    /// Whether the defaults of tenants and devices are added to telemetry and events.
     pub defaults_enabled: bool,
-    /// Whether messages carry the application properties that JMS vendors define.
+    /// Whether messages have the vendor-specific JMS application properties.
     pub jms_vendor_props_enabled: bool,
     /// How long a tenant without messages keeps its links and metrics; none for ever.
     pub tenant_idle_timeout: Option<Duration>,
@@ -213,61 +213,61 @@ const PORT: Kind = Kind::Number {
 settings! {
     /// `hono.coap` as it is written.
     pub(super) struct CoapSettings {
-        /// Whether every device must authenticate. True: there is no endpoint without security; false: it is allowed.
+        /// Whether every device must authenticate. If true, the endpoint without security is disabled.
         authentication_required: bool = Kind::Flag, "authenticationRequired", Some("true");
-        /// Port of the DTLS endpoint; 0 takes any free one, -1 is unset. The default number is 5684.
+        /// Port of the DTLS endpoint; 0 selects a free port, -1 is unset. If the endpoint is enabled, the default port is 5684.
         port: i64 = PORT, "port", Some("-1");
-        /// Addresses that the DTLS endpoint listens on. `::` serves IPv4 as well, unless IPv4 addresses are named beside it.
+        /// Addresses of the DTLS endpoint. `::` also serves IPv4, unless the list has IPv4 addresses of its own.
         bind_address: Vec<BindAddress> = Kind::Addresses, "bindAddress", Some("127.0.0.1");
-        /// Whether there is an endpoint without security.
+        /// Whether the endpoint without security is enabled.
         insecure_port_enabled: bool = Kind::Flag, "insecurePortEnabled", Some("false");
-        /// Port of the endpoint without security, which exists if this is 0 or more; 0 takes any free one, -1 is unset. The default number is 5683.
+        /// Port of the endpoint without security; a value of 0 or more enables it, 0 selects a free port, -1 is unset. If the endpoint is enabled, the default port is 5683.
         insecure_port: i64 = PORT, "insecurePort", Some("-1");
-        /// Addresses that the endpoint without security listens on, as `bindAddress`.
+        /// Addresses of the endpoint without security, as for `bindAddress`.
         insecure_port_bind_address: Vec<BindAddress> = Kind::Addresses, "insecurePortBindAddress", Some("127.0.0.1");
-        /// PKCS#8 PEM file with the server's private EC key. With `certPath` it enables the DTLS endpoint and its certificate suites.
+        /// PEM file with the server's private EC key (PKCS #8). Together with `certPath` it enables the DTLS endpoint and its certificate-based cipher suites.
         key_path: Option<PathBuf> = Kind::Path, "keyPath", None;
-        /// PEM file with the server's certificate chain.
+        /// PEM file with the server's certificate chain, the server's own certificate first.
         cert_path: Option<PathBuf> = Kind::Path, "certPath", None;
-        /// A key store; it merely enables the DTLS endpoint, whose identity comes from `keyPath` and `certPath` alone.
+        /// A key store. It only enables the DTLS endpoint and is not read; key and certificates come from `keyPath` and `certPath`.
         key_store_path: Option<PathBuf> = Kind::Path, "keyStorePath", None;
-        /// Where a PSK identity is split into auth-id and tenant.
+        /// Regular expression that separates auth-id and tenant in a PSK identity.
         id_split_regex: Regex = Kind::Regex, "idSplitRegex", Some("@");
-        /// Tasks that serve each port, every one with a socket of its own among which the kernel spreads devices (`SO_REUSEPORT`); 0: as many as CPUs may be used.
+        /// Number of tasks (shards) that serve each port, each with its own socket; the kernel distributes devices over them (`SO_REUSEPORT`). 0 is the number of CPUs that the process may use.
         shards: usize = Kind::Number { min: 0, max: MOST_SHARDS as i64, unit: "" }, "shards", Some("0");
         /// Maximum time to wait for more datagrams so that they are read with one system call, when several arrive within that time. Responses are delayed by up to this time; a busy adapter uses a half to a third of the CPU. 0 reads each datagram at once.
         receive_coalescing_delay: u32 = Kind::Number { min: 0, max: 100, unit: "ms" }, "receiveCoalescingDelay", Some("4");
-        /// Largest body of a request.
+        /// Maximum size of a request body.
         max_payload_size: usize = Kind::Number { min: 129, max: 1 << 30, unit: "bytes" }, "maxPayloadSize", Some("2048");
-        /// Size of the blocks that the adapter asks for in block-wise transfers, rounded down to a power of two; a client may choose a smaller one (RFC 7959).
+        /// Block size that the adapter requests in block-wise transfers, rounded down to a power of two; a client may choose a smaller one (RFC 7959).
         preferred_block_size: usize = Kind::Number { min: 16, max: 1024, unit: "bytes" }, "preferredBlockSize", Some("512");
-        /// Whether a confirmable request with a No-Response option for its response (RFC 7967) gets an empty ACK. False: it gets that response, as a confirmable message, as from Hono.
+        /// Whether a confirmable request whose No-Response option suppresses the response (RFC 7967) gets an empty ACK. If false, it gets that response as a confirmable message, as with Hono.
         no_response_ack: bool = Kind::Flag, "noResponseAck", Some("false");
-        /// DTLS sessions at a time; 0 derives the number from `hono.app.maxMemory`, or from the memory of the machine or container.
+        /// Maximum number of DTLS sessions; 0 derives it from `hono.app.maxMemory`, or from the memory of the machine or container.
         max_connections: usize = Kind::Number { min: 0, max: u32::MAX as i64, unit: "" }, "maxConnections", Some("0");
-        /// Share of the memory that is left free when there is no `hono.app.maxMemory`.
+        /// Share of the memory that is left free if `hono.app.maxMemory` is not set.
         gc_heap_percentage: u32 = Kind::Number { min: 0, max: 100, unit: "percent" }, "gcHeapPercentage", Some("25");
-        /// When a confirmable request is acknowledged ahead of its answer: 0 at once, -1 never.
+        /// Delay until a confirmable request gets an empty ACK if its response is not ready; 0 sends it at once, -1 never.
         timeout_to_ack: i64 = Kind::Number { min: -1, max: i32::MAX as i64, unit: "ms" }, "timeoutToAck", Some("500");
-        /// How long a message is remembered to recognise its duplicates.
+        /// How long a message is remembered to detect duplicates (EXCHANGE_LIFETIME, RFC 7252 section 4.8.2).
         exchange_lifetime: Duration = Kind::Millis { min: 1 }, "exchangeLifetime", Some("247000");
-        /// When a flight of the DTLS handshake is sent again for the first time.
+        /// Time until the first retransmission of a DTLS handshake flight.
         dtls_retransmission_timeout: Duration = Kind::Millis { min: 1 }, "dtlsRetransmissionTimeout", Some("2000");
-        /// Whether defaults of tenants and devices are merged into telemetry and events.
+        /// Whether the defaults of tenants and devices are added to telemetry and events.
         defaults_enabled: bool = Kind::Flag, "defaultsEnabled", Some("true");
-        /// Whether messages carry the application properties that JMS vendors define.
+        /// Whether messages have the vendor-specific JMS application properties.
         jms_vendor_props_enabled: bool = Kind::Flag, "jmsVendorPropsEnabled", Some("false");
-        /// How long a tenant without messages keeps its links and metrics; 0 for ever.
+        /// How long a tenant without messages keeps its links and metrics; 0 is unlimited.
         tenant_idle_timeout: Duration = Kind::Iso8601, "tenantIdleTimeout", Some("PT0S");
-        /// Port on which operators ask what happened to a device lately, if there is `operatorTokenPath`; 0 takes any free one.
+        /// Port of the operator API, which returns the recent events of a device; needs `operatorTokenPath`. 0 selects a free port.
         operator_port: u16 = Kind::Number { min: 0, max: 65_535, unit: "" }, "operatorPort", Some("8089");
-        /// Address that the port for operators listens on.
+        /// Address of the operator API.
         operator_bind_address: IpAddr = Kind::Address, "operatorBindAddress", Some("127.0.0.1");
-        /// File with the token that operators must show, of at least 16 bytes, read anew for each question; without it there is no port for them, and nothing is remembered.
+        /// File with the bearer token of the operator API, at least 16 bytes long; it is read for each request. Without it the API is disabled and no events are kept.
         operator_token_path: Option<PathBuf> = Kind::Path, "operatorTokenPath", None;
-        /// Of how many devices the last 100 events are remembered, up to 20 KB each; the device heard of least recently is forgotten first.
+        /// Number of devices whose last 100 events are kept, up to 20 KB each; the device with the oldest last event is evicted first.
         operator_devices: usize = Kind::Number { min: 1, max: 1_000_000, unit: "" }, "operatorDevices", Some("1000");
-        /// How late the adapter's tasks may answer before the liveness check fails.
+        /// Maximum delay of the heartbeat of a port's tasks before the liveness check fails.
         event_loop_blocked_check_timeout: Duration = Kind::Millis { min: 1 }, "eventLoopBlockedCheckTimeout", Some("5000");
     }
 }

@@ -78,35 +78,35 @@ const COUNT: Kind = Kind::Number {
 settings! {
     /// The limits of `hono.coap` as they are written.
     pub(super) struct DtlsSettings {
-        /// DTLS handshakes that are under way at a time; further ones are dropped.
+        /// Maximum number of concurrent DTLS handshakes. When it is reached, a new one displaces one of the source prefix that holds most, or is dropped.
         max_handshakes: usize = Kind::Number { min: 1, max: i32::MAX as i64, unit: "" }, "dtlsMaxHandshakes", Some("10000");
         /// DTLS handshakes per second that one source prefix (an IPv4 /24 or IPv6 /56) may start, with a burst of ten times as many; 0 is unlimited. Thousands of devices may share one address of a mobile network.
         handshakes_per_prefix: u32 = COUNT, "dtlsHandshakesPerPrefix", Some("0");
-        /// DTLS handshakes with certificates or ECDHE that may begin in a second from one address (an IPv6 /64), four times as many at once; 0 for any number. Each costs about 0.1 ms of CPU.
+        /// DTLS handshakes per second with certificates or ECDHE that one address (an IPv6 /64) may start, with a burst of four times as many; 0 is unlimited. Each costs about 0.1 ms of CPU.
         key_agreements_per_address: u32 = COUNT, "dtlsKeyAgreementsPerAddress", Some("500");
-        /// Forged records of one session that are opened in a second from an address other than the device's own, before others from there are dropped unopened; 0 opens all.
+        /// Forged records per second and session that the adapter decrypts from an address other than the device's own; further records from there are dropped. 0 is unlimited.
         max_forged_records: u32 = COUNT, "dtlsMaxForgedRecords", Some("1000");
-        /// Bytes of handshake messages that are held for one peer until they are whole; a chain of certificates must fit.
+        /// Maximum number of bytes of incomplete handshake messages per peer; a certificate chain must fit.
         max_handshake_bytes: usize = Kind::Number { min: 1024, max: 1 << 20, unit: "bytes" }, "dtlsMaxHandshakeBytes", Some("8192");
-        /// Records that come before a peer's handshake is done and are held until it is; at least one, for the end of the handshake.
+        /// Maximum number of records per peer that are buffered until its handshake is complete; at least one, for the end of the handshake.
         max_early_records: usize = Kind::Number { min: 1, max: 1000, unit: "" }, "dtlsMaxEarlyRecords", Some("8");
-        /// Bytes of the records that are held for one peer until its handshake is done.
+        /// Maximum number of bytes of the records that are buffered per peer until its handshake is complete.
         max_early_bytes: usize = Kind::Number { min: 128, max: 1 << 20, unit: "bytes" }, "dtlsMaxEarlyBytes", Some("4096");
-        /// DTLS sessions that one device or gateway may have at a time; with one more, its oldest is closed. 0 for any number. Devices that share credentials count as one.
+        /// Maximum number of DTLS sessions of one device or gateway; a further session closes its oldest one. 0 is unlimited. Devices that share credentials count as one.
         max_sessions_per_device: usize = Kind::Number { min: 0, max: i32::MAX as i64, unit: "" }, "dtlsMaxSessionsPerDevice", Some("1000");
-        /// Whether each device may have one DTLS session at a time only, so that a new one closes the older. It needs credentials that no two devices share.
+        /// Whether each device may have only one DTLS session, so that a new session closes the previous one. Requires that devices do not share credentials.
         one_session_each: bool = Kind::Flag, "dtlsOneSessionEach", Some("false");
-        /// Whether a device that has a connection id and offers to prove its addresses must do so when it moves (RFC 9853). One that does not offer it is believed.
+        /// Whether a device that uses a connection id and supports the return routability check (RFC 9853) must pass it when its address changes. Devices without that support are not checked.
         return_routability: bool = Kind::Flag, "dtlsReturnRoutability", Some("true");
-        /// How long a device has to prove a new address; until then it gets three bytes for one there.
+        /// Time-out of the return routability check. Until it succeeds, the new address gets at most three bytes for each byte received.
         path_timeout: Duration = Kind::Millis { min: 1 }, "dtlsPathTimeout", Some("3000");
-        /// Whether devices may show bare keys in place of certificates (RFC 7250), for which the registry has credentials of type rpk.
+        /// Whether devices may authenticate with raw public keys instead of certificates (RFC 7250); the registry needs credentials of type rpk for them.
         raw_public_keys: bool = Kind::Flag, "dtlsRawPublicKeys", Some("false");
-        /// Whether device certificates of X.509 version 1 (and 2) are accepted, as `openssl x509 -req` makes them without `-extfile`. They cannot say what they are for.
+        /// Whether device certificates of X.509 version 1 and 2 are accepted, which `openssl x509 -req` issues without `-extfile`. They have no key usage extensions.
         certificate_v1: bool = Kind::Flag, "dtlsCertificateV1", Some("true");
-        /// How long an OCSP responder may take to tell whether a device's certificate was revoked, where the tenant wants that asked; a device about which none answers is refused.
+        /// Time-out of OCSP requests for device certificates, if the tenant requires revocation checks. If no responder answers, the device is refused.
         ocsp_timeout: Duration = Kind::Millis { min: 1 }, "ocspTimeout", Some("5000");
-        /// How long the answer of an OCSP responder counts, if it does not say less.
+        /// Maximum lifetime of a cached OCSP response; the response may specify a shorter one.
         ocsp_cache_timeout: Duration = Kind::Seconds, "ocspCacheTimeout", Some("600");
     }
 }

@@ -125,7 +125,7 @@ impl Kind {
             Self::Regex => "a regular expression".into(),
             Self::Address => "an IP address such as `127.0.0.1` or `0.0.0.0`".into(),
             Self::Addresses => bind::WANTED.into(),
-            Self::List => "a list, or words parted by commas".into(),
+            Self::List => "a comma-separated list".into(),
             Self::OneOf(words) => format!("one of {}", words.join(", ")),
         }
     }

@@ -16,11 +16,11 @@ pub struct ResourceLimitsConfig {
     pub port: u16,
     /// How many tenants' answers are kept.
     pub cache_max_size: u64,
-    /// How long an answer holds.
+    /// Lifetime of a cached response.
     pub cache_timeout: Duration,
     /// After what part of `cache_timeout` an answer is asked for anew in the background: 2 is half of it.
     pub cache_refresh_divisor: u32,
-    /// How long to wait for a connection.
+    /// Time-out for establishing a connection.
     pub connect_timeout: Duration,
     /// How long to wait for an answer; none for ever.
     pub query_timeout: Option<Duration>,
@@ -68,21 +68,21 @@ const COUNT: Kind = Kind::Number {
 settings! {
     /// `hono.resourceLimits.prometheusBased` as it is written.
     pub(super) struct LimitSettings {
-        /// Name or address of the Prometheus server; without one there are no limits.
+        /// Host name or address of the Prometheus server; without one, data volume limits are disabled.
         host: Option<String> = Kind::Text, "host", None;
         /// Port of the Prometheus server.
         port: u16 = Kind::Number { min: 1, max: 65_535, unit: "" }, "port", Some("9090");
-        /// Answers that room is made for at the start.
+        /// Initial capacity of the cache.
         cache_min_size: u32 = COUNT, "cacheMinSize", Some("20");
-        /// Answers that are kept at most.
+        /// Maximum number of cached responses.
         cache_max_size: u32 = COUNT, "cacheMaxSize", Some("1000");
-        /// How long an answer holds.
+        /// Lifetime of a cached response.
         cache_timeout: Duration = Kind::Seconds, "cacheTimeout", Some("60");
-        /// After what part of `cacheTimeout` an answer is asked for anew in the background: 2 is half of it.
+        /// A cached response is refreshed in the background after `cacheTimeout` divided by this number.
         cache_refresh_divisor: u32 = Kind::Number { min: 1, max: i32::MAX as i64, unit: "" }, "cacheRefreshDivisor", Some("2");
-        /// How long to wait for a connection.
+        /// Time-out for establishing a connection.
         connect_timeout: Duration = Kind::Millis { min: 1 }, "connectTimeout", Some("1000");
-        /// How long to wait for an answer; 0 or less for ever.
+        /// Maximum time to wait for a query's response; 0 or less is unlimited.
         query_timeout: i64 = Kind::Number { min: i32::MIN as i64, max: i32::MAX as i64, unit: "ms" }, "queryTimeout", Some("500");
         /// User name for Basic authentication.
         username: Option<String> = Kind::Text, "username", None;

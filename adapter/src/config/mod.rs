@@ -252,19 +252,19 @@ impl Config {
     /// Finds the row of everything that is written.
     fn choose(&mut self, all: Vec<Written>, chosen: &mut Chosen) {
         let rows: BTreeMap<String, &Setting> = catalogue::all().collect();
-        let meaningless: Vec<String> = catalogue::meaningless_names().collect();
+        let without_effect: Vec<String> = catalogue::names_without_effect().collect();
         let mut categories = Vec::new();
         for written in all {
             if let Some(setting) = rows.get(&written.name) {
                 chosen.write(setting, written);
             } else if written.name.starts_with("quarkus.log.category.") {
                 categories.push(written);
-            } else if meaningless.contains(&written.name) {
+            } else if without_effect.contains(&written.name) {
                 self.ignore(written.name);
             } else {
-                let known = rows.keys().chain(&meaningless).map(String::as_str);
+                let known = rows.keys().chain(&without_effect).map(String::as_str);
                 match catalogue::renamed(&written.name).or_else(|| closest(&written.name, known)) {
-                    None if catalogue::meaningless(&written.name).is_some() => {
+                    None if catalogue::without_effect(&written.name).is_some() => {
                         self.ignore(written.name);
                     }
                     meant => {
@@ -288,7 +288,7 @@ impl Config {
     }
 
     fn ignore(&mut self, name: String) {
-        if let Some(why) = catalogue::meaningless(&name) {
+        if let Some(why) = catalogue::without_effect(&name) {
             self.ignored.push(Ignored { name, why });
         }
     }

@@ -1,8 +1,8 @@
-//! The tables of all settings for people, in Markdown.
+//! Tables of all settings in Markdown, for the documentation.
 
 use super::{GROUPS, Group, Kind, Setting, variable};
 
-/// One table for all groups that share their settings, each with its names.
+/// One table for all groups that share their settings.
 #[must_use]
 pub fn table() -> String {
     let mut page = String::new();
@@ -14,7 +14,8 @@ pub fn table() -> String {
         let sharing = GROUPS.iter().filter(alike);
         let prefixes: Vec<_> = sharing.map(|group| group.prefix).collect();
         page += &format!(
-            "### {}\n\nVariables: {}.\n\n",
+            "### {}\n\nPrefix: {}. Variables: {}.\n\n",
+            group.topic,
             listed(&prefixes, str::to_owned),
             listed(&prefixes, |prefix| variable(prefix) + "_*")
         );
@@ -63,5 +64,5 @@ fn some(words: &[&str]) -> String {
         .join(", ")
 }
 
-/// More words than these are not listed in a cell.
+/// Maximum number of words that a cell lists.
 const MANY: usize = 8;

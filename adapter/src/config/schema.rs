@@ -16,7 +16,7 @@ pub fn schema() -> Value {
     for (name, setting) in catalogue::all() {
         root.at(&name).leaf = Some(leaf(setting));
     }
-    for (name, why) in catalogue::every_meaningless() {
+    for (name, why) in catalogue::all_without_effect() {
         match name.strip_suffix(".*") {
             Some(family) => root.at(family).open = Some(why),
             None => root.at(&name).leaf = Some(json!({"description": no_effect(why)})),
@@ -73,7 +73,7 @@ impl Node {
         if let Some(why) = self.open {
             object.insert(
                 "description".into(),
-                format!("What is not named here has no effect: {why}.").into(),
+                format!("Other properties have no effect: {why}.").into(),
             );
         }
         object.insert("additionalProperties".into(), self.open.is_some().into());
@@ -187,7 +187,7 @@ fn categories() -> Value {
     });
     json!({
         "type": ["object", "null"],
-        "description": "How much single parts log, by their crate: `dtls_server: {level: DEBUG}`.",
+        "description": "Log levels of single crates: `dtls_server: {level: DEBUG}`.",
         "additionalProperties": level,
     })
 }

@@ -16,11 +16,11 @@ pub struct HealthConfig {
     pub address: SocketAddr,
     /// Path of all checks together.
     pub root: String,
-    /// Path of the question whether the start is done.
+    /// Path of the start-up probe.
     pub started: String,
-    /// Path of the question whether devices may be sent here.
+    /// Path of the readiness probe.
     pub readiness: String,
-    /// Path of the question whether a restart would help.
+    /// Path of the liveness probe.
     pub liveness: String,
 }
 
@@ -79,7 +79,7 @@ pub struct LogConfig {
     pub level: Level,
     /// How much of single crates or modules, by their names as Rust has them.
     pub categories: BTreeMap<String, Level>,
-    /// Whether each line is a JSON object.
+    /// Whether log lines are JSON objects.
     pub json: bool,
 }
 
@@ -352,13 +352,13 @@ const CRATES: &[&str] = &[
 settings! {
     /// `hono.app` as it is written.
     pub(super) struct AppSettings {
-        /// AMQP connections for telemetry, and as many for events, over which tenants are spread; 0 is one for each processor, as far as `maxMemory` has room for them.
+        /// Number of AMQP connections for telemetry, and as many for events; tenants are distributed over them. 0 is one per CPU, as far as `maxMemory` permits.
         max_instances: usize = Kind::Number { min: 0, max: 1024, unit: "" }, "maxInstances", Some("0");
-        /// Whether AMQP 1.0 is not used for messages, though a host is set.
+        /// Whether AMQP 1.0 messaging is disabled; must be false.
         amqp_messaging_disabled: bool = Kind::Flag, "amqpMessagingDisabled", Some("false");
-        /// How often certificates, keys, trust stores and the configuration file are looked at for changes; 0 only at SIGHUP.
+        /// Interval at which certificates, keys, trust stores and the configuration file are checked for changes; 0 checks only on SIGHUP.
         reload_interval: Duration = Kind::Millis { min: 0 }, "reloadInterval", Some("10000");
-        /// Memory that the process may take in RAM, split over all tables; 0 for what the container or the machine has, less `hono.coap.gcHeapPercentage`.
+        /// Maximum resident memory of the process, split over all tables; 0 is the memory of the container or machine less `hono.coap.gcHeapPercentage`.
         max_memory: i64 = Kind::Number { min: 0, max: 1 << 50, unit: "bytes" }, "maxMemory", Some("0");
     }
 }
@@ -366,9 +366,9 @@ settings! {
 settings! {
     /// `quarkus.http` as it is written.
     pub(super) struct HttpSettings {
-        /// Address that probes and metrics are served on.
+        /// Address of the port for probes and metrics.
         host: IpAddr = Kind::Address, "host", Some("0.0.0.0");
-        /// Port that probes and metrics are served on; 0 takes any free one.
+        /// Port for probes and metrics; 0 selects a free port.
         port: u16 = Kind::Number { min: 0, max: 65_535, unit: "" }, "port", Some("8088");
     }
 }
@@ -376,13 +376,13 @@ settings! {
 settings! {
     /// `quarkus.smallrye-health` as it is written.
     pub(super) struct HealthSettings {
-        /// Path of all checks together; the other paths are below it unless they start with `/`.
+        /// Path of all checks; the other paths are relative to it unless they start with `/`.
         root_path: String = Kind::Text, "root-path", Some("/");
-        /// Path of the question whether the start is done.
+        /// Path of the start-up probe.
         startup_path: String = Kind::Text, "startup-path", Some("started");
-        /// Path of the question whether devices may be sent here.
+        /// Path of the readiness probe.
         readiness_path: String = Kind::Text, "readiness-path", Some("readiness");
-        /// Path of the question whether a restart would help.
+        /// Path of the liveness probe.
         liveness_path: String = Kind::Text, "liveness-path", Some("liveness");
     }
 }
@@ -390,13 +390,13 @@ settings! {
 settings! {
     /// `quarkus.log` as it is written.
     pub(super) struct LogSettings {
-        /// How much is logged; `quarkus.log.category.<crate>.level` for single parts.
+        /// Log level; `quarkus.log.category.<crate>.level` sets that of single crates.
         level: String = Kind::OneOf(LEVELS), "level", Some("INFO");
-        /// How much is logged at most.
+        /// Most verbose level that is logged.
         console_level: Option<String> = Kind::OneOf(LEVELS), "console.level", None;
-        /// Whether each line is a JSON object.
+        /// Whether log lines are JSON objects.
         console_json: bool = Kind::Flag, "console.json", Some("false");
-        /// As `console.json`, by its newer name.
+        /// Newer name of `console.json`.
         console_json_enabled: bool = Kind::Flag, "console.json.enabled", Some("false");
     }
 }
@@ -404,7 +404,7 @@ settings! {
 settings! {
     /// `quarkus.otel.exporter.otlp` as it is written.
     pub(super) struct OtlpSettings {
-        /// URL of the OTLP receiver; without one no spans are exported.
+        /// URL of the OTLP receiver; without one, no spans are exported.
         endpoint: Option<String> = Kind::Text, "endpoint", None;
     }
 }
@@ -412,7 +412,7 @@ settings! {
 settings! {
     /// `otel.traces` as it is written.
     pub(super) struct SamplerSettings {
-        /// Sampler: `always_on`, `always_off`, `traceidratio` or `rate_limiting`, also with `parentbased_` before it, and Hono's `on`, `off`, `ratio`, `rate-limiting`. Others, such as `jaeger_remote`, warn and count as `always_on`.
+        /// Sampler: `always_on`, `always_off`, `traceidratio` or `rate_limiting`, also with `parentbased_` before it, and Hono's `on`, `off`, `ratio`, `rate-limiting`. Others, such as `jaeger_remote`, cause a warning and are treated as `always_on`.
         sampler: String = Kind::Text, "sampler", Some("parentbased_always_on");
         /// Argument of the sampler: the ratio of traces that are exported, from 0 to 1 (default 1), or the traces per second (default 1).
         sampler_argument: Option<String> = Kind::Text, "sampler.arg", None;

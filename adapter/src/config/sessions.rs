@@ -86,21 +86,21 @@ const MIN_ID_LENGTH: i64 = 6;
 settings! {
     /// What `hono.coap` says of sessions, as it is written.
     pub(super) struct SessionSettings {
-        /// Bytes of the connection ids that devices get if they offer to use one (RFC 9146): 6 to 20; 0 gives out none but lets devices have theirs in our records; -1 is off.
+        /// Length of the connection ids assigned to devices that support them (RFC 9146): 6 to 20. 0 assigns none, but uses those that devices request; -1 disables connection ids.
         connection_id_length: i64 = Kind::Number { min: -1, max: 20, unit: "bytes" }, "connectionIdLength", Some("-1");
-        /// Number of this process in the connection ids it gives out, for load balancers that read it.
+        /// Node number of this process in its connection ids, for load balancers that route by it.
         connection_id_node: u32 = Kind::Number { min: 0, max: 255, unit: "" }, "connectionIdNode", Some("0");
-        /// How many DTLS sessions may be resumed by their ids; 0 for none.
+        /// Maximum number of DTLS sessions that can be resumed by session id; 0 disables this resumption.
         resumption_cache_size: usize = Kind::Number { min: 0, max: u32::MAX as i64, unit: "" }, "resumptionCacheSize", Some("0");
-        /// How long a DTLS session may be resumed by its id.
+        /// How long a DTLS session can be resumed by session id.
         resumption_lifetime: Duration = Kind::Iso8601, "resumptionLifetime", Some("PT24H");
-        /// File with the keys of session tickets (RFC 5077), which replicas may share: 32 random bytes a line in base64 or hex, the current key first, below it the previous one. Without it there are no tickets.
+        /// File with the keys of session tickets (RFC 5077), which replicas may share: one key per line, 32 random bytes in base64 or hex, the current key first, then the previous one. Without it, tickets are disabled.
         ticket_key_path: Option<PathBuf> = Kind::Path, "ticketKeyPath", None;
-        /// File that keeps DTLS sessions, and what was answered in them, from one process to the next; needs `sessionStoreKeyPath`. Without it they end with the process.
+        /// File in which DTLS sessions and their recent responses survive a restart; needs `sessionStoreKeyPath`. Without it, sessions end with the process.
         session_store_path: Option<PathBuf> = Kind::WrittenPath, "sessionStorePath", None;
-        /// File with the key that `sessionStorePath` is sealed with: 32 random bytes in base64 or hex.
+        /// File with the key that encrypts `sessionStorePath`: 32 random bytes in base64 or hex.
         session_store_key_path: Option<PathBuf> = Kind::Path, "sessionStoreKeyPath", None;
-        /// How long requests in the works may take to finish when the adapter is told to end.
+        /// Maximum time to complete in-flight requests at shutdown.
         drain_timeout: Duration = Kind::Millis { min: 0 }, "drainTimeout", Some("5000");
     }
 }

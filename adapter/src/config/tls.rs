@@ -84,23 +84,23 @@ const STORES: &[&str] = &["jks", "pkcs12", "p12", "pfx"];
 settings! {
     /// What is written for TLS.
     pub(super) struct TlsSettings {
-        /// Whether to speak TLS and trust whom the platform trusts.
+        /// Whether to use TLS and trust the certificate authorities of the platform.
         tls_enabled: bool = Kind::Flag, "tlsEnabled", Some("false");
-        /// PEM file with the certificates that are trusted; it enables TLS.
+        /// PEM file with the trusted certificates; enables TLS.
         trust_store_path: Option<PathBuf> = Kind::Path, "trustStorePath", None;
-        /// Format of the trust store, if its name does not tell; only PEM is read.
+        /// Format of the trust store, if not evident from its name; only PEM is supported.
         trust_store_format: Option<String> = Kind::Text, "trustStoreFormat", None;
-        /// PEM file with the own private key (PKCS#8).
+        /// PEM file with the client's private key (PKCS #8).
         key_path: Option<PathBuf> = Kind::Path, "keyPath", None;
-        /// PEM file with the own certificate chain; it enables TLS, and SASL EXTERNAL if there is no user name.
+        /// PEM file with the client's certificate chain; enables TLS, and SASL EXTERNAL if no user name is set.
         cert_path: Option<PathBuf> = Kind::Path, "certPath", None;
-        /// Key stores are not read; `keyPath` and `certPath` say the same.
+        /// Not supported: use `keyPath` and `certPath` instead of a key store.
         key_store_path: Option<PathBuf> = Kind::Path, "keyStorePath", None;
-        /// Whether the server's name must be that of its certificate.
+        /// Whether the server's certificate must match its host name.
         hostname_verification_required: bool = Kind::Flag, "hostnameVerificationRequired", Some("true");
-        /// Versions of TLS that are spoken.
+        /// Enabled TLS versions.
         secure_protocols: Vec<String> = Kind::List, "secureProtocols", Some("TLSv1.2,TLSv1.3");
-        /// Cipher suites that are spoken; all safe ones if none are named.
+        /// Enabled cipher suites; if empty, all secure ones.
         supported_cipher_suites: Vec<String> = Kind::List, "supportedCipherSuites", Some("");
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn read(environment: impl Iterator<Item = (String, String)>) -> Varia
             variables.warnings.push(format!(
                 "{name} is not known and has no effect; did you mean {meant}?"
             ));
-        } else if let Some(why) = catalogue::meaningless_variable(&name) {
+        } else if let Some(why) = catalogue::without_effect_variable(&name) {
             variables.ignored.push(Ignored { name, why });
         }
     }
@@ -69,12 +69,12 @@ fn nearly<'s>(name: &str, spellings: &'s BTreeMap<String, &str>) -> Option<&'s s
     let ours = ["HONO_", "QUARKUS_", "OTEL_"]
         .iter()
         .any(|prefix| name.to_ascii_uppercase().starts_with(prefix));
-    let meaningless = catalogue::meaningless_names().any(|known| variable(&known) == name);
+    let without_effect = catalogue::names_without_effect().any(|known| variable(&known) == name);
     let upper = spellings
         .keys()
         .map(String::as_str)
         .filter(|spelling| !spelling.chars().any(|letter| letter.is_ascii_lowercase()));
-    (ours && !meaningless)
+    (ours && !without_effect)
         .then(|| closest(name, upper))
         .flatten()
 }

@@ -545,7 +545,7 @@ fn every_setting_is_described_and_has_a_name_and_a_variable_of_its_own() {
             "{name}"
         );
         assert!(
-            catalogue::meaningless_names().all(|other| other != name),
+            catalogue::names_without_effect().all(|other| other != name),
             "{name} means something"
         );
         assert!(variables.insert(variable(&name)), "{name}");
