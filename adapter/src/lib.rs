@@ -1,47 +1,51 @@
-//! CoAP front door that hands what devices say to AMQP 1.0. Whoever goes down this list sees a request travel:
+//! The Hono CoAP protocol adapter: hands telemetry, events and command responses of devices to AMQP 1.0,
+//! and commands to devices.
 //!
 //! ```text
-//! UDP datagram in                                                                UDP datagram out
-//!   │ dtls-server   DTLS session {peer, principal}; keys are looked up aside                    ▲ seal
-//!   │ coap-proto    Endpoint::handle_datagram -> Event::Request                                 ▲ poll_transmit
-//!   ▼ serve         a task for each request; the port never waits for one       ACK now, answer later
-//!     route         Operation::{Upload, CommandResponse, Discovery}             4.04 4.05       │
-//!     authn         Principal -> the device, or a gateway that speaks for it    4.01 4.03       │
-//!     tenant        is the adapter enabled? how long may a device wait?         4.03            │
-//!     registration  does the device exist, may this gateway speak for it?       4.04 4.03       │
-//!     upload        AMQP message -> link credit -> transfer -> disposition      4.00 5.03       │
-//!     respond       2.04 Changed ───────────────────────────────────────────────────────────────┘
+//! UDP datagram in                                                              UDP datagram out
+//!   │ dtls-server   DTLS session {peer, principal}; keys are looked up aside               ▲ seal
+//!   │ coap-proto    Endpoint::handle_datagram -> Event::Request                 poll_transmit
+//!   ▼ serve         admission; a task per request; the loop never waits        ACK, answer later
+//!     route         Operation::{Upload, CommandResponse, Discovery}            4.04 4.05   │
+//!     authn         Principal -> the device, or a gateway acting for it        4.01 4.03   │
+//!     tenant        adapter enabled? budget? data volume? effective ttd        4.03 4.29   │
+//!     registration  does the device exist, may this gateway act for it?        4.04 4.03   │
+//!     command       ttd > 0: open the inbox before the upload is sent          5.03        │
+//!     upload        AMQP message -> credit -> transfer -> disposition          4.00 5.03   │
+//!     command       wait for a command or the end of ttd                                   │
+//!     respond       outcome or rejection -> code, options, payload ────────────────────────┘
 //! ```
 //!
-//! [`app::App`] is all of it in one value; the steps are named in order in [`pipeline::Pipeline`].
+//! [`app::App`] owns all parts; [`pipeline::Pipeline`] names the steps in order. A module imports
+//! only modules that stand below it in this list.
 
 pub mod app;
 
-pub mod config;
-
 pub mod serve;
-
-pub mod route;
-
-pub mod authn;
-
-pub mod tenant;
 
 pub mod pipeline;
 
+pub mod diagnostics;
+
 pub mod exchange;
-
-pub mod upload;
-
-pub mod command;
 
 pub mod respond;
 
+pub mod command;
+
+pub mod upload;
+
+pub mod authn;
+
+pub mod route;
+
 pub mod rejection;
 
-pub mod diagnostics;
+pub mod tenant;
 
 pub mod monitoring;
+
+pub mod config;
 
 mod http;
 
