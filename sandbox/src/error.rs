@@ -46,17 +46,9 @@ pub enum Error {
         /// What the peer says.
         reason: String,
     },
-    /// The server does not want to shake hands.
-    #[error("{address} refused the handshake: {reason}")]
-    Handshake {
-        /// The server.
-        address: SocketAddr,
-        /// What it says.
-        reason: String,
-    },
-    /// The server does not want this message (RFC 7252 §4.2).
-    #[error("the message was answered with a reset")]
-    Reset,
+    /// The device of the scene failed.
+    #[error(transparent)]
+    Device(#[from] coap_client::Error),
     /// Nothing more can be shown, for the output is closed.
     #[error("cannot write to the output")]
     Output(#[source] io::Error),

@@ -31,7 +31,6 @@ mod fault;
 pub mod services;
 pub mod management;
 pub mod northbound;
-pub mod device;
 pub mod scene;
 mod shown;
 mod error;
@@ -42,6 +41,8 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
+
+pub use coap_client as device;
 
 pub use self::amqp_peer::CredentialsHold;
 use self::{

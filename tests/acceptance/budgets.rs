@@ -2,8 +2,7 @@
 
 use acceptance::stand::{Stand, page};
 use sandbox::{
-    Error,
-    device::{CoapRequest, Device},
+    device::{CoapRequest, Device, Error},
     northbound::Behaviour,
 };
 

@@ -10,8 +10,7 @@ use acceptance::{
 use dtls_client::{CipherSuite, Config, Identity, Mischief, Psk, SignatureScheme};
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 use sandbox::{
-    Error,
-    device::{CoapRequest, Device as Client},
+    device::{CoapRequest, Device as Client, Error},
     northbound::Behaviour,
     world::{Device, Tenant, World},
 };

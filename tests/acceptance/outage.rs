@@ -13,8 +13,7 @@ use std::{
 
 use acceptance::stand::{Stand, status};
 use sandbox::{
-    Error,
-    device::{CoapRequest, Device},
+    device::{CoapRequest, Device, Error},
     northbound::{Application, Behaviour},
 };
 use tokio::{

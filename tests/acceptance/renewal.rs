@@ -102,7 +102,7 @@ impl Scene {
     }
 
     /// A session, if the server shows this certificate.
-    async fn connect(&self, shown: &Issued) -> Result<Client, sandbox::Error> {
+    async fn connect(&self, shown: &Issued) -> Result<Client, sandbox::device::Error> {
         let identity = |issued: &Issued| {
             Identity::from_pem(issued.certificate.as_bytes(), issued.key.as_bytes()).unwrap()
         };

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use sandbox::{
-    Error,
-    device::{CoapRequest, Device},
+    device::{CoapRequest, Device, Error},
     northbound::Behaviour,
     services::{Asked, Operation},
 };

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use acceptance::stand::Stand;
 use sandbox::{
-    Error,
-    device::CoapRequest,
+    device::{CoapRequest, Error},
     northbound::{Application, ApplicationConfig, Behaviour, Outcome},
     services::{Fault, Operation},
 };

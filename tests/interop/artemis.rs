@@ -15,8 +15,7 @@ use std::{
 use acceptance::stand::Stand;
 use libtest_mimic::Trial;
 use sandbox::{
-    Error,
-    device::{CoapRequest, Device},
+    device::{CoapRequest, Device, Error},
     world::World,
 };
 use tokio::{

@@ -98,7 +98,7 @@ async fn load(stand: &Stand, prometheus: &Prometheus) -> Outcome {
 
 /// A round of everything that devices do: tells whether the limit stopped one.
 async fn messages(server: SocketAddr) -> Result<bool, String> {
-    let error = |error: sandbox::Error| error.to_string();
+    let error = |error: sandbox::device::Error| error.to_string();
     let mut limited = false;
     for tenant in ["T", "SILENT", "NOBODY"] {
         let identity = format!("sensor@{tenant}");

@@ -10,8 +10,7 @@ use dtls_client::{Config, Identity};
 use libtest_mimic::Trial;
 use rcgen::{CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, SerialNumber};
 use sandbox::{
-    Error,
-    device::Device as Client,
+    device::{Device as Client, Error},
     world::{Device, Tenant, World},
 };
 use serde_json::{Value, json};

@@ -388,7 +388,7 @@ async fn request(
             .await;
         sleep(Duration::from_secs(1)).await;
     }
-    device.request(&request, ANSWER).await
+    Ok(device.request(&request, ANSWER).await?)
 }
 
 /// How somebody says their lines.

@@ -224,7 +224,7 @@ pub(super) async fn telemetry_and_events() -> Outcome {
     let mut consumer = Consumer::attach(stand.amqp(), "accept", &addresses).await?;
     for (number, row) in rows().into_iter().enumerate() {
         let since = Moment::Since(SystemTime::now());
-        let failed = |error: sandbox::Error| format!("row {number}: {error}");
+        let failed = |error: sandbox::device::Error| format!("row {number}: {error}");
         let identity = format!("{}@{}", row.device, row.tenant);
         let mut device = Device::connect(stand.coaps(), &identity, b"k", SOON)
             .await

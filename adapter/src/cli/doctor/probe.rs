@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use coap_client::Device;
 use dtls_client::{Client, Config};
-use sandbox::device::Device;
 
 /// Whether a `ClientHello` without cookie is answered, as any DTLS server does (RFC 6347 §4.2.1).
 pub(super) async fn speaks_dtls(address: SocketAddr) -> bool {

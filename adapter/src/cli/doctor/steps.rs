@@ -7,8 +7,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use coap_client::{CoapRequest, CoapResponse, Device, Handshake};
 use dtls_client::{CloseReason, Stage};
-use sandbox::device::{CoapRequest, CoapResponse, Device, Handshake};
 
 use super::super::{Error, marker};
 use super::advice::{Other, Server};
@@ -142,7 +142,7 @@ impl Examination {
         address: SocketAddr,
         stage: Stage,
         seen: Handshake,
-        error: &sandbox::Error,
+        error: &coap_client::Error,
         credentials: &Credentials,
     ) {
         let step = match stage {
@@ -172,7 +172,7 @@ impl Examination {
                     advice,
                 );
             }
-            (_, sandbox::Error::Connection { .. }) => {
+            (_, coap_client::Error::Connection { .. }) => {
                 let advice = advice::nobody(address, Security::Dtls);
                 self.failed("reach", chain(error), advice);
             }
@@ -233,13 +233,13 @@ impl Examination {
                 }
                 Some(answer)
             }
-            Err(sandbox::Error::Timeout(_))
-                if self.request.reliability == sandbox::device::Reliability::NonConfirmable =>
+            Err(coap_client::Error::Timeout(_))
+                if self.request.reliability == coap_client::Reliability::NonConfirmable =>
             {
                 self.passed("request", "sent; a NON need not be answered".to_owned());
                 None
             }
-            Err(sandbox::Error::Timeout(within)) => {
+            Err(coap_client::Error::Timeout(within)) => {
                 let advice = if self.target.security == Security::None {
                     silence(address, Security::None).await
                 } else {
@@ -252,7 +252,7 @@ impl Examination {
                 );
                 None
             }
-            Err(error @ sandbox::Error::Connection { .. }) => {
+            Err(error @ coap_client::Error::Connection { .. }) => {
                 let advice = if self.target.security == Security::None {
                     advice::nobody(address, Security::None)
                 } else {
@@ -362,7 +362,7 @@ fn answer(response: &CoapResponse) -> Answer {
     }
 }
 
-fn chain(error: &sandbox::Error) -> String {
+fn chain(error: &coap_client::Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

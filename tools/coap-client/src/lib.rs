@@ -3,6 +3,8 @@
 //! It does what RFC 7252 §4.2 and §5.2 want of a client, one request at a time: it sends a CON again until it is acknowledged, and
 //! takes the answer with the acknowledgement or later. Every wait has a deadline.
 
+mod error;
+
 use std::{
     collections::VecDeque,
     fmt, io,
@@ -17,7 +19,7 @@ use tokio::{
     time::{timeout, timeout_at},
 };
 
-use crate::Error;
+pub use self::error::Error;
 
 /// A device that can talk to one server.
 pub struct Device {
