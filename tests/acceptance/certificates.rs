@@ -15,8 +15,9 @@ use sandbox::{
     world::{Device, Tenant, World},
 };
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
-use crate::scene::{SOON, application, session, told, workspace};
+use crate::scene::{POLL, SOON, application, session, told, workspace};
 
 /// Who issues what to whom.
 struct Cast {
@@ -143,6 +144,18 @@ async fn stand_with(
     Stand::start(world, &settings).await.unwrap()
 }
 
+/// Waits until the adapter has counted a handshake that failed for this reason, which may be a moment
+/// after the device got its alert.
+async fn wait_until_counted(stand: &Stand, reason: &str) {
+    let counted = async {
+        while !counts(stand, reason).await {
+            sleep(POLL).await;
+        }
+    };
+    let counted = timeout(SOON, counted).await;
+    assert!(counted.is_ok(), "no failure is counted as {reason}");
+}
+
 /// Whether the adapter has counted a handshake that failed for this reason.
 async fn counts(stand: &Stand, reason: &str) -> bool {
     let (_, page) = page(stand.app().health_address(), "/prometheus")
@@ -250,13 +263,13 @@ async fn certificates_of_version_1_are_accepted_unless_switched_off() {
     let from = sends(&stand, known.clone(), "PLAIN").await;
     assert_eq!(from, ("PLAIN".to_owned(), "d".to_owned()));
     assert_eq!(refusal(&stand, forged).await, refused);
-    assert!(counts(&stand, "certificate-bad-signature").await);
+    wait_until_counted(&stand, "certificate-bad-signature").await;
     stand.stop().await;
 
     let off = [("HONO_COAP_DTLSCERTIFICATEV1", "false")];
     let stand = stand_with(cast.world(), &server, &folder, &off).await;
     assert_eq!(refusal(&stand, known).await, refused);
-    assert!(counts(&stand, "certificate-version").await);
+    wait_until_counted(&stand, "certificate-version").await;
     stand.stop().await;
 }
 
@@ -274,7 +287,7 @@ async fn a_certificate_of_version_1_does_not_escape_ocsp() {
     let stand = stand_with(world, &cast.nobody.issue("server"), &folder, &[]).await;
     let told = refusal(&stand, config(&cast.plain.issue_v1("Device 1"))).await;
     assert_eq!(told, "PeerAlert(bad_certificate(42))");
-    assert!(counts(&stand, "revocation-unknown").await);
+    wait_until_counted(&stand, "revocation-unknown").await;
     stand.stop().await;
 }
 
@@ -310,7 +323,7 @@ async fn keys_on_large_curves_are_served_and_a_missing_signature_is_named() {
     device.signature_schemes = vec![SignatureScheme(0x0401)];
     let told = refusal(&stand, device).await;
     assert_eq!(told, "PeerAlert(handshake_failure(40))");
-    assert!(counts(&stand, "no-shared-signature").await);
+    wait_until_counted(&stand, "no-shared-signature").await;
     assert!(!counts(&stand, "no-shared-suite").await);
     stand.stop().await;
 }

@@ -178,6 +178,7 @@ pub fn config(amqp: SocketAddr, settings: &[(&str, &str)]) -> Result<Config, Err
         ("HONO_COAP_PORT", "0"),
         ("HONO_COAP_INSECUREPORT", "0"),
         ("HONO_COAP_AUTHENTICATIONREQUIRED", "false"),
+        ("HONO_MESSAGING_SENDMESSAGETIMEOUT", "5000"),
         ("QUARKUS_HTTP_HOST", "127.0.0.1"),
         ("QUARKUS_HTTP_PORT", "0"),
     ];

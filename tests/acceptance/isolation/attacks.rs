@@ -291,8 +291,10 @@ async fn begin(server: SocketAddr, config: Config) {
     let now = Instant::now();
     let mut client = Client::new(now, config).unwrap();
     socket.send(&client.poll_transmit().unwrap()).await.unwrap();
-    if answer(&socket, &mut client).await {
-        let hello = client.poll_transmit().unwrap();
+    // What came may have been meant for an earlier user of the port.
+    if answer(&socket, &mut client).await
+        && let Some(hello) = client.poll_transmit()
+    {
         socket.send(&hello).await.unwrap();
     }
 }

@@ -49,6 +49,13 @@ fn publish(folder: &Path, version: &str, text: &str) {
     fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
 }
 
+/// In one step, as a file that is just being written is empty at first.
+fn replace(file: &Path, text: &str) {
+    let next = file.with_extension("next");
+    fs::write(&next, text).unwrap();
+    fs::rename(next, file).unwrap();
+}
+
 #[test]
 fn the_secret_that_kubernetes_swaps_is_noticed() {
     let folder = Folder::new("secret");
@@ -92,14 +99,14 @@ async fn files_are_looked_at_when_time_comes_and_the_result_is_counted() {
     let (reload, task) = Reload::new(Vec::new(), Some(period), metrics.clone());
     let task = tokio::spawn(task);
     reload.watch(source).await;
-    fs::write(&file, "two").unwrap();
+    replace(&file, "two");
     let noticed = async {
         while used.lock().unwrap().is_empty() {
             tokio::time::sleep(period).await;
         }
     };
     timeout(Duration::from_secs(20), noticed).await.unwrap();
-    fs::write(&file, "bad").unwrap();
+    replace(&file, "bad");
     let failed = r#"result="failed",what="server_identity"} "#;
     let told = async {
         while metrics.render().contains(&format!("{failed}0")) {
