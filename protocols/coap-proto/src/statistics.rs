@@ -23,71 +23,72 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Datagrams handed in.
+    /// Datagrams received.
     datagrams,
-    /// Requests handed to the caller.
+    /// Requests passed on for processing.
     requests,
-    /// Datagrams that break the message format.
+    /// Datagrams that violate the message format.
     malformed,
-    /// Well-formed messages nobody waits for: responses, stray acknowledgements and resets, empty non-confirmables.
+    /// Well-formed messages without effect: responses, stray acknowledgements and resets, empty
+    /// non-confirmable messages.
     ignored,
     /// Pings answered.
     pings,
-    /// Resets sent, those that answer pings not counted.
+    /// Resets sent, excluding those that answer pings.
     rejected,
-    /// Requests refused for a critical option, answered 4.02 or dropped if non-confirmable.
+    /// Requests with an unsupported critical option, answered 4.02 or, if non-confirmable, dropped.
     bad_options,
     /// Requests for a proxy, answered 5.05.
     proxy_requests,
-    /// Blocks of uploads acknowledged with 2.31, the last ones not counted.
+    /// Blocks of uploads acknowledged with 2.31; excludes last blocks.
     continued,
-    /// Requests put together from blocks; one that came as a single block counts, too.
+    /// Requests reassembled from blocks, including those of a single block.
     reassembled,
-    /// Requests whose body is, becomes or is announced too large, answered 4.13.
+    /// Requests whose body exceeds the limit, answered 4.13.
     too_large,
-    /// Blocks out of order and blocks of answers no longer kept, answered 4.08.
+    /// Blocks out of order, and blocks of responses that are no longer kept, answered 4.08.
     incomplete,
-    /// Later blocks of answers sent.
+    /// Second and later blocks of responses sent.
     blocks_served,
-    /// Transfers forgotten because nothing happened for long.
+    /// Block-wise transfers that expired.
     expired_transfers,
-    /// Transfers forgotten before their time to make room.
+    /// Block-wise transfers evicted to make room.
     evicted_transfers,
-    /// Requests seen before, whether or not something could be repeated.
+    /// Duplicate requests, whether or not the response could be repeated.
     duplicates,
-    /// Answers or acknowledgements repeated for duplicates.
+    /// Responses and acknowledgements repeated for duplicates.
     repeated,
-    /// New requests ignored because everything remembered is still unanswered.
+    /// New requests ignored because all remembered requests are still unanswered.
     overloaded,
-    /// Answered requests forgotten before their time to make room.
+    /// Answered requests evicted from deduplication before EXCHANGE_LIFETIME.
     forgotten_early,
-    /// Empty acknowledgements sent ahead of an answer.
+    /// Empty acknowledgements sent ahead of a separate response.
     acknowledgements,
-    /// Responses sent in an acknowledgement.
+    /// Piggybacked responses sent.
     piggy_backed,
-    /// Responses sent as their own confirmable message.
+    /// Separate responses sent as confirmable messages.
     separate,
-    /// Responses sent as non-confirmable message.
+    /// Responses sent as non-confirmable messages.
     non_confirmable,
-    /// Responses not sent because the client asked so (RFC 7967).
+    /// Responses suppressed by the No-Response option (RFC 7967).
     suppressed,
-    /// Responses shortened, as an address was not proved.
+    /// Responses shortened because the address was not validated.
     shortened,
-    /// Responses for exchanges that are over or unknown.
+    /// Responses to exchanges that have ended or are unknown.
     late_responses,
-    /// Responses that cannot be written as a message, sent as 5.00.
+    /// Responses that cannot be encoded, sent as 5.00.
     invalid_responses,
-    /// Responses dropped because all message ids for the peer are in use.
+    /// Responses dropped because all message ids of the peer are in use.
     out_of_message_ids,
-    /// Separate responses sent again.
+    /// Retransmissions of separate responses.
     retransmissions,
-    /// Separate responses that arrived.
+    /// Separate responses acknowledged by the client.
     confirmed,
-    /// Separate responses never acknowledged.
+    /// Separate responses that were never acknowledged.
     gave_up,
-    /// Separate responses the peer reset.
+    /// Separate responses rejected by the client with a reset.
     reset_by_peer,
-    /// Requests dropped because the caller never answered.
+    /// Requests dropped because no response was produced.
     abandoned,
 }
 

@@ -23,125 +23,130 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Datagrams handed in.
+    /// Datagrams received.
     datagrams,
-    /// Records cut off, or datagrams too short for a header.
+    /// Truncated records, and datagrams too short for a record header.
     truncated_records,
-    /// Records of a content type or version that isn't spoken here.
+    /// Records with an unsupported content type or version.
     unknown_records,
-    /// Records of an epoch for which there are no keys.
+    /// Records of an epoch without keys.
     wrong_epoch,
-    /// Records with a connection id that isn't ours, or isn't any more.
+    /// Records with an unknown connection id.
     unknown_connection_ids,
-    /// Associations with a connection id that went on from another address.
+    /// Address changes of associations with a connection id.
     address_changes,
-    /// Questions to new addresses whether the client is there.
+    /// Path challenges sent to new addresses (RFC 9853).
     path_challenges,
-    /// Addresses that clients proved.
+    /// New addresses validated by path responses.
     paths_proved,
-    /// Addresses that clients did not prove in time.
+    /// New addresses not validated in time.
     paths_unproved,
-    /// Records from an address with which nothing was begun.
+    /// Records from an address without a handshake or session.
     no_association,
-    /// Protected records that were not authentic.
+    /// Protected records that failed authentication.
     bad_records,
-    /// Records with more plaintext than a record, or a record of this client, may have.
+    /// Records whose plaintext exceeds the record size limit.
     oversized_records,
-    /// Protected records dropped unopened, as too many forged ones came from the same foreign address.
+    /// Protected records dropped without decryption because too many forged ones came from the same
+    /// foreign address.
     filtered_records,
-    /// Protected records seen before or older than the window.
+    /// Protected records that were replayed or are older than the replay window.
     replayed_records,
-    /// Application data in plaintext, or before the handshake was done.
+    /// Application data in plaintext or before the end of the handshake.
     early_application_data,
-    /// Alerts in plaintext that had no effect.
+    /// Plaintext alerts that were ignored.
     ignored_alerts,
-    /// Handshake messages that could not be decoded.
+    /// Handshake messages that could not be parsed.
     malformed_messages,
-    /// Handshake fragments sent again, contradicting, or over the limits.
+    /// Handshake fragments dropped: duplicate, contradictory, or over the limits.
     refused_fragments,
-    /// Handshake messages that have no place where they came.
+    /// Handshake messages received out of sequence.
     unexpected_messages,
-    /// Fragments of ClientHellos that did not come in one piece.
+    /// Fragments of ClientHellos received.
     fragmented_hellos,
-    /// ClientHellos put together from fragments.
+    /// ClientHellos reassembled from fragments.
     reassembled_hellos,
-    /// Fragments of ClientHellos dropped: without a good cookie before them, cut off before the cookie, contradicting, or too long.
+    /// Fragments of ClientHellos dropped: without a valid cookie before them, cut off before the
+    /// cookie, contradictory, or too long.
     hello_fragments_dropped,
-    /// Incomplete ClientHellos given up for others, as there were too many.
+    /// Incomplete ClientHellos displaced by others.
     partial_hellos_displaced,
-    /// Incomplete ClientHellos given up because their other fragments did not come in time.
+    /// Incomplete ClientHellos that timed out.
     partial_hellos_expired,
-    /// ClientHellos dropped, as another one of the same datagram was answered.
+    /// ClientHellos dropped because another one in the same datagram was answered.
     surplus_hellos,
-    /// ClientHellos that came when the server was about to end.
+    /// ClientHellos ignored during shutdown.
     hellos_after_closing,
     /// HelloVerifyRequests sent.
     cookies_sent,
-    /// ClientHellos with a cookie that isn't ours, or isn't any more.
+    /// ClientHellos with an invalid or expired cookie.
     bad_cookies,
-    /// ClientHellos of the current association, come again late.
+    /// Late duplicates of the ClientHello of the current association.
     duplicate_hellos,
-    /// Handshakes refused by an alert: no common suite, version, or an extension that can't be.
+    /// Handshakes refused with an alert: no common cipher suite or version, or an invalid
+    /// extension.
     handshakes_refused,
-    /// Handshakes dropped at their beginning because all places were taken and none could be made free.
+    /// New handshakes dropped because all places were taken and none could be freed.
     handshakes_over_limit,
-    /// Handshakes dropped in favour of newcomers, as places were short.
+    /// Handshakes displaced by newer ones while places were short.
     handshakes_displaced,
-    /// Handshakes given up early, as places were short and their clients did not answer.
+    /// Handshakes ended early because their clients were silent while places were short.
     handshakes_cut_short,
-    /// Handshakes dropped because too many came from their neighbourhood.
+    /// New handshakes dropped by the rate limit of their source prefix.
     handshakes_over_rate,
-    /// Handshakes dropped because too many with a key agreement came from their address.
+    /// New handshakes dropped by the rate limit for key agreements of their address.
     key_agreements_over_rate,
-    /// Handshakes whose neighbourhood could not be counted.
+    /// Handshakes exempt from the rate limit because the table of prefixes was full.
     handshakes_uncounted,
-    /// Handshakes begun, with a good cookie.
+    /// Handshakes started with a valid cookie.
     handshakes_started,
-    /// Handshakes that began as the resumption of a session.
+    /// Handshakes started as a resumption.
     resumptions_started,
     /// Sessions resumed.
     resumptions_established,
-    /// Resumptions that became full handshakes, as the credentials are gone or the key is another.
+    /// Resumptions turned into full handshakes because the credentials or the key changed.
     resumptions_refused,
-    /// Handshakes that ended with an established association.
+    /// Completed handshakes, including resumptions.
     handshakes_established,
-    /// Handshakes forgotten because they were not finished in time.
+    /// Handshakes that timed out.
     handshakes_expired,
-    /// Handshakes the peer ended by an alert.
+    /// Handshakes aborted by the client with an alert.
     handshakes_aborted,
-    /// Handshakes whose Finished was wrong.
+    /// Handshakes with an invalid Finished message.
     handshakes_failed,
-    /// Records held back for their turn and thrown away because there were too many.
+    /// Early records dropped because the buffer for them was full.
     early_records_dropped,
-    /// Identities longer than the cap; treated as unknown.
+    /// PSK identities over the maximum length, treated as unknown.
     identities_too_long,
-    /// Points of clients that lie on no curve.
+    /// Public keys of clients that are not on the curve.
     bad_points,
-    /// Look-ups of a key that took longer than the deadline.
+    /// PSK lookups that exceeded the deadline.
     psk_deadlines,
-    /// Look-ups of a key that found none.
+    /// PSK lookups without a result.
     psk_unknown,
-    /// Clients without a certificate, with one that can't be read, or that did not prove to have its key.
+    /// Clients without a certificate, with an unreadable one, or without proof of its private key.
     certificates_unproved,
-    /// Certificates the caller refused.
+    /// Device certificates that were refused.
     certificates_refused,
-    /// Verdicts that took longer than the deadline.
+    /// Certificate lookups that exceeded the deadline.
     verdict_deadlines,
-    /// Flights sent again.
+    /// Retransmissions of handshake flights.
     retransmissions,
-    /// Last flights that were asked for again too soon, or from an address the client has just moved to.
+    /// Retransmissions of the last flight suppressed because they were requested too soon, or from
+    /// a new address.
     retransmissions_suppressed,
-    /// New handshakes refused inside an association.
+    /// Renegotiations refused.
     renegotiations_refused,
-    /// Idle associations given up for new ones.
+    /// Idle associations evicted for new ones.
     evictions,
-    /// Sessions closed for new ones, as their principals had most, or as many as they may have.
+    /// Sessions closed for new ones because their principals held most, or their maximum.
     sessions_displaced,
-    /// Sessions refused at the end of their handshakes, as all places were taken by others.
+    /// Sessions refused at the end of their handshakes because the table was full of sessions of
+    /// others.
     sessions_over_limit,
-    /// Associations closed because their clients had others.
+    /// Associations closed because their clients established others.
     sessions_superseded,
-    /// Associations the peer closed.
+    /// Associations closed by the client.
     closed_by_peer,
 }
 

@@ -134,30 +134,30 @@ pub(super) fn descriptions() -> impl Iterator<Item = Description> {
 const SOCKET: [(&str, &str); 2] = [
     (
         "datagrams_unsent",
-        "Datagrams that could not be sent: the kernel had no room for them or refused them.",
+        "Datagrams not sent because the kernel's buffer was full or the kernel refused them.",
     ),
     (
         "receive_errors",
-        "Failures to receive datagrams; each time it is tried again.",
+        "Errors while receiving datagrams; each is followed by a retry.",
     ),
 ];
 
 const PASSED_ON: [(&str, &str); 2] = [
     (
         "datagrams_passed_on",
-        "Datagrams that came to another shard than their session's and were passed on to it.",
+        "Datagrams forwarded to the shard that owns their session.",
     ),
     (
         "datagrams_not_passed_on",
-        "Such datagrams that were lost, as too many were on their way to that shard.",
+        "Datagrams for another shard that were dropped because its mailbox was full.",
     ),
 ];
 
 const DTLS_GAUGES: [(&str, &str); 3] = [
-    ("sessions", "DTLS sessions that are established."),
-    ("handshakes", "DTLS handshakes under way."),
+    ("sessions", "Established DTLS sessions."),
+    ("handshakes", "DTLS handshakes in progress."),
     (
         "lookups",
-        "Look-ups of keys and certificates that run or wait for their turn.",
+        "Lookups of keys and certificates, running and queued.",
     ),
 ];

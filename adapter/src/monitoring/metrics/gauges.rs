@@ -40,29 +40,29 @@ macro_rules! gauges {
 }
 
 gauges! {
-    /// 1 while all AMQP connections of this role are up, else 0.
+    /// 1 while all AMQP connections of this role are established, otherwise 0.
     AmqpConnected = "coap_adapter_amqp_connected"["role"],
-    /// Credit that applications have granted and that is not used, over all tenants.
+    /// Unused credit granted by applications, summed over all tenants.
     AmqpCredit = "coap_adapter_amqp_credit"["type"],
-    /// Messages sent by AMQP and not settled yet.
+    /// Messages sent over AMQP and not yet settled.
     AmqpInFlight = "coap_adapter_amqp_deliveries_in_flight"["role"],
-    /// Links to addresses of tenants.
+    /// AMQP links to tenant addresses.
     AmqpLinks = "coap_adapter_amqp_links"["type"],
-    /// When a certificate stops being valid, in seconds since 1970.
+    /// Expiry time of a certificate, in seconds since 1970.
     CertificateExpiry = "coap_adapter_certificate_expiry_timestamp_seconds"["certificate"],
-    /// Requests that wait for a command (hono-ttd).
+    /// Requests waiting for a command (hono-ttd).
     ParkedRequests = "coap_adapter_parked_requests",
-    /// What waits in a queue inside of the adapter.
+    /// Length of an internal queue.
     QueueDepth = "coap_adapter_queue_depth"["queue"],
-    /// Requests that are not answered yet, those that wait for a command among them.
+    /// Requests in progress, including those waiting for a command.
     RequestsInProgress = "coap_adapter_requests_in_progress",
-    /// The most entries that a table may have, or bytes for a table of bytes, by the memory contract.
+    /// Maximum number of entries of a table, or of bytes for a table of bytes.
     TableBound = "coap_adapter_table_bound"["table"],
-    /// Bytes that the entries of a table take, as far as that is known.
+    /// Bytes used by the entries of a table, where known.
     TableBytes = "coap_adapter_table_bytes"["table"],
-    /// Entries of a table.
+    /// Current number of entries of a table.
     TableEntries = "coap_adapter_table_entries"["table"],
-    /// Memory of the process that is in RAM.
+    /// Resident memory of the process.
     ResidentMemory = "process_resident_memory_bytes",
 }
 

@@ -63,13 +63,13 @@ pub(super) const TURNS_EXPIRED_TOTAL: (Meter, &[&str]) = (TURNS_EXPIRED, &[]);
 
 const TURNS_EXPIRED: Meter = (
     "coap_adapter_order_turns_expired_total",
-    "Requests whose look-ups took so long that later messages of the same device were transferred first.",
+    "Requests overtaken by later messages of the same device because their lookups took too long.",
 );
 const RELOADS: Meter = (
     "coap_adapter_reloads_total",
-    "Files that changed while the adapter ran, and whether they are used.",
+    "Reloads of changed files by result.",
 );
 const OVER_BUDGET: Meter = (
     "coap_adapter_over_budget_total",
-    "Messages and handshakes refused as the budget of a device or tenant was used up.",
+    "Messages and handshakes refused because the budget of a device or tenant was used up.",
 );

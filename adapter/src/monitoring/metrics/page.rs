@@ -79,7 +79,7 @@ impl Page {
 
 /// Name and help of the greatest of a distribution.
 pub(super) fn greatest(name: &str, help: &str) -> (String, String) {
-    let help = format!("{help} The greatest of the last minutes.");
+    let help = format!("{help} Maximum of the last minutes.");
     (format!("{name}_max"), help)
 }
 

@@ -74,9 +74,9 @@ pub(super) const REFUSED_TOTAL: (Meter, &[&str]) = (REFUSED, &["reason"]);
 
 const HANDSHAKES: Meter = (
     "coap_adapter_handshakes_total",
-    "DTLS handshakes by result (established, resumed, failed) and, of those that failed, the reason.",
+    "DTLS handshakes by result (established, resumed, failed) and, for failed ones, reason.",
 );
 const REFUSED: Meter = (
     "coap_adapter_requests_refused_total",
-    "CoAP requests that were not served, by reason.",
+    "Refused CoAP requests by reason.",
 );

@@ -165,29 +165,29 @@ const COMMAND_LABELS: &[&str] = &["direction", "status", "tenant"];
 
 const UPLOAD_DURATION: Meter = (
     "hono_telemetry_processing_duration_seconds",
-    "From receiving a telemetry message or event to answering it.",
+    "Time from receiving a telemetry message or event to responding to it.",
 );
 const UPLOAD_PAYLOAD: Meter = (
     "hono_telemetry_payload_bytes",
-    "Payloads of telemetry messages and events, rounded up to the tenant's minimum message size.",
+    "Payload size of telemetry messages and events, rounded up to the tenant's minimum message size.",
 );
 const COMMAND_DURATION: Meter = (
     "hono_command_processing_duration_seconds",
-    "From receiving a command or its response to the end of its processing.",
+    "Time from receiving a command or command response to the end of its processing.",
 );
 const COMMAND_PAYLOAD: Meter = (
     "hono_command_payload_bytes",
-    "Payloads of commands and their responses, rounded up to the tenant's minimum message size.",
+    "Payload size of commands and command responses, rounded up to the tenant's minimum message size.",
 );
 const DELIVERY_DURATION: Meter = (
     "hono_amqp_delivery_duration_seconds",
-    "From sending a message by AMQP to its disposition.",
+    "Time from sending an AMQP message to its disposition.",
 );
 const NO_CREDIT: Meter = (
     "hono_amqp_nocredit_total",
-    "Messages that were not sent because nobody gave credit.",
+    "Messages not sent for lack of credit.",
 );
 const TIMED_OUT: Meter = (
     "hono_amqp_timeout_total",
-    "Messages whose disposition did not come in time.",
+    "Messages whose disposition did not arrive in time.",
 );
