@@ -1,5 +1,5 @@
 {{/*
-What the schema cannot tell: each message names the key and what would be right. All that is wrong is told at once.
+Checks beyond the schema. Each message names the key and the remedy; all errors are reported at once.
 */}}
 {{- define "coap-adapter.checks" -}}
 {{- $wrong := list -}}

@@ -1,5 +1,6 @@
 {{/*
-The adapter's settings file: `config`, and the paths of what is mounted. A path that stands in both places is refused in _checks.tpl, so nothing is overwritten here.
+The adapter's settings file: `config` and the paths of mounted files. _checks.tpl refuses a path that is
+set in both places, so nothing is overwritten here.
 */}}
 {{- define "coap-adapter.config" -}}
 {{- $root := include "coap-adapter.mountRoot" . -}}
@@ -22,7 +23,7 @@ The adapter's settings file: `config`, and the paths of what is mounted. A path 
 {{ toYaml $config }}
 {{- end }}
 
-{{/* The same without what the adapter takes in use while it runs. */}}
+{{/* The same without the settings that the adapter reloads at run time. */}}
 {{- define "coap-adapter.fixedConfig" -}}
 {{- $config := fromYaml (include "coap-adapter.config" .) -}}
 {{- with dig "quarkus" "log" dict $config -}}

@@ -38,13 +38,13 @@ that its renewal arrives in running pods.
 {{- end }}
 {{- end }}
 
-{{/* Where the settings of a group stand in the file. */}}
+{{/* The prefix of a group's settings in the file. */}}
 {{- define "coap-adapter.group" -}}
 {{ eq . "prometheus" | ternary "hono.resourceLimits.prometheusBased" (printf "hono.%s" .) }}
 {{- end }}
 
-{{/* The folder of all that is mounted. */}}
+{{/* The directory of all mounts. */}}
 {{- define "coap-adapter.mountRoot" -}}/etc/coap-adapter{{- end }}
 
-{{/* The folder of the volume that outlives pods. */}}
+{{/* The mount point of the persistent volume. */}}
 {{- define "coap-adapter.storeRoot" -}}/var/lib/coap-adapter{{- end }}

@@ -48,7 +48,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end }}
 
-{{/* What no container of ours needs; Pod Security `restricted`. */}}
+{{/* Security context of the pods, as Pod Security `restricted` requires. */}}
 {{- define "coap-adapter.podSecurity" -}}
 runAsNonRoot: true
 {{- if .Values.fixedUser }}

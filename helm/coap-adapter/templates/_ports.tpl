@@ -16,7 +16,7 @@ coap: {{ ge $insecure 0 | ternary $insecure 5683 }}
 health: {{ int (dig "quarkus" "http" "port" 8088 .Values.config) }}
 {{- end }}
 
-{{/* The Secret with what devices see of the adapter; empty if it has no certificate. */}}
+{{/* The Secret with the server's certificate; empty if there is none. */}}
 {{- define "coap-adapter.certificateSecret" -}}
 {{- if .Values.certificate.certManager.enabled -}}
 {{ default (printf "%s-dtls" (include "coap-adapter.fullname" .)) .Values.certificate.existingSecret }}
