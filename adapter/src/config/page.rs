@@ -12,13 +12,12 @@ pub fn table() -> String {
             continue;
         }
         let sharing = GROUPS.iter().filter(alike);
-        let prefixes: Vec<_> = sharing.map(|group| group.prefix).collect();
-        page += &format!(
-            "### {}\n\nPrefix: {}. Variables: {}.\n\n",
-            group.topic,
-            listed(&prefixes, str::to_owned),
-            listed(&prefixes, |prefix| variable(prefix) + "_*")
-        );
+        let prefixes = sharing.map(|group| group.prefix);
+        page += &format!("### {}\n\n", group.topic);
+        for prefix in prefixes {
+            page += &format!("- `{prefix}.*`, variables `{}_*`\n", variable(prefix));
+        }
+        page.push('\n');
         page += "| Setting | Value | Default | Meaning |\n| --- | --- | --- | --- |\n";
         page.extend(group.settings.iter().map(row));
         page.push('\n');
@@ -28,11 +27,6 @@ pub fn table() -> String {
 
 fn keys(group: &Group) -> impl Iterator<Item = &str> {
     group.settings.iter().map(|setting| setting.key)
-}
-
-fn listed(prefixes: &[&str], text: impl Fn(&str) -> String) -> String {
-    let each = prefixes.iter().map(|prefix| format!("`{}`", text(prefix)));
-    each.collect::<Vec<_>>().join(", ")
 }
 
 fn row(setting: &Setting) -> String {
