@@ -1,9 +1,11 @@
 //! The command line: what can be asked for, and what is told when it cannot be done.
 
 pub(crate) mod run;
+#[cfg(feature = "sandbox")]
 pub(crate) mod sandbox;
 pub(crate) mod check_config;
 pub(crate) mod config_schema;
+#[cfg(feature = "sandbox")]
 pub(crate) mod send;
 pub(crate) mod doctor;
 pub(crate) mod docs_table;
@@ -17,7 +19,6 @@ use std::{
     ffi::OsString,
     fmt,
     io::{self, ErrorKind, Write},
-    net::IpAddr,
     path::PathBuf,
     process::ExitCode,
 };
@@ -38,7 +39,8 @@ pub(crate) enum Command {
     /// Serve devices, with the services that the configuration names.
     Run(ConfigOptions),
     /// Serve devices on this machine alone, with everything else inside, and show what happens.
-    Sandbox(SandboxOptions),
+    #[cfg(feature = "sandbox")]
+    Sandbox(sandbox::SandboxOptions),
     /// Show the configuration with the origin of each value, and every mistake in it.
     CheckConfig(ConfigOptions),
     /// Print the JSON Schema of the configuration file.
@@ -53,7 +55,8 @@ pub(crate) enum Command {
     /// Do what a device does, step by step, and tell where and why it ends; also a small CoAP client.
     Doctor(Box<doctor::DoctorOptions>),
     /// Send a command to a device by AMQP, as an application does, and show what becomes of it.
-    Send(SendOptions),
+    #[cfg(feature = "sandbox")]
+    Send(send::SendOptions),
 }
 
 #[derive(Debug, Args)]
@@ -61,73 +64,6 @@ pub(crate) struct ConfigOptions {
     /// YAML file with settings; environment variables such as `HONO_COAP_PORT` outdo it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-}
-
-#[derive(Args)]
-pub(crate) struct SendOptions {
-    /// Where the AMQP 1.0 network is.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5672")]
-    pub(crate) amqp: String,
-    /// The tenant of a device that is named without one.
-    #[arg(long, value_name = "TENANT", default_value = "DEFAULT_TENANT")]
-    pub(crate) tenant: String,
-    /// No response is wanted.
-    #[arg(long)]
-    pub(crate) one_way: bool,
-    /// The device.
-    #[arg(value_name = "[TENANT/]DEVICE")]
-    pub(crate) device: String,
-    /// The command's name.
-    pub(crate) name: String,
-    /// What the command carries; several words are joined by spaces.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) body: Vec<String>,
-}
-
-/// What the body says is nobody's business but the device's.
-impl fmt::Debug for SendOptions {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("SendOptions")
-            .field("amqp", &self.amqp)
-            .field("device", &self.device)
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SandboxOptions {
-    /// Port for CoAP over DTLS.
-    #[arg(long, value_name = "PORT", default_value_t = 5684)]
-    pub(crate) coaps: u16,
-    /// Port for CoAP without security.
-    #[arg(long, value_name = "PORT", default_value_t = 5683)]
-    pub(crate) coap: u16,
-    /// Port of the AMQP 1.0 network.
-    #[arg(long, value_name = "PORT", default_value_t = 5672)]
-    pub(crate) amqp: u16,
-    /// Port for health checks.
-    #[arg(long, value_name = "PORT", default_value_t = 8088)]
-    pub(crate) health: u16,
-    /// Port for the registry's management API, by which devices are added; there is none without it.
-    #[arg(long, value_name = "PORT")]
-    pub(crate) management: Option<u16>,
-    /// Address of this machine that all ports are on.
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub(crate) address: IpAddr,
-    /// YAML file with tenants, devices and keys; see --print-world.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) world: Option<PathBuf>,
-    /// Database file that keeps tenants, devices and keys; a new one begins with --world, later it counts instead.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) data: Option<PathBuf>,
-    /// Print the built-in tenants, devices and keys, as an example for --world.
-    #[arg(long)]
-    pub(crate) print_world: bool,
-    /// Only show what arrives; no device plays first.
-    #[arg(long)]
-    pub(crate) no_play: bool,
 }
 
 /// Why a command was not done.
@@ -141,21 +77,25 @@ pub(crate) enum Error {
     Config(Vec<Problem>),
     /// The world file is wrong.
     #[error("{}", listed(.0))]
+    #[cfg(feature = "sandbox")]
     World(Vec<::sandbox::world::Problem>),
     /// Two flags or variables do not go together, or one cannot be understood.
     #[error("{0}")]
     Wrong(String),
     /// A port is in use.
     #[error("{0}")]
+    #[cfg(feature = "sandbox")]
     PortBusy(String),
     /// The adapter did not start.
     #[error(transparent)]
     Start(#[from] StartError),
     /// The sandbox or its scene failed.
     #[error(transparent)]
+    #[cfg(feature = "sandbox")]
     Sandbox(#[from] ::sandbox::Error),
     /// The adapter does not reach the sandbox.
     #[error("the adapter did not become ready within {0:?}")]
+    #[cfg(feature = "sandbox")]
     NotReady(std::time::Duration),
     /// What was asked for was tried, and did not work.
     #[error("{0}")]
@@ -169,10 +109,11 @@ impl Error {
     /// 64 if the one who called can mend it by calling or configuring otherwise (`EX_USAGE`), else 1.
     fn exit_code(&self) -> ExitCode {
         match self {
+            #[cfg(feature = "sandbox")]
+            Self::World(_) => ExitCode::from(EX_USAGE),
             Self::Usage(told) if !told.use_stderr() => ExitCode::SUCCESS,
             Self::Usage(_)
             | Self::Config(_)
-            | Self::World(_)
             | Self::Wrong(_)
             | Self::Start(
                 StartError::Missing(_)
@@ -191,7 +132,9 @@ pub(crate) fn report(error: &Error) -> ExitCode {
     match error {
         // Help and versions go where they belong by themselves.
         Error::Usage(told) => drop(told.print()),
-        Error::Config(_) | Error::World(_) => tell(&error.to_string()),
+        Error::Config(_) => tell(&error.to_string()),
+        #[cfg(feature = "sandbox")]
+        Error::World(_) => tell(&error.to_string()),
         _ => tell(&format!("coap-adapter: {}", chain(error))),
     }
     error.exit_code()

@@ -1,10 +1,45 @@
 //! `send`: a command to a device by AMQP, as a business application sends it, and what became of it.
 
+use std::fmt;
 use std::net::SocketAddr;
 
+use clap::Args;
 use sandbox::northbound::{SendLineError, send_command_line_noting};
 
-use super::{Error, SendOptions, print};
+use super::{Error, print};
+
+#[derive(Args)]
+pub(crate) struct SendOptions {
+    /// Where the AMQP 1.0 network is.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5672")]
+    pub(crate) amqp: String,
+    /// The tenant of a device that is named without one.
+    #[arg(long, value_name = "TENANT", default_value = "DEFAULT_TENANT")]
+    pub(crate) tenant: String,
+    /// No response is wanted.
+    #[arg(long)]
+    pub(crate) one_way: bool,
+    /// The device.
+    #[arg(value_name = "[TENANT/]DEVICE")]
+    pub(crate) device: String,
+    /// The command's name.
+    pub(crate) name: String,
+    /// What the command carries; several words are joined by spaces.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) body: Vec<String>,
+}
+
+/// Does not show the body, which is only the device's business.
+impl fmt::Debug for SendOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SendOptions")
+            .field("amqp", &self.amqp)
+            .field("device", &self.device)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
 
 pub(crate) async fn execute(options: SendOptions) -> Result<(), Error> {
     let peer = resolve(&options.amqp).await?;

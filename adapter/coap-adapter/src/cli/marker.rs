@@ -7,11 +7,13 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as LocalAddress, UnixDatagram};
 
 /// Marks a port as that of a sandbox, as long as it is kept.
+#[cfg(any(test, feature = "sandbox"))]
 #[derive(Debug)]
 pub(super) struct Marker {
     _socket: UnixDatagram,
 }
 
+#[cfg(any(test, feature = "sandbox"))]
 impl Marker {
     pub(super) fn new(port: u16) -> io::Result<Self> {
         let socket = UnixDatagram::bind_addr(&name(port)?)?;

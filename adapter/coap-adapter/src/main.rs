@@ -41,8 +41,10 @@ fn execute(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
     let result = match command {
         Command::Run(options) => runtime.block_on(cli::run::execute(&options)),
+        #[cfg(feature = "sandbox")]
         Command::Sandbox(options) => runtime.block_on(cli::sandbox::execute(options)),
         Command::Doctor(options) => runtime.block_on(cli::doctor::execute(*options)),
+        #[cfg(feature = "sandbox")]
         Command::Send(options) => runtime.block_on(cli::send::execute(options)),
         Command::CheckConfig(_) | Command::ConfigSchema | Command::DocsTable { .. } => Ok(()),
     };

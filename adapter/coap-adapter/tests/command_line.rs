@@ -537,7 +537,7 @@ fn run_serves_probes_while_its_services_are_away_and_ends_by_sigterm() {
 fn an_rsa_key_is_warned_of_and_keys_are_served_all_the_same() {
     let file = |name: &str| {
         format!(
-            "{}/../protocols/dtls-proto/tests/identities/{name}",
+            "{}/../../protocols/dtls-proto/tests/identities/{name}",
             env!("CARGO_MANIFEST_DIR")
         )
     };

@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Whether whoever started this process wants it to go on without its terminal, as `nohup` does. To
 /// be asked before [`Signals::new`], which takes the signal over.
+#[cfg(feature = "sandbox")]
 pub(super) fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

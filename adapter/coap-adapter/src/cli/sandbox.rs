@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, ErrorKind, IsTerminal},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use adapter::{
     monitoring::health::ServeError,
 };
 use amqp_client::ConnectionConfig;
+use clap::Args;
 use sandbox::{
     Sandbox, SandboxConfig,
     management::ManagementConfig,
@@ -24,11 +25,45 @@ use sandbox::{
 use tokio::{sync::mpsc, time};
 
 use super::{
-    Error, SandboxOptions, logging,
+    Error, logging,
     marker::Marker,
     print,
     signals::{self, Signals, Told},
 };
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxOptions {
+    /// Port for CoAP over DTLS.
+    #[arg(long, value_name = "PORT", default_value_t = 5684)]
+    pub(crate) coaps: u16,
+    /// Port for CoAP without security.
+    #[arg(long, value_name = "PORT", default_value_t = 5683)]
+    pub(crate) coap: u16,
+    /// Port of the AMQP 1.0 network.
+    #[arg(long, value_name = "PORT", default_value_t = 5672)]
+    pub(crate) amqp: u16,
+    /// Port for health checks.
+    #[arg(long, value_name = "PORT", default_value_t = 8088)]
+    pub(crate) health: u16,
+    /// Port for the registry's management API, by which devices are added; there is none without it.
+    #[arg(long, value_name = "PORT")]
+    pub(crate) management: Option<u16>,
+    /// Address of this machine that all ports are on.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) address: IpAddr,
+    /// YAML file with tenants, devices and keys; see --print-world.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) world: Option<PathBuf>,
+    /// Database file that keeps tenants, devices and keys; a new one begins with --world, later it counts instead.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: Option<PathBuf>,
+    /// Print the built-in tenants, devices and keys, as an example for --world.
+    #[arg(long)]
+    pub(crate) print_world: bool,
+    /// Only show what arrives; no device plays first.
+    #[arg(long)]
+    pub(crate) no_play: bool,
+}
 
 pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
     if options.print_world {
