@@ -10,6 +10,10 @@ use crate::{
 pub(crate) fn run() -> Result<()> {
     cargo_step("fmt --all --check")?;
     cargo_step("clippy --locked --workspace --all-targets -- -D warnings")?;
+    // The production form, without the sandbox.
+    cargo_step(
+        "clippy --locked --workspace --bin coap-adapter --no-default-features -- -D warnings",
+    )?;
     tidy::run()?;
     cargo_step("test --locked --workspace --no-fail-fast")?;
     // Once each, to see that they work.

@@ -21,7 +21,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 4] = [
+const RULES: [Rule; 5] = [
     Rule {
         from: &[
             "coap-proto",
@@ -61,7 +61,7 @@ const RULES: [Rule; 4] = [
     Rule {
         from: &[
             EVERYBODY,
-            "-adapter",
+            "-coap-adapter",
             "-acceptance",
             "-benches",
             "-counts",
@@ -71,16 +71,61 @@ const RULES: [Rule; 4] = [
         reach: Reach::Shipped,
         why: "only the command line starts a sandbox",
     },
+    Rule {
+        from: &["adapter", "dtls-server", "amqp-client", "registry-client"],
+        to: &["dtls-client", "coap-client", "clap"],
+        reach: Reach::Shipped,
+        why: "what serves devices is no device, and no command line",
+    },
 ];
 
 const EVERYBODY: &str = "*";
 
-pub(super) fn faults(metadata: &Metadata) -> Vec<String> {
-    let names: BTreeMap<&PackageId, &str> = metadata
-        .packages
+/// What the program is not linked of where `metadata` is that of the production form.
+pub(super) fn production_faults(metadata: &Metadata) -> Vec<String> {
+    let names = names(metadata);
+    let product = metadata
+        .workspace_packages()
+        .into_iter()
+        .find(|package| package.name == PRODUCT);
+    let Some(product) = product else {
+        return vec![format!("there is no package {PRODUCT}")];
+    };
+    let linked = shipped(metadata, &names, &product.id);
+    let forbidden = NOT_IN_PRODUCTION
         .iter()
+        .filter(|name| linked.contains(**name));
+    forbidden
+        .map(|name| format!("the production form of {PRODUCT} must not be linked of {name}"))
+        .collect()
+}
+
+/// The package of the program.
+const PRODUCT: &str = "coap-adapter";
+
+/// The sandbox, what only it needs, and what only tests need.
+const NOT_IN_PRODUCTION: [&str; 10] = [
+    "sandbox",
+    "rusqlite",
+    "libsqlite3-sys",
+    "saphyr",
+    "x509-parser",
+    "url",
+    "acceptance",
+    "load",
+    "rcgen",
+    "fe2o3-amqp",
+];
+
+fn names(metadata: &Metadata) -> BTreeMap<&PackageId, &str> {
+    let packages = metadata.packages.iter();
+    packages
         .map(|package| (&package.id, package.name.as_str()))
-        .collect();
+        .collect()
+}
+
+pub(super) fn faults(metadata: &Metadata) -> Vec<String> {
+    let names = names(metadata);
     let mut faults = Vec::new();
     for package in metadata.workspace_packages() {
         for rule in RULES.iter().filter(|rule| rule.is_for(&package.name)) {

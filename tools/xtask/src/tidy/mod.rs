@@ -14,8 +14,11 @@ use anyhow::{Result, ensure};
 use cargo_metadata::{CargoOpt, Metadata, MetadataCommand};
 
 pub(crate) fn run() -> Result<()> {
-    let metadata = metadata()?;
+    let metadata = metadata(CargoOpt::AllFeatures)?;
     let mut faults = arrows::faults(&metadata);
+    faults.extend(arrows::production_faults(&self::metadata(
+        CargoOpt::NoDefaultFeatures,
+    )?));
     faults.extend(versions::faults()?);
     faults.extend(licences::faults(&metadata));
     let root = metadata.workspace_root.as_std_path();
@@ -31,9 +34,9 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// What cargo knows of the packages that are built for the machines the adapter runs on.
-fn metadata() -> Result<Metadata> {
+fn metadata(features: CargoOpt) -> Result<Metadata> {
     let mut command = MetadataCommand::new();
-    command.features(CargoOpt::AllFeatures);
+    command.features(features);
     let platform = ["--locked", "--filter-platform", "x86_64-unknown-linux-gnu"];
     Ok(command
         .other_options(platform.map(str::to_owned).to_vec())
