@@ -255,7 +255,7 @@ fn coap_adapter() -> Result<PathBuf, String> {
         "--release "
     };
     Err(format!(
-        "there is no {}; build it with `cargo build {release}-p adapter`, or name a server that runs with --coaps or --coap",
+        "there is no {}; build it with `cargo build {release}-p coap-adapter`, or name a server that runs with --coaps or --coap",
         path.display()
     ))
 }

@@ -79,7 +79,7 @@ impl Field {
         let metadata = MetadataCommand::new().no_deps().exec()?;
         let target = metadata.target_directory.as_std_path();
         step::run(&mut cargo(
-            "build --locked --release -p adapter -p load -p floor".split(' '),
+            "build --locked --release -p coap-adapter -p load -p floor".split(' '),
         ))?;
         let field = Self {
             programs: target.join("release"),

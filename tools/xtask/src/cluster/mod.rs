@@ -88,12 +88,14 @@ impl Place {
     /// Builds all that runs inside, where there is no network.
     fn prepare(&self) -> Result<()> {
         programs::install(&self.tools)?;
-        let mut build = step::cargo("build --locked --workspace --bin load".split(' '));
+        image::make(self.profile)?;
+        // The world outside the cluster is a sandbox, which the image has not.
+        let mut build =
+            step::cargo("build --locked --workspace --bin load --bin coap-adapter".split(' '));
         if self.profile == "release" {
             build.arg("--release");
         }
         step::run(&mut build)?;
-        image::make(self.profile)?;
         if self.folder.exists() {
             std::fs::remove_dir_all(&self.folder)?;
         }

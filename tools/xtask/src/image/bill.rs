@@ -12,8 +12,8 @@ pub(super) fn of(metadata: &Metadata, debian: &[(String, String)]) -> Result<Str
     let product = metadata
         .packages
         .iter()
-        .find(|package| package.name == "adapter")
-        .context("no package `adapter`")?;
+        .find(|package| package.name == "coap-adapter")
+        .context("no package `coap-adapter`")?;
     let linked = linked(metadata, &product.id)?;
     let crates = metadata
         .packages

@@ -19,18 +19,25 @@ use self::rootfs::Rootfs;
 use crate::step;
 
 /// `--into FOLDER` makes the file system there, as the build of the image does; without, it is made beside what cargo builds, and the
-/// image's recipe is checked, too. `--debug` takes the unoptimised binary, which the tests have built already.
+/// image's recipe is checked, too. `--debug` takes the unoptimised binary. The binary is of the production form, unless `--sandbox`
+/// stands last.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let metadata = metadata()?;
+    let (form, words) = match *words {
+        [ref rest @ .., "--sandbox"] => (Form::Sandbox, rest),
+        _ => (Form::Production, words),
+    };
+    let metadata = metadata(form)?;
     let target = metadata.target_directory.as_std_path().to_owned();
     let (folder, profile, check) = match *words {
         ["--into", folder] => (PathBuf::from(folder), "release", false),
         [] => (target.join("image"), "release", true),
         ["--debug"] => (target.join("image"), "debug", true),
-        _ => bail!("`cargo xtask image` takes `--into FOLDER`, `--debug` or nothing"),
+        _ => bail!(
+            "`cargo xtask image` takes `--into FOLDER` or `--debug`, and `--sandbox` after that"
+        ),
     };
     let root = metadata.workspace_root.as_std_path();
-    let rootfs = fill(&metadata, &folder, profile)?;
+    let rootfs = fill(&metadata, &folder, profile, form)?;
     if check {
         let recipe = fs::read_to_string(root.join("deploy/Dockerfile")).context("no Dockerfile")?;
         complain(&dockerfile::faults(&recipe))?;
@@ -42,24 +49,44 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
 
 /// Makes the file system beside what cargo builds.
 pub(crate) fn make(profile: &str) -> Result<()> {
-    let metadata = metadata()?;
+    let metadata = metadata(Form::Production)?;
     let folder = metadata.target_directory.as_std_path().join("image");
-    fill(&metadata, &folder, profile).map(drop)
+    fill(&metadata, &folder, profile, Form::Production).map(drop)
 }
 
-fn fill(metadata: &Metadata, folder: &Path, profile: &str) -> Result<Rootfs> {
-    let rootfs = Rootfs::make(folder, metadata.target_directory.as_std_path(), profile)?;
+/// What is linked into the binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// The adapter and its device-side tools.
+    Production,
+    /// Also the sandbox.
+    Sandbox,
+}
+
+impl Form {
+    /// The flag that cargo builds it by.
+    const fn flag(self) -> &'static str {
+        match self {
+            Self::Production => "--no-default-features",
+            Self::Sandbox => "--features=coap-adapter/sandbox",
+        }
+    }
+}
+
+fn fill(metadata: &Metadata, folder: &Path, profile: &str, form: Form) -> Result<Rootfs> {
+    let target = metadata.target_directory.as_std_path();
+    let rootfs = Rootfs::make(folder, target, profile, form)?;
     fs::write(rootfs.path(BILL), bill::of(metadata, &rootfs.packages()?)?)?;
     rootfs.show()?;
     Ok(rootfs)
 }
 
 /// What is built for this platform.
-fn metadata() -> Result<Metadata> {
+fn metadata(form: Form) -> Result<Metadata> {
     let told = step::output(Command::new("rustc").arg("-vV"))?;
     let host = told.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.context("rustc does not tell its platform")?;
-    let options = ["--locked", "--filter-platform", host].map(str::to_owned);
+    let options = ["--locked", form.flag(), "--filter-platform", host].map(str::to_owned);
     Ok(MetadataCommand::new().other_options(options).exec()?)
 }
 

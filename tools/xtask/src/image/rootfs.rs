@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::Form;
 use crate::step::{self, cargo};
 
 /// A folder that is the root of a container.
@@ -20,8 +21,9 @@ pub(super) struct Rootfs {
 
 impl Rootfs {
     /// Builds the binary and lays it out with what it needs.
-    pub(super) fn make(folder: &Path, target: &Path, profile: &str) -> Result<Self> {
+    pub(super) fn make(folder: &Path, target: &Path, profile: &str, form: Form) -> Result<Self> {
         let mut build = cargo(["build", "--locked", "--workspace", "--bin", "coap-adapter"]);
+        build.arg(form.flag());
         if profile == "release" {
             build.arg("--release");
         }
