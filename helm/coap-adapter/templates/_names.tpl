@@ -44,7 +44,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{ .Values.image.repository }}:{{ default (.Values.sandbox.enabled | ternary (printf "%s-sandbox" .Chart.AppVersion) .Chart.AppVersion) .Values.image.tag }}
 {{- end -}}
 {{- end }}
 
