@@ -1,7 +1,7 @@
 //! ECDSA with each hash on each curve: TLS 1.2 pairs a signature with a hash, not with a curve (RFC 5246 §7.4.1.4.1).
 //!
 //! `ring` signs with the hash of a curve's own size and verifies SHA-256 and SHA-384 on P-256 and P-384. RustCrypto computes the
-//! other combinations (ADR-0100).
+//! other combinations (ADR-0003).
 
 use std::fmt;
 
