@@ -26,7 +26,7 @@ use std::{
 use adapter::{app::StartError, config::Problem};
 use clap::{Args, Parser, Subcommand};
 
-/// Takes what constrained devices say over CoAP and DTLS, and hands it to AMQP 1.0.
+/// CoAP/DTLS protocol adapter that forwards device messages over AMQP 1.0.
 #[derive(Debug, Parser)]
 #[command(name = "coap-adapter", version, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -36,50 +36,50 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve devices, with the services that the configuration names.
+    /// Serve devices, using the services in the configuration.
     Run(ConfigOptions),
-    /// Serve devices on this machine alone, with everything else inside, and show what happens.
+    /// Run adapter, AMQP network, registry and application in one process, for trying things out.
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::SandboxOptions),
-    /// Show the configuration with the origin of each value, and every mistake in it.
+    /// Print the effective configuration with the source of each value, and every error.
     CheckConfig(ConfigOptions),
     /// Print the JSON Schema of the configuration file.
     ConfigSchema,
     /// Print a table of the documentation.
     #[command(hide = true)]
     DocsTable {
-        /// Of what.
+        /// The table.
         #[arg(value_enum)]
         table: docs_table::Table,
     },
-    /// Do what a device does, step by step, and tell where and why it ends; also a small CoAP client.
+    /// Connect as a device would and report each step; also a small CoAP client.
     Doctor(Box<doctor::DoctorOptions>),
-    /// Send a command to a device by AMQP, as an application does, and show what becomes of it.
+    /// Send a command to a device over AMQP, as an application would, and print its outcome.
     #[cfg(feature = "sandbox")]
     Send(send::SendOptions),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigOptions {
-    /// YAML file with settings; environment variables such as `HONO_COAP_PORT` outdo it.
+    /// YAML file with settings; environment variables such as `HONO_COAP_PORT` override it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
 
-/// Why a command was not done.
+/// Why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The command line is wrong, or help was asked for.
+    /// The command line is invalid, or help was requested.
     #[error(transparent)]
     Usage(clap::Error),
-    /// Settings are wrong.
+    /// Settings are invalid.
     #[error("{}", listed(.0))]
     Config(Vec<Problem>),
-    /// The world file is wrong.
+    /// The world file is invalid.
     #[error("{}", listed(.0))]
     #[cfg(feature = "sandbox")]
     World(Vec<::sandbox::world::Problem>),
-    /// Two flags or variables do not go together, or one cannot be understood.
+    /// Flags or variables are invalid or contradict each other.
     #[error("{0}")]
     Wrong(String),
     /// A port is in use.
@@ -97,16 +97,16 @@ pub(crate) enum Error {
     #[error("the adapter did not become ready within {0:?}")]
     #[cfg(feature = "sandbox")]
     NotReady(std::time::Duration),
-    /// What was asked for was tried, and did not work.
+    /// The requested operation failed.
     #[error("{0}")]
     Failed(String),
-    /// A file or the output does not work.
+    /// A file or the output failed.
     #[error("{0}")]
     Io(String, #[source] io::Error),
 }
 
 impl Error {
-    /// 64 if the one who called can mend it by calling or configuring otherwise (`EX_USAGE`), else 1.
+    /// 64 if another command line or configuration can fix it (`EX_USAGE`), otherwise 1.
     fn exit_code(&self) -> ExitCode {
         match self {
             #[cfg(feature = "sandbox")]
@@ -127,7 +127,7 @@ impl Error {
     }
 }
 
-/// Tells why, and by which exit code.
+/// Prints the error and returns its exit code.
 pub(crate) fn report(error: &Error) -> ExitCode {
     match error {
         // Help and versions go where they belong by themselves.
@@ -140,12 +140,12 @@ pub(crate) fn report(error: &Error) -> ExitCode {
     error.exit_code()
 }
 
-/// Writes a line to standard error, if that is there.
+/// Writes a line to standard error, ignoring failures.
 pub(crate) fn tell(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 
-/// Writes to standard output; whoever does not listen any more is no error.
+/// Writes to standard output; a closed pipe is not an error.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -155,7 +155,7 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     }
 }
 
-/// The error and what caused it, each once.
+/// The error and its causes, without repetitions.
 fn chain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -177,7 +177,7 @@ fn listed<T: fmt::Display>(problems: &[T]) -> String {
     lines.join("\n")
 }
 
-/// The environment as far as it is text; no setting is anything else.
+/// The variables of the environment that are valid UTF-8, as all settings are.
 fn environment() -> impl Iterator<Item = (String, String)> {
     let text = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -185,5 +185,5 @@ fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(text)
 }
 
-/// Wrong usage (`sysexits.h`).
+/// Usage error (`sysexits.h`).
 const EX_USAGE: u8 = 64;

@@ -12,7 +12,7 @@ pub(crate) fn prepare() {
     let dumpable = match set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         Ok(()) => false,
         Err(error) => {
-            tracing::warn!(%error, "a core dump of this process would hold keys of devices");
+            tracing::warn!(%error, "cannot disable core dumps, which would contain keys of devices");
             true
         }
     };
@@ -32,7 +32,7 @@ pub(crate) fn raise_open_files() -> Option<u64> {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => maximum,
         Err(error) => {
-            tracing::warn!(%error, limit = current, "the limit of open files stays as it is");
+            tracing::warn!(%error, limit = current, "cannot raise the limit of open files");
             current
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn source(options: &ConfigOptions, config: &Config, levels: Levels) -
         if !waiting.is_empty() {
             tracing::warn!(
                 settings = waiting.join(", "),
-                "these settings changed and take effect at the next start"
+                "changed settings take effect at the next start"
             );
         }
         Ok::<_, Unusable>(())

@@ -27,13 +27,13 @@ pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
         app.reload().watch(file).await;
     }
     while signals.next().await == Told::Reload {
-        tracing::info!("told by SIGHUP to look for changes in files");
+        tracing::info!("received SIGHUP: checking files for changes");
         app.reload().now().await;
     }
-    tracing::info!("ending; a second signal ends at once");
+    tracing::info!("shutting down; a second signal exits at once");
     tokio::select! {
         () = app.stop() => tracing::info!("ended"),
-        () = signals.end() => tracing::warn!("ended at once; what was in the works is cut off"),
+        () = signals.end() => tracing::warn!("forced shutdown: in-flight requests were aborted"),
     }
     if let Some(traces) = traces {
         let stopping = tokio::task::spawn_blocking(move || traces.stop());
@@ -42,10 +42,10 @@ pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
     Ok(())
 }
 
-/// How long the last spans may take.
+/// Maximum time to export the last spans.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// What operators should know of their configuration, once.
+/// Logs warnings about the configuration.
 fn remark(config: &Config) {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -54,7 +54,7 @@ fn remark(config: &Config) {
         let ignored: Vec<_> = config.ignored.iter().map(ToString::to_string).collect();
         tracing::info!(
             settings = ignored.join("; "),
-            "settings of the reference that have no effect here"
+            "some settings of Hono have no effect here"
         );
     }
 }

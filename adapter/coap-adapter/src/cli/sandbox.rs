@@ -45,22 +45,23 @@ pub(crate) struct SandboxOptions {
     /// Port for health checks.
     #[arg(long, value_name = "PORT", default_value_t = 8088)]
     pub(crate) health: u16,
-    /// Port for the registry's management API, by which devices are added; there is none without it.
+    /// Port of the registry's management API (to add devices); disabled by default.
     #[arg(long, value_name = "PORT")]
     pub(crate) management: Option<u16>,
-    /// Address of this machine that all ports are on.
+    /// Local address of all ports.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) address: IpAddr,
     /// YAML file with tenants, devices and keys; see --print-world.
     #[arg(long, value_name = "FILE")]
     pub(crate) world: Option<PathBuf>,
-    /// Database file that keeps tenants, devices and keys; a new one begins with --world, later it counts instead.
+    /// Database file for tenants, devices and keys; seeded from --world when created, takes
+    /// precedence afterwards.
     #[arg(long, value_name = "FILE")]
     pub(crate) data: Option<PathBuf>,
     /// Print the built-in tenants, devices and keys, as an example for --world.
     #[arg(long)]
     pub(crate) print_world: bool,
-    /// Only show what arrives; no device plays first.
+    /// Skip the scene and only show messages.
     #[arg(long)]
     pub(crate) no_play: bool,
 }
@@ -88,7 +89,7 @@ pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
         .map_err(|error| told(error, &options))?;
     let marker = app.coaps_address().map(|coaps| Marker::new(coaps.port()));
     if let Some(Err(error)) = &marker {
-        tracing::debug!(%error, "`doctor` takes this sandbox for an adapter");
+        tracing::debug!(%error, "`doctor` will not recognise this sandbox");
     }
     let result = tokio::select! {
         result = show(&app, &sandbox, options.no_play, refused) => result,

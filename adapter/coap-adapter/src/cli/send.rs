@@ -10,13 +10,13 @@ use super::{Error, print};
 
 #[derive(Args)]
 pub(crate) struct SendOptions {
-    /// Where the AMQP 1.0 network is.
+    /// Address of the AMQP 1.0 network.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5672")]
     pub(crate) amqp: String,
-    /// The tenant of a device that is named without one.
+    /// Tenant of the device, if DEVICE names none.
     #[arg(long, value_name = "TENANT", default_value = "DEFAULT_TENANT")]
     pub(crate) tenant: String,
-    /// No response is wanted.
+    /// Send a one-way command, to which the device does not respond.
     #[arg(long)]
     pub(crate) one_way: bool,
     /// The device.
@@ -24,7 +24,7 @@ pub(crate) struct SendOptions {
     pub(crate) device: String,
     /// The command's name.
     pub(crate) name: String,
-    /// What the command carries; several words are joined by spaces.
+    /// Payload of the command; several words are joined by spaces.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) body: Vec<String>,
 }
@@ -68,7 +68,7 @@ pub(crate) async fn execute(options: SendOptions) -> Result<(), Error> {
     }
 }
 
-/// The command as `sandbox` takes it from its prompt.
+/// The command in the form of the sandbox's prompt.
 fn line(options: &SendOptions) -> String {
     let words = [options.device.as_str(), options.name.as_str()]
         .into_iter()
@@ -81,7 +81,7 @@ fn line(options: &SendOptions) -> String {
     }
 }
 
-/// The first address of a host, which must come with a port.
+/// Resolves `host:port` to its first address.
 async fn resolve(amqp: &str) -> Result<SocketAddr, Error> {
     let port = amqp.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
     if !matches!(port, Some(Ok(_))) {
@@ -91,7 +91,7 @@ async fn resolve(amqp: &str) -> Result<SocketAddr, Error> {
     }
     let mut found = tokio::net::lookup_host(amqp)
         .await
-        .map_err(|error| Error::Failed(format!("the host of `{amqp}` cannot be found: {error}")))?;
+        .map_err(|error| Error::Failed(format!("cannot resolve the host of `{amqp}`: {error}")))?;
     found
         .next()
         .ok_or_else(|| Error::Failed(format!("`{amqp}` has no address")))

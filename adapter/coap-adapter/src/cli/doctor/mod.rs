@@ -18,57 +18,61 @@ use super::{Error, print, tell};
 
 #[derive(Args)]
 pub(crate) struct DoctorOptions {
-    /// Where the adapter is: `coaps://host[:port][/path][?query]`, or `coap://` for the port without security.
+    /// URL of the adapter: `coaps://host[:port][/path][?query]`, or `coap://` for the port without
+    /// security.
     #[arg(value_name = "URL")]
     pub(crate) url: String,
-    /// The PSK identity, as the device has it: auth-id@tenant.
+    /// PSK identity of the device: auth-id@tenant.
     #[arg(short = 'u', long, value_name = "IDENTITY")]
     pub(crate) identity: Option<String>,
-    /// The pre-shared key. Everybody on this machine can see it: better use --psk-file or the variable `COAP_PSK`.
+    /// Pre-shared key. Other users of this machine can see it: prefer --psk-file or the variable
+    /// `COAP_PSK`.
     #[arg(short = 'k', long, value_name = "KEY", conflicts_with = "psk_file")]
     pub(crate) key: Option<String>,
-    /// File with the pre-shared key; a line end behind it is left out.
+    /// File with the pre-shared key; a trailing newline is stripped.
     #[arg(long, value_name = "FILE")]
     pub(crate) psk_file: Option<PathBuf>,
-    /// How the pre-shared key is written.
+    /// Format of the pre-shared key.
     #[arg(long, value_enum, default_value_t = KeyFormat::Text)]
     pub(crate) key_format: KeyFormat,
-    /// PEM file with the device's certificate, and those that lead to its authority.
+    /// PEM file with the device's certificate chain.
     #[arg(long, value_name = "FILE", requires = "key_file", conflicts_with_all = ["identity", "key", "psk_file"])]
     pub(crate) cert: Option<PathBuf>,
-    /// PEM file with the private key of the certificate (PKCS#8, EC).
+    /// PEM file with the private key of the certificate (PKCS #8, EC).
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key_file: Option<PathBuf>,
-    /// PEM file with the authorities that the server's certificate may come from; without it, those of this machine.
+    /// PEM file with the authorities trusted for the server's certificate; default: those of this
+    /// machine.
     #[arg(long, value_name = "FILE")]
     pub(crate) trust: Option<PathBuf>,
-    /// The request's method; without any of --method, --path and --payload an empty notification is sent, which does no harm.
+    /// Method of the request. Without --method, --path and --payload, doctor sends an empty
+    /// notification, which is harmless.
     #[arg(long, value_enum, ignore_case = true)]
     pub(crate) method: Option<Method>,
-    /// The request's path, such as `telemetry`; the one of the URL without it.
+    /// Path of the request, such as `telemetry`; default: that of the URL.
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Option<String>,
-    /// A query argument such as hono-ttd=10; may be given several times.
+    /// Query argument such as hono-ttd=10; may be repeated.
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) query: Vec<String>,
-    /// What to send.
+    /// Payload of the request.
     #[arg(long, value_name = "TEXT")]
     pub(crate) payload: Option<String>,
-    /// What the payload is (RFC 7252 §12.3): 0 text, 42 bytes, 50 JSON, 60 CBOR.
+    /// Content-Format of the payload (RFC 7252 §12.3): 0 text, 42 bytes, 50 JSON, 60 CBOR.
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub(crate) content_format: u16,
-    /// Send the request as NON, to which no answer need come.
+    /// Send the request as a non-confirmable message.
     #[arg(long)]
     pub(crate) non: bool,
-    /// How many seconds the handshake may take, and then the answer.
+    /// Timeout of the handshake, and of the response, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) timeout: u64,
-    /// Print one JSON object.
+    /// Print the report as a JSON object.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Neither key nor payload is anybody's business.
+/// Omits key and payload.
 impl fmt::Debug for DoctorOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -79,34 +83,34 @@ impl fmt::Debug for DoctorOptions {
     }
 }
 
-/// How a key is written.
+/// Format of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KeyFormat {
-    /// As it is.
+    /// Plain bytes.
     Text,
-    /// Two digits a byte.
+    /// Hexadecimal.
     Hex,
-    /// As the registry has it.
+    /// Base64, as in the registry.
     Base64,
 }
 
 /// A method of CoAP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Method {
-    /// To read.
+    /// GET.
     Get,
-    /// What a device in a session sends.
+    /// POST: a device in a DTLS session.
     Post,
-    /// What a gateway sends, or a device without a session: tenant and device stand in the path.
+    /// PUT: a gateway, or a device without a session; the path names tenant and device.
     Put,
-    /// To delete.
+    /// DELETE.
     Delete,
 }
 
 pub(crate) async fn execute(options: DoctorOptions) -> Result<(), Error> {
     if options.key.is_some() && !options.json {
         tell(
-            "note: others on this machine can see a key in the command line; --psk-file and the variable COAP_PSK are not seen",
+            "note: other users of this machine can see a key on the command line; use --psk-file or the variable COAP_PSK",
         );
     }
     let report = Examination::new(&options)?.run().await;
@@ -123,10 +127,10 @@ pub(crate) async fn execute(options: DoctorOptions) -> Result<(), Error> {
     }
 }
 
-/// What was found.
+/// The report.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// Whether every step went well.
+    /// Whether every step succeeded.
     pub(super) ok: bool,
     pub(super) server: String,
     pub(super) steps: Vec<Step>,
@@ -134,24 +138,24 @@ pub(super) struct Report {
     pub(super) response: Option<Answer>,
 }
 
-/// One step of a device's way.
+/// One step of connecting.
 #[derive(Debug, Serialize)]
 pub(super) struct Step {
     pub(super) step: &'static str,
     pub(super) ok: bool,
-    /// What was seen.
+    /// The observation.
     pub(super) detail: String,
-    /// What it means and what to do.
+    /// Its meaning and what to do.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) advice: Vec<String>,
 }
 
-/// What the server answered to the request.
+/// The server's response to the request.
 #[derive(Debug, Serialize)]
 pub(super) struct Answer {
     pub(super) code: String,
     pub(super) payload: String,
-    /// Of Location-Path and Location-Query: the command, if there is one.
+    /// Location-Path and Location-Query, which describe the command, if there is one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) location: Vec<String>,
     pub(super) milliseconds: u128,

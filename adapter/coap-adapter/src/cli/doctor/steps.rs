@@ -17,7 +17,7 @@ use super::target::{Security, Target};
 use super::trust::Trust;
 use super::{Answer, DoctorOptions, Method, Report, Step, advice, probe};
 
-/// What is to be done.
+/// The task.
 #[derive(Debug)]
 pub(super) struct Examination {
     url: String,
@@ -94,9 +94,9 @@ impl Examination {
                 let why = found.err().map(|error| error.to_string());
                 let why = why.unwrap_or_else(|| "it has no address".to_owned());
                 let advice = vec![
-                    "Check the host name, and the DNS server that this machine asks.".to_owned(),
+                    "Check the host name and the DNS configuration of this machine.".to_owned(),
                 ];
-                self.failed("resolve", format!("{host} cannot be found: {why}"), advice);
+                self.failed("resolve", format!("cannot resolve {host}: {why}"), advice);
                 None
             }
         }
@@ -114,7 +114,7 @@ impl Examination {
         let result = Device::connect_noting(address, config, self.patience, &mut seen).await;
         let stage = seen.stage.unwrap_or(Stage::Begun);
         if stage > Stage::Begun {
-            self.passed("reach", format!("a DTLS server answers at UDP {address}"));
+            self.passed("reach", format!("a DTLS server responds at UDP {address}"));
             self.passed("cookie", "the cookie exchange is complete".to_owned());
         }
         if stage > Stage::Verified {
@@ -136,7 +136,7 @@ impl Examination {
         }
     }
 
-    /// Says why the handshake ended where it did.
+    /// Explains why the handshake ended at its stage.
     async fn stuck(
         &mut self,
         address: SocketAddr,
@@ -157,18 +157,18 @@ impl Examination {
                 let advice = advice::alert(alert, credentials, server);
                 self.failed(
                     step,
-                    format!("the server refused by the alert {alert:?}"),
+                    format!("the server refused with the alert {alert:?}"),
                     advice,
                 );
             }
             (Some(CloseReason::HandshakeFailed(alert)), _) => {
                 let advice = vec![
-                    "What the server sent breaks the protocol, or is for another client."
+                    "The server's message violates the protocol, or is for another client."
                         .to_owned(),
                 ];
                 self.failed(
                     step,
-                    format!("the server's answer cannot be ({alert:?})"),
+                    format!("the server's response is invalid ({alert:?})"),
                     advice,
                 );
             }
@@ -177,7 +177,7 @@ impl Examination {
                 self.failed("reach", chain(error), advice);
             }
             _ => {
-                let waited = format!("no answer within {} s", self.patience.as_secs());
+                let waited = format!("no response within {} s", self.patience.as_secs());
                 let advice = match stage {
                     Stage::Begun => silence(address, Security::Dtls).await,
                     Stage::Verified => advice::full(),
@@ -190,7 +190,7 @@ impl Examination {
         }
     }
 
-    /// With a pre-shared key the server has proved itself by knowing it.
+    /// Checks the server's certificate; a pre-shared key authenticates the server by itself.
     fn trust(&mut self, device: Device, trust: &Trust) -> Option<Device> {
         if device.server_chain().is_empty() {
             return Some(device);
@@ -236,18 +236,21 @@ impl Examination {
             Err(coap_client::Error::Timeout(_))
                 if self.request.reliability == coap_client::Reliability::NonConfirmable =>
             {
-                self.passed("request", "sent; a NON need not be answered".to_owned());
+                self.passed(
+                    "request",
+                    "sent; a non-confirmable message needs no response".to_owned(),
+                );
                 None
             }
             Err(coap_client::Error::Timeout(within)) => {
                 let advice = if self.target.security == Security::None {
                     silence(address, Security::None).await
                 } else {
-                    vec!["The session is there, but the request or its answer got lost, or the query hono-ttd is longer than --timeout.".to_owned()]
+                    vec!["The session is established, but the request or its response was lost, or hono-ttd is longer than --timeout.".to_owned()]
                 };
                 self.failed(
                     "request",
-                    format!("no answer within {} s", within.as_secs()),
+                    format!("no response within {} s", within.as_secs()),
                     advice,
                 );
                 None
@@ -287,7 +290,7 @@ impl Examination {
     }
 }
 
-/// What serves at this address.
+/// The kind of server at this address.
 fn server(address: SocketAddr) -> Server {
     if marker::is_sandbox(address) {
         Server::Sandbox
@@ -296,7 +299,7 @@ fn server(address: SocketAddr) -> Server {
     }
 }
 
-/// Advice for a server that does not answer, by whether it speaks the other protocol.
+/// Advice for a server that does not respond, depending on whether it uses the other protocol.
 async fn silence(address: SocketAddr, security: Security) -> Vec<String> {
     let other = match security {
         Security::None if probe::speaks_dtls(address).await => Other::Dtls,
@@ -306,7 +309,7 @@ async fn silence(address: SocketAddr, security: Security) -> Vec<String> {
     advice::silence(address, security, other)
 }
 
-/// What the options ask for. Without a wish: something that is harmless, and passes every check that data does.
+/// The request. By default, a harmless one that passes every check that data does.
 fn request(options: &DoctorOptions, target: &Target) -> CoapRequest {
     let path = options.path.as_deref().unwrap_or(&target.path);
     let wish = !path.is_empty() || options.payload.is_some();
