@@ -16,7 +16,7 @@ pub(super) async fn forget(pipeline: Arc<Pipeline>, timeout: Duration) {
             .forget_idle(Instant::now(), timeout)
         {
             pipeline.uplink.close_idle(&tenant, timeout);
-            tracing::info!(tenant, "idle: its links are closed and its metrics dropped");
+            tracing::info!(tenant, "closed links and removed metrics of an idle tenant");
         }
     }
 }

@@ -231,7 +231,7 @@ impl App {
         {
             tracing::warn!(
                 requests = self.requests.len(),
-                "requests are cut off: they take too long"
+                "aborting requests that exceed the drain timeout"
             );
         }
         self.stop.halt.cancel();

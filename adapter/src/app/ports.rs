@@ -149,7 +149,7 @@ impl Starter<'_> {
             shards = sockets.len(),
             receive_buffer,
             send_buffer,
-            "{name}: sockets are bound"
+            "{name}: bound sockets"
         );
         let address = all.first().or(addresses.first()).copied();
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, endpoint.port));
@@ -187,7 +187,7 @@ impl Starter<'_> {
             tasks.push(self.ports.spawn(async move {
                 let ended = port.run().await;
                 if let Err(error) = &ended {
-                    tracing::error!(%error, shard, "{name} is not served any more: its socket failed");
+                    tracing::error!(%error, shard, "{name} is no longer served: its socket failed");
                     pulse.end();
                 }
                 ended.ok()
@@ -206,7 +206,7 @@ impl Starter<'_> {
                 ended.extend(task.await.ok().flatten());
             }
             if let Err(error) = spawn_blocking(move || keep(ended)).await {
-                tracing::error!(%error, "sessions of {name} are not kept");
+                tracing::error!(%error, "sessions of {name} were not saved");
             }
             pulses.iter().for_each(|pulse| pulse.end());
         });

@@ -80,7 +80,7 @@ pub(super) fn load(
         ) => return Err(error.into()),
         Err(StoreError::Refused { path, source }) => {
             let path = path.display();
-            tracing::error!(%path, error = %source, "kept sessions cannot be used: devices must begin new ones");
+            tracing::error!(%path, error = %source, "saved sessions cannot be used: devices must make new handshakes");
             return Ok(());
         }
         Err(error) => return Err(error.into()),
@@ -99,7 +99,7 @@ pub(super) fn load(
         Some(kept.principal)
     });
     if let Err(error) = loaded {
-        tracing::error!(%error, "kept sessions cannot be used: devices must begin new ones");
+        tracing::error!(%error, "saved sessions cannot be used: devices must make new handshakes");
     }
     Ok(())
 }
@@ -118,10 +118,13 @@ pub(super) fn save(
         Kept::encode(principal, answered.into_iter().flatten(), wall)
     });
     match store.put(saved) {
-        Ok(()) => tracing::info!(sessions, "DTLS sessions are kept"),
+        Ok(()) => tracing::info!(sessions, "saved DTLS sessions"),
         Err(error) => {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "DTLS sessions are lost: devices must begin new ones");
+            tracing::error!(
+                error,
+                "DTLS sessions were not saved: devices must make new handshakes"
+            );
         }
     }
 }

@@ -142,7 +142,7 @@ impl Commands {
                     state.set(true);
                     self.hand_out(receiver).await;
                     state.set(false);
-                    tracing::debug!(address, "the link for commands is lost");
+                    tracing::debug!(address, "lost the link for commands");
                 }
                 Err(error) => tracing::debug!(address, %error, "no link for commands yet"),
             }
@@ -159,7 +159,7 @@ impl Commands {
                     self.count(&message, fate);
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "a command that is no AMQP message");
+                    tracing::debug!(%error, "rejected a command that is not a valid AMQP message");
                     delivery(incoming).reject(Malformed.to_string());
                 }
             }
@@ -184,7 +184,7 @@ fn delivery(incoming: Incoming) -> Delivery {
         if incoming.settle(outcome) || nobody_waits {
             return Told::InTime;
         }
-        tracing::debug!("the outcome of a command comes too late");
+        tracing::debug!("the outcome of a command was reported too late");
         Told::TooLate
     })
 }

@@ -26,7 +26,7 @@ impl Chosen {
     pub(super) fn write(&mut self, setting: &Setting, written: Written) {
         let Written { name, text, origin } = written;
         let read = if is_expression(&text) {
-            Err("written out: expressions are not expanded here; an environment variable outdoes the file".to_owned())
+            Err("written out: expressions are not expanded here; an environment variable overrides the file".to_owned())
         } else {
             setting.kind.read(&text)
         };

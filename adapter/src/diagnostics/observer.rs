@@ -255,7 +255,7 @@ impl Observer {
 
     fn tell(&self, refused: impl FnOnce() -> RefusedDevice) {
         if let Some(Err(error)) = self.refusals.as_ref().map(|it| it.try_send(refused())) {
-            tracing::debug!(%error, "a refusal is not shown");
+            tracing::debug!(%error, "dropped a refusal: the display is busy");
         }
     }
 

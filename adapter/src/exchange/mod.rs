@@ -163,7 +163,7 @@ impl Exchange {
             if let Some(waiting) = waiting
                 && waiting.await.is_err()
             {
-                tracing::debug!("the port is gone before the answer");
+                tracing::debug!("the port ended before the response");
             }
         }
     }
@@ -178,7 +178,7 @@ impl Drop for Exchange {
                 .try_send(Reply::Respond(self.id, response.into()))
                 .is_err()
             {
-                tracing::debug!("a request stays without answer");
+                tracing::debug!("a request was dropped without a response");
             }
         }
     }

@@ -74,7 +74,7 @@ pub(super) async fn serve(
                 Ok((stream, peer)) => {
                     if failing {
                         failing = false;
-                        tracing::info!(purpose, "HTTP connections are accepted again");
+                        tracing::info!(purpose, "accepting HTTP connections again");
                     }
                     let place = Table::admit(&table, Instant::now(), peer.ip());
                     connections.spawn(connection(stream, router.clone(), place, limits, stop.clone()));
@@ -83,7 +83,7 @@ pub(super) async fn serve(
                 Err(error) => {
                     if !failing {
                         failing = true;
-                        tracing::error!(%error, purpose, "accepting HTTP connections fails; trying again");
+                        tracing::error!(%error, purpose, "cannot accept HTTP connections; retrying");
                     }
                     // The error stays until a descriptor or memory is free: no busy loop meanwhile.
                     sleep(ACCEPT_PAUSE).await;

@@ -61,7 +61,7 @@ async fn recent_events(
         Ok(token) => token,
         Err(error) => {
             let error = &error as &dyn std::error::Error;
-            tracing::error!(error, file = %asked.token.display(), "cannot use the operator's token");
+            tracing::error!(error, file = %asked.token.display(), "cannot read the operator token");
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
         }
     };

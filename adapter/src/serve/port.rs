@@ -214,7 +214,7 @@ impl<T: Transport> Port<T> {
                 let response = if !self.endpoint.is_open(exchange) {
                     answer.come_too_late()
                 } else if answer.has_command() && !self.can_deliver(now, exchange, &answer) {
-                    tracing::debug!("a command cannot be sent to its device and is released");
+                    tracing::debug!("released a command that cannot be sent to its device");
                     answer.without_command()
                 } else {
                     answer.go_out()

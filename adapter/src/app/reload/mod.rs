@@ -100,7 +100,7 @@ impl Reload {
                         };
                         sources = look(sources, why, metrics.clone()).await;
                         if let Some(Err(())) = asked.map(|asked| asked.send(())) {
-                            tracing::debug!("who asked to reload does not wait for it");
+                            tracing::debug!("the caller of a reload no longer waits for it");
                         }
                     }
                     None => std::future::pending().await,
@@ -120,13 +120,13 @@ impl Reload {
         let (asked, done) = oneshot::channel();
         self.order(Order::Look(Some(asked))).await;
         if done.await.is_err() {
-            tracing::debug!("nothing was reloaded: the adapter ends");
+            tracing::debug!("skipped a reload: the adapter is shutting down");
         }
     }
 
     async fn order(&self, order: Order) {
         if self.orders.send(order).await.is_err() {
-            tracing::debug!("nothing is reloaded any more: the adapter ends");
+            tracing::debug!("reloading ended: the adapter is shutting down");
         }
     }
 }
@@ -165,7 +165,7 @@ async fn look(mut sources: Vec<Source>, why: Why, metrics: Metrics) -> Vec<Sourc
                         what = source.what.as_str(),
                         files = named,
                         %error,
-                        "what changed cannot be used; all stays as it was"
+                        "reload failed; keeping the previous version"
                     );
                 }
             }
@@ -173,7 +173,7 @@ async fn look(mut sources: Vec<Source>, why: Why, metrics: Metrics) -> Vec<Sourc
         sources
     });
     work.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "nothing is reloaded any more");
+        tracing::error!(%error, "the task that reloads files failed; changed files need a restart");
         Vec::new()
     })
 }

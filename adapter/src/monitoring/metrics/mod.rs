@@ -111,7 +111,7 @@ impl Metrics {
         meters.gauges().put(Gauge::ResidentMemory, "", memory);
         let registry = Registry::new();
         if let Err(error) = registry.register(Box::new(Shared(Arc::clone(&meters)))) {
-            tracing::error!(%error, "there will be no metrics");
+            tracing::error!(%error, "cannot register metrics");
         }
         Self {
             meters,
@@ -291,7 +291,7 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut page = String::new();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut page) {
-            tracing::error!(%error, "the page of metrics is not complete");
+            tracing::error!(%error, "the metrics page is incomplete");
         }
         page
     }

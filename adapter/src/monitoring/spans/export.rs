@@ -85,7 +85,7 @@ impl SpanExporter for Exporter {
         };
         let sent = self.runtime.spawn(sending).await;
         sent.unwrap_or_else(|error| Err(error.into())).map_err(|error| {
-            tracing::warn!(%error, spans, "spans are lost: the OTLP receiver does not take them");
+            tracing::warn!(%error, spans, "dropped spans: the OTLP receiver did not accept them");
             OTelSdkError::InternalFailure(error.to_string())
         })
     }

@@ -101,7 +101,7 @@ impl Traces {
     /// Exports what waits. May block for seconds.
     pub fn stop(&self) {
         if let Err(error) = self.provider.shutdown() {
-            tracing::warn!(%error, "the last spans are not exported");
+            tracing::warn!(%error, "the last spans were not exported");
         }
     }
 }

@@ -243,7 +243,7 @@ impl Budgets {
     /// Takes a handshake by which the device has proved who it is.
     pub fn shook_hands(&self, now: Instant, payer: Payer<'_>) {
         if let Err(exhausted) = self.spend(now, payer, HANDSHAKE, Keep::IfEnough) {
-            tracing::debug!(%exhausted, "handshakes at the same time");
+            tracing::debug!(%exhausted, "concurrent handshakes");
         }
     }
 

@@ -128,7 +128,7 @@ impl Limits {
                 });
             }
             Err(TrySendError::Full(())) => {
-                tracing::debug!("too many tenants wait for their used data volume");
+                tracing::debug!("too many data volume queries are pending");
             }
             Err(TrySendError::Closed(())) => {}
         }
@@ -174,7 +174,7 @@ async fn learn(prometheus: Prometheus, known: Arc<Known>, mut wishes: mpsc::Rece
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(tenant_id = %wish.tenant, error = &error as &dyn std::error::Error,
-                    "used data volume is not known, messages pass");
+                    "data volume of a tenant is unknown; messages pass");
                 tokio::time::sleep(RESPITE).await;
             }
         }
@@ -190,7 +190,7 @@ async fn usage(prometheus: &Prometheus, wish: &Wish) -> Result<Option<Usage>, Qu
     let consumed = match accounting.query(&wish.tenant) {
         None => 0,
         Some(query) => consumed(&prometheus.query(&query).await?).unwrap_or_else(|rubbish| {
-            tracing::warn!(tenant_id = %wish.tenant, %rubbish, "used data volume counts as 0");
+            tracing::warn!(tenant_id = %wish.tenant, %rubbish, "data volume of a tenant is treated as 0");
             0
         }),
     };
