@@ -285,7 +285,7 @@ impl Bound {
             tracing::error!(
                 address = %self.address,
                 %error,
-                "receiving datagrams fails; trying again until it works"
+                "cannot receive datagrams; retrying"
             );
         }
         let (since, pause) = match self.trouble {
@@ -306,7 +306,7 @@ impl Bound {
     fn recover(&mut self, step: Step) {
         if self.fails_to(step) {
             self.trouble = None;
-            tracing::info!(address = %self.address, "receiving datagrams works again");
+            tracing::info!(address = %self.address, "receiving datagrams again");
         }
     }
 
@@ -346,11 +346,11 @@ fn open(address: SocketAddr, options: Options) -> io::Result<Io> {
     let socket = socket2::Socket::new(domain, kind, Some(protocol))?;
     // Bursts wait in the kernel while the task is busy; the system may grant less, which is fine.
     if let Err(error) = socket.set_recv_buffer_size(KERNEL_BUFFER) {
-        tracing::debug!(%error, "the kernel's receive buffer keeps its size");
+        tracing::debug!(%error, "cannot set the size of the kernel's receive buffer");
     }
     // Packets that wait for the link-layer address of a vanished neighbour count as well.
     if let Err(error) = socket.set_send_buffer_size(KERNEL_BUFFER) {
-        tracing::debug!(%error, "the kernel's send buffer keeps its size");
+        tracing::debug!(%error, "cannot set the size of the kernel's send buffer");
     }
     if address.is_ipv6() {
         // Explicitly, as net.ipv6.bindv6only may be set.

@@ -322,7 +322,7 @@ impl Neighbours {
                 .is_ok()
         });
         if !sent {
-            tracing::warn!(session = %older.association, "an older session stays, as its task takes nothing");
+            tracing::warn!(session = %older.association, "cannot close the previous session of a device: its shard is overloaded");
         }
     }
 

@@ -89,7 +89,10 @@ impl CommandRouterClient {
     /// next time will do.
     pub fn set_last_known_gateway(&self, tenant: &str, device: &str, gateway: &str) {
         if !self.reporter.add(tenant, device, gateway) {
-            tracing::debug!(tenant, "too many last known gateways wait to be reported");
+            tracing::debug!(
+                tenant,
+                "too many last known gateways are waiting to be reported"
+            );
         }
     }
 

@@ -120,7 +120,7 @@ async fn receive(
                 if !std::mem::take(&mut is_first) {
                     tracing::info!(
                         address,
-                        "notifications may have been missed: forgetting all answers"
+                        "notifications may have been missed: dropping all cached responses"
                     );
                     drop(events.send(Event::Missed));
                 }

@@ -129,7 +129,10 @@ async fn write_all(
             return false;
         }
         if stalled.is_over(progress.load(Relaxed)) {
-            tracing::debug!(role = shared.role, "the peer does not read");
+            tracing::debug!(
+                role = shared.role,
+                "the peer does not read from the connection"
+            );
             shared.with_core(|_, core| core.handle_end_of_stream());
             return false;
         }
