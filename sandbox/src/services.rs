@@ -96,7 +96,7 @@ impl Services {
     /// Tells of a request, if anybody wants to know.
     pub(crate) fn tell(&self, asked: impl FnOnce() -> Asked) {
         if self.0.asked.receiver_count() > 0 && self.0.asked.send(asked()).is_err() {
-            tracing::debug!("nobody wants to know any more what is asked");
+            tracing::debug!("the receiver of requests is gone");
         }
     }
 

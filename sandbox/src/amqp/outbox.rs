@@ -52,7 +52,7 @@ impl Outbox {
         if state.bytes.len() > MAX_UNREAD {
             tracing::warn!(
                 limit = MAX_UNREAD,
-                "a client leaves too much unread, it is cut off"
+                "closing the connection of a client that does not read"
             );
             state.bytes = Vec::new();
             state.ending = Ending::Now;

@@ -122,7 +122,7 @@ async fn accept(
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             tracing::warn!(
                 limit = MAX_CONNECTIONS,
-                "too many connections, this one is closed"
+                "too many connections: closing a new one"
             );
             continue;
         };

@@ -221,7 +221,7 @@ impl Router {
             } else {
                 tracing::warn!(
                     limit = MAX_WAITING,
-                    "a receiver gives no credit, messages are lost"
+                    "dropped messages: the receiver grants no credit"
                 );
             }
         }

@@ -285,7 +285,7 @@ impl Senders {
 
 fn tell(waiting: oneshot::Sender<Result<Outcome, Error>>, outcome: Result<Outcome, Error>) {
     if waiting.send(outcome).is_err() {
-        tracing::debug!("nobody waits for the outcome any more");
+        tracing::debug!("the sender no longer waits for the outcome");
     }
 }
 

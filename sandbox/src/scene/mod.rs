@@ -359,7 +359,7 @@ async fn connect(config: &SceneConfig, cast: &Cast, voice: &Voice) -> Option<Dev
                     .await;
             }
             Err(error) => {
-                tracing::debug!(%error, attempt, "the handshake is tried again");
+                tracing::debug!(%error, attempt, "retrying the handshake");
                 sleep(PAUSE).await;
             }
         }
@@ -402,7 +402,7 @@ impl Voice {
     async fn say(&self, text: String, mood: Mood) {
         // The stage is gone only when all is over.
         if self.lines.send(self.line(text, mood)).await.is_err() {
-            tracing::debug!("nobody listens to the scene");
+            tracing::debug!("the scene has no audience");
         }
     }
 

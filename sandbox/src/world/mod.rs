@@ -339,7 +339,7 @@ impl SharedWorld {
         if let Some(store) = followers.store.as_mut().filter(|_| !changes.is_empty())
             && let Err(error) = store.save(&world, &changes)
         {
-            tracing::error!(%error, "a change of the registry's data cannot be kept, it is not made");
+            tracing::error!(%error, "refused a change of the registry's data that cannot be stored");
             *world = store.load()?;
             return Err(error);
         }
