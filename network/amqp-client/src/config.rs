@@ -8,7 +8,7 @@ use crate::{Secret, address::AddressRewriteRule};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectionConfig {
-    /// HOST: whom to connect to.
+    /// HOST: host name or address of the peer.
     pub host: String,
     /// PORT.
     pub port: u16,
@@ -121,7 +121,7 @@ pub struct UserCredentials {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsConfig {
-    /// TRUSTSTOREPATH: whom to trust. `None`: whom the platform trusts.
+    /// TRUSTSTOREPATH: trusted certificates. `None`: those of the platform.
     pub trust_store: Option<PathBuf>,
     /// CERTPATH and KEYPATH: who we are; by SASL EXTERNAL if there is no user name.
     pub identity: Option<ClientIdentity>,

@@ -1,4 +1,4 @@
-//! What can go wrong, told by what the caller should do.
+//! Errors, by what the caller should do.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -110,7 +110,7 @@ pub enum SendError {
         /// What it takes.
         limit: u64,
     },
-    /// The peer told a state but did not settle, or settled without telling a state.
+    /// The peer sent a state without settling, or settled without a state.
     #[error("the peer did not settle the message with an outcome")]
     Unsettled,
     /// The peer takes the bytes of the connection too slowly. Nothing was sent.

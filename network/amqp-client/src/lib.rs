@@ -9,7 +9,8 @@
 //! ```
 //!
 //! [`Connection::start`] never fails because a peer is down: it connects in the background, and again whenever the connection is
-//! lost. A [`Sender`] never waits for credit: no credit means that nobody listens, and whoever sends learns it at once. What was
+//! lost. A [`Sender`] never waits for credit: no credit means that there is no consumer, and the
+//! send fails at once. What was
 //! sent is settled in time, by the peer or by us; a dropped [`Delivery`] is settled as released. Nothing is ever sent twice.
 //!
 //! ```no_run

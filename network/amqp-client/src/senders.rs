@@ -187,7 +187,8 @@ impl Senders {
                 Way::Attach(done) => return self.attach(address, asked, &done).await,
                 Way::Refuse => return Err(LinkError::NotConnected),
                 Way::Wait(mut attaching, _waiting) => {
-                    // An error tells that whoever attached gave up: somebody else has to.
+                    // An error means that the task that attached the link gave up: another one has
+                    // to attach.
                     if let Ok(done) = attaching.wait_for(Option::is_some).await
                         && let Some(result) = done.clone()
                     {

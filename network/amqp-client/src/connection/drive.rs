@@ -81,7 +81,7 @@ async fn write(shared: &Shared, writer: &mut (impl AsyncWrite + Unpin)) {
         } else {
             tokio::select! {
                 biased;
-                // Whoever is about to send, too, does so first, and all goes out at once.
+                // Tasks that are about to send do so first, so that everything is written at once.
                 () = shared.transmit.notified() => after_the_ready().await,
                 () = at(next.timeout) => {}
             }
@@ -181,7 +181,7 @@ impl Stalled {
     }
 }
 
-/// When to look again without being told.
+/// Interval after which the core is polled without a wake-up.
 struct Next {
     timeout: Option<Instant>,
     open: bool,
@@ -262,7 +262,9 @@ async fn expire(shared: &Shared, open_by: tokio::time::Instant) {
     }
 }
 
-/// Once told to stop: waits for what is under way, then closes. Returns if the peer does not answer that.
+/// After a request to stop: waits for deliveries in flight, then closes. Returns if the peer does
+/// not
+/// answer the close.
 async fn say_goodbye(shared: &Shared) {
     shared.stop.cancelled().await;
     let under_way = || shared.with_core(|_, core| core.unsettled()).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! A connection that is kept: one task connects, speaks, and connects again (spec: amqp-messages §8).
 //!
-//! Whoever sends or settles does so in the core under a lock held for no longer than that; the task is woken to write. So a
+//! Sending and settling access the core under a short lock; then the task is woken to write. So a
 //! message passes through no queue but the bytes to be written, and many go out in one write.
 
 mod drive;
@@ -121,7 +121,8 @@ enum Phase {
 }
 
 impl Connection {
-    /// Starts to connect, and goes on for as long as the settings say. `role` is whom it is for (`Downstream`, `Tenant`, ...);
+    /// Starts to connect, and retries as the settings permit. `role` is its purpose (`Downstream`,
+    /// `Tenant`, ...);
     /// it becomes part of the container id.
     ///
     /// # Errors
@@ -207,7 +208,7 @@ impl Connection {
         core.map(amqp_proto::Connection::max_links)
     }
 
-    /// Whom it is for.
+    /// Purpose of the connection.
     #[must_use]
     pub fn role(&self) -> &str {
         &self.shared.role

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout_at};
 use super::{Phase, Shared, drive::drive};
 use crate::{ConnectionConfig, service::Before};
 
-/// Keeps the connection until told to stop, or until there were too many failures.
+/// Keeps the connection until a request to stop, or until too many failures.
 pub(super) async fn keep(shared: Arc<Shared>) {
     let mut failures = 0;
     let mut layer = Layer::Sasl;

@@ -120,8 +120,8 @@ async fn every_outcome_is_told_as_it_is() {
         let mut config = peer.config();
         config.send_message_timeout = Some(Duration::from_millis(300));
         let senders = Senders::new(connect(config).await);
-        let told = senders.send("event/T", &event(), Until::Settled).await;
-        assert_eq!(told, expected, "{outcome}");
+        let reported = senders.send("event/T", &event(), Until::Settled).await;
+        assert_eq!(reported, expected, "{outcome}");
         if outcome == "silent" {
             assert_eq!(
                 peer.next("settled")["state"],
@@ -152,9 +152,9 @@ async fn a_large_message_goes_and_comes_in_many_frames() {
     let message = Message::data(payload.clone());
     let outcome = senders.send("event/T", &message, Until::Settled).await;
     assert_eq!(outcome, Ok(Outcome::Accepted));
-    let told = peer.next("message");
+    let reported = peer.next("message");
     let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(told["body"]["hex"] == hex.as_str());
+    assert!(reported["body"]["hex"] == hex.as_str());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,9 +187,9 @@ async fn what_is_received_is_settled_as_told() {
             amqp_client::Body::ValueString(format!("command {number}"))
         );
         assert!(incoming.settle(outcome));
-        let told = peer.next("settled");
-        assert_eq!(told["state"], state);
-        assert_eq!(told["condition"].as_str(), condition);
+        let reported = peer.next("settled");
+        assert_eq!(reported["state"], state);
+        assert_eq!(reported["condition"].as_str(), condition);
     }
 }
 
