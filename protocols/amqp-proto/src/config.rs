@@ -18,7 +18,8 @@ pub struct Config {
     pub sasl: Sasl,
     /// What the names of links start with. Two connections of one container should differ in it.
     pub link_name: String,
-    /// After how much silence the connection counts as lost; half of it is what the peer is told (§2.4.5). `None`: never.
+    /// Silence after which the connection is lost; half of it is announced to the peer (§2.4.5).
+    /// `None`: never.
     pub idle_timeout: Option<Duration>,
     /// The largest frame we take, in bytes; at least 512 (§2.3.1).
     pub max_frame_size: u32,
@@ -70,7 +71,7 @@ pub enum Sasl {
     None,
     /// Nobody in particular: ANONYMOUS.
     Anonymous,
-    /// Whoever the certificate in TLS says: EXTERNAL.
+    /// EXTERNAL: the identity of the TLS client certificate.
     External,
     /// A user with a password: PLAIN (RFC 4616).
     Plain {

@@ -67,7 +67,9 @@ pub enum Event {
     },
     /// Enough was written that a message is taken again, after [`CannotSend::Full`].
     Room,
-    /// The connection is over. Nothing is told of its links and deliveries any more; what is left to write still should be.
+    /// The connection has ended. There are no more events of its links and deliveries; pending
+    /// output
+    /// should still be written.
     Closed {
         /// Why.
         reason: CloseReason,
@@ -79,7 +81,8 @@ pub enum Event {
 pub enum Settlement {
     /// The peer said what became of it.
     Outcome(Outcome),
-    /// The peer told a state without settling, or settled without telling a state. It is settled now.
+    /// The peer sent a state without settling, or settled without a state. The delivery is settled
+    /// now.
     Unsettled,
     /// The peer said nothing in time. It is settled now, as released.
     TimedOut,

@@ -6,7 +6,7 @@
 //! stream <─ frame <────────────────────────────────────┴─ attach_sender / send / grant / settle / detach <─ the caller
 //! ```
 //!
-//! [`Connection`] is told what arrives and what time it is, and is asked what to write, what happened and when to call again:
+//! [`Connection`] gets input and the time, and is polled for output, events and its next timeout:
 //! after any call that changes something, drain [`poll_event`](Connection::poll_event) and
 //! [`poll_transmit`](Connection::poll_transmit), then sleep until [`poll_timeout`](Connection::poll_timeout). A message is taken
 //! only if the peer granted credit for it; what the peer does not settle in time is settled as released.

@@ -46,7 +46,7 @@ pub(crate) enum Descriptor<'a> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Items<'a> {
     bytes: &'a [u8],
-    /// How many there are to be, where that is told.
+    /// Announced number of items, if there is one.
     count: Option<usize>,
 }
 

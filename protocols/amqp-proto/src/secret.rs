@@ -13,7 +13,7 @@ impl Secret {
         Self(Zeroizing::new(word.into()))
     }
 
-    /// The word itself, for whoever has to say it.
+    /// The secret itself, to be sent to the peer.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

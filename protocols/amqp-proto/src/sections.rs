@@ -1,4 +1,5 @@
-//! The sections of a message (AMQP 1.0 part 3 §3.2), taken apart without knowing what is in them, and told as JSON.
+//! The sections of a message (AMQP 1.0 part 3 §3.2), split without interpreting them, and their
+//! form as JSON.
 //!
 //! The JSON is that of the recorded exchanges: a member for each section, each leaf an object of one member that names the
 //! AMQP type (`{"int": 1}`), and `order`, the names of the sections as they came.
@@ -64,7 +65,7 @@ impl Sections {
     pub fn to_json(&self) -> serde_json::Value {
         let mut members = Map::new();
         for (name, value) in &self.0 {
-            let told = match (*name, value) {
+            let reported = match (*name, value) {
                 ("header", Value::List(fields)) => named(&HEADER_FIELDS, fields),
                 ("properties", Value::List(fields)) => named(&PROPERTY_FIELDS, fields),
                 ("data", Value::Binary(bytes)) => match members.remove("data") {
@@ -78,7 +79,7 @@ impl Sections {
                 (_, Value::Map(map)) => keyed(map),
                 _ => leaf(value),
             };
-            members.insert((*name).to_owned(), told);
+            members.insert((*name).to_owned(), reported);
         }
         members.insert(
             "order".to_owned(),
@@ -282,9 +283,9 @@ mod tests {
                     for not_a_section in ["link", "sender_settled", "raw_hex"] {
                         expected.remove(not_a_section);
                     }
-                    let told = Sections::decode(&raw).unwrap().to_json();
+                    let reported = Sections::decode(&raw).unwrap().to_json();
                     assert_eq!(
-                        told,
+                        reported,
                         serde_json::Value::Object(expected),
                         "{}",
                         path.display()

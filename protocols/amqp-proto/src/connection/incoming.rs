@@ -134,11 +134,11 @@ impl Connection {
 
     /// Detaches a receiver whose peer does not keep to its bounds.
     fn lose_link(&mut self, id: LinkId, reason: fe2o3_amqp_types::definitions::Error) {
-        let told = Some((&reason).into());
+        let reported = Some((&reason).into());
         self.detach_because(id, Some(reason));
         self.events.push_back(Event::Detached {
             link: id,
-            error: told,
+            error: reported,
         });
     }
 

@@ -61,7 +61,7 @@ pub struct Connection {
     partial_bytes: usize,
     deliveries: Deliveries,
     pending: Pending,
-    /// Whether somebody was told that there is no room.
+    /// Whether the lack of room was reported.
     full: bool,
 }
 

@@ -323,7 +323,7 @@ impl Body {
     }
 }
 
-/// The sections of a message (§3.2), as far as they are told apart here.
+/// The sections of a message (§3.2) that are distinguished here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Section {
     Header,

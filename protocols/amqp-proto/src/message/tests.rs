@@ -65,7 +65,7 @@ fn every_recorded_message_read_and_written_again_tells_the_same() {
 
 #[test]
 fn a_header_that_says_nothing_is_not_sent() {
-    for (header, told) in [
+    for (header, reported) in [
         (Header::default(), json!(null)),
         (
             Header {
@@ -94,7 +94,7 @@ fn a_header_that_says_nothing_is_not_sent() {
             ..Message::data([])
         };
         let json = Sections::decode(&encoded(&message)).unwrap().to_json();
-        assert_eq!(json["header"], told, "{header:?}");
+        assert_eq!(json["header"], reported, "{header:?}");
     }
 }
 

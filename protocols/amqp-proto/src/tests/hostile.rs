@@ -11,7 +11,7 @@ use crate::{CloseReason, Config, Event, frame, fuzzing};
 /// What a peer does wrong, and how it does it.
 type Breach = (&'static str, fn(&mut Pair));
 
-/// The connection ends because of what the peer said, and the peer is told so.
+/// The connection ends because of what the peer sent, with an error for the peer.
 fn assert_broken(name: &str, mut pair: Pair) {
     pair.deliver_to_client();
     let events = pair.events();
@@ -33,7 +33,7 @@ fn assert_broken(name: &str, mut pair: Pair) {
 
 #[test]
 fn what_breaks_the_protocol_ends_the_connection() {
-    let told: [Breach; 15] = [
+    let reported: [Breach; 15] = [
         ("a frame too small", |pair| {
             pair.peer.say(b"\0\0\0\x07\x02\0\0\0");
         }),
@@ -82,7 +82,7 @@ fn what_breaks_the_protocol_ends_the_connection() {
             pair.peer.answer_attach(1);
         }),
     ];
-    for (name, tell) in told {
+    for (name, tell) in reported {
         let mut pair = Pair::open();
         tell(&mut pair);
         assert_broken(name, pair);

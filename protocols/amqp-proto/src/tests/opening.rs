@@ -218,7 +218,7 @@ fn a_close_of_ours_is_answered() {
 
 #[test]
 fn a_close_or_an_end_of_the_peers_is_answered_and_told() {
-    let told = Some(PeerError {
+    let reported = Some(PeerError {
         condition: "amqp:unauthorized-access".to_owned(),
         description: Some("because".to_owned()),
     });
@@ -228,7 +228,7 @@ fn a_close_or_an_end_of_the_peers_is_answered_and_told() {
     assert_eq!(
         pair.events(),
         [Event::Closed {
-            reason: CloseReason::Remote(told.clone())
+            reason: CloseReason::Remote(reported.clone())
         }]
     );
     assert!(matches!(pair.heard().as_slice(), [Performative::Close(_)]));
@@ -241,7 +241,7 @@ fn a_close_or_an_end_of_the_peers_is_answered_and_told() {
     assert_eq!(
         pair.events(),
         [Event::Closed {
-            reason: CloseReason::Remote(told)
+            reason: CloseReason::Remote(reported)
         }]
     );
     assert!(matches!(

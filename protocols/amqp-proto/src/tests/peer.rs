@@ -1,4 +1,4 @@
-//! The scripted peer: it says what it is told, and notes what it hears.
+//! The scripted peer: it sends what a test specifies, and records what it receives.
 
 use fe2o3_amqp_types::{
     definitions::{Error, ErrorCondition, Handle, ReceiverSettleMode, Role, SenderSettleMode},

@@ -23,7 +23,7 @@ fn messages(pair: &mut Pair) -> Vec<(IncomingId, bool, Vec<u8>)> {
     pair.events().into_iter().filter_map(message).collect()
 }
 
-/// The credit that the peer was told last.
+/// The credit granted to the peer last.
 fn told_credit(pair: &mut Pair) -> Option<(u32, u32)> {
     pair.heard()
         .into_iter()
@@ -146,24 +146,24 @@ fn each_message_is_settled_once() {
         "the peer settled it itself"
     );
     assert!(!settle(&mut pair, 9, Outcome::Accepted));
-    let told: Vec<_> = pair
+    let reported: Vec<_> = pair
         .heard()
         .into_iter()
         .map(|performative| match performative {
-            Performative::Disposition(told) => {
+            Performative::Disposition(reported) => {
                 assert_eq!(
-                    (told.role, told.settled, told.last),
+                    (reported.role, reported.settled, reported.last),
                     (Role::Receiver, true, None)
                 );
-                (told.first, told.state.unwrap())
+                (reported.first, reported.state.unwrap())
             }
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(told.len(), 2);
-    assert_eq!(told[0], (0, Outcome::Accepted.into_state()));
-    let DeliveryState::Rejected(Rejected { error: Some(error) }) = &told[1].1 else {
-        panic!("{told:?}");
+    assert_eq!(reported.len(), 2);
+    assert_eq!(reported[0], (0, Outcome::Accepted.into_state()));
+    let DeliveryState::Rejected(Rejected { error: Some(error) }) = &reported[1].1 else {
+        panic!("{reported:?}");
     };
     assert_eq!(error.description.as_deref(), Some("no"));
 }
@@ -195,7 +195,7 @@ fn the_window_of_the_session_is_kept_open() {
     );
 }
 
-/// The link goes, and the peer is told why.
+/// The link is detached with an error for the peer.
 fn assert_detached(pair: &mut Pair, link: LinkId, condition: &str) {
     pair.deliver_to_client();
     let events = pair.events();
@@ -261,7 +261,7 @@ fn more_unsettled_than_may_be_are_released() {
     assert_eq!(messages(&mut pair).len(), 2);
     assert!(matches!(
         pair.heard().as_slice(),
-        [Performative::Disposition(told), Performative::Flow(_)] | [Performative::Flow(_), Performative::Disposition(told)]
-            if told.first == 2 && told.state == Some(Outcome::Released.into_state())
+        [Performative::Disposition(reported), Performative::Flow(_)] | [Performative::Flow(_), Performative::Disposition(reported)]
+            if reported.first == 2 && reported.state == Some(Outcome::Released.into_state())
     ));
 }

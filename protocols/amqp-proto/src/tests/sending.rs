@@ -323,10 +323,10 @@ fn what_is_not_settled_in_time_is_settled_as_released() {
         .heard()
         .into_iter()
         .map(|performative| match performative {
-            Performative::Disposition(told) => {
-                assert_eq!((told.role, told.settled), (Role::Sender, true));
-                assert_eq!(told.state, Some(DeliveryState::Released(Released {})));
-                (told.first, told.last)
+            Performative::Disposition(reported) => {
+                assert_eq!((reported.role, reported.settled), (Role::Sender, true));
+                assert_eq!(reported.state, Some(DeliveryState::Released(Released {})));
+                (reported.first, reported.last)
             }
             other => panic!("{other:?}"),
         })
@@ -402,11 +402,11 @@ fn the_peers_window_is_kept_to() {
         pair.deliver_to_client();
         rest.extend(transfers(&mut pair));
     }
-    let told: Vec<_> = rest
+    let reported: Vec<_> = rest
         .iter()
         .map(|(transfer, _)| (transfer.delivery_id, transfer.more))
         .collect();
-    assert_eq!(told, [(None, false), (Some(2), false)]);
+    assert_eq!(reported, [(None, false), (Some(2), false)]);
 }
 
 #[test]
