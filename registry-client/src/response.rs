@@ -169,13 +169,13 @@ mod tests {
                 error(302, None),
             ),
         ] {
-            let told = response.read(number, &CacheConfig::default());
-            let told = told.outcome.map(|object| *object).map_err(|mut error| {
+            let reported = response.read(number, &CacheConfig::default());
+            let reported = reported.outcome.map(|object| *object).map_err(|mut error| {
                 // Which words tell of an unusable response is nobody's business.
                 error.text = error.text.filter(|_| error.status != 500);
                 error
             });
-            assert_eq!(told, expected, "{line}");
+            assert_eq!(reported, expected, "{line}");
         }
     }
 
@@ -199,8 +199,8 @@ mod tests {
             (404, Err(404)),
             (503, Err(503)),
         ] {
-            let told = response(status, None, None).expect(204);
-            assert_eq!(told.map_err(|error| error.status), expected, "{status}");
+            let reported = response(status, None, None).expect(204);
+            assert_eq!(reported.map_err(|error| error.status), expected, "{status}");
         }
     }
 }

@@ -42,7 +42,7 @@ fn parse(text: &str) -> Option<Directive> {
     Some(Directive::MaxAge(Duration::from_secs(seconds)))
 }
 
-/// What may be kept without being told so (RFC 2616 §13.4).
+/// Status codes that are cacheable without a directive (RFC 2616 §13.4).
 const CACHEABLE: [u16; 6] = [200, 203, 206, 300, 301, 410];
 
 #[cfg(test)]
@@ -95,8 +95,8 @@ mod tests {
         ] {
             let expected = (seconds > 0).then(|| Duration::from_secs(seconds));
             let default_timeout = Duration::from_secs(600);
-            let told = lifetime(status, directive, default_timeout);
-            assert_eq!(told, expected, "{line}: {status} {directive:?}");
+            let reported = lifetime(status, directive, default_timeout);
+            assert_eq!(reported, expected, "{line}: {status} {directive:?}");
         }
     }
 }

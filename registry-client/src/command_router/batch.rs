@@ -8,7 +8,7 @@ use fair_share::{FairShares, HolderHasher};
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     tenants: HashMap<String, HashMap<String, String>>,
-    /// The tenants in the order in which they are told.
+    /// The tenants in the order in which they are reported.
     order: VecDeque<String>,
     devices: usize,
     /// Counts the devices of each tenant.
@@ -16,7 +16,7 @@ pub(super) struct Batch {
     hasher: HolderHasher,
 }
 
-/// What is told in one request.
+/// Content of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Update {
     pub(super) tenant: String,
@@ -55,7 +55,7 @@ impl Batch {
         true
     }
 
-    /// Takes out what is told at the same time.
+    /// Takes the updates that are reported concurrently.
     pub(super) fn take_round(&mut self) -> Vec<Update> {
         let tenants = self.order.len().min(MOST_TENANTS);
         let tenants: Vec<String> = self.order.drain(..tenants).collect();
@@ -84,10 +84,10 @@ impl Batch {
     }
 }
 
-/// The tenants whose gateways are told at the same time.
+/// Maximum number of tenants whose gateways are reported concurrently.
 const MOST_TENANTS: usize = 50;
 
-/// The devices whose gateways are told in one request.
+/// Maximum number of devices whose gateways are reported in one request.
 const MOST_DEVICES: usize = 100;
 
 /// The devices whose gateways wait at a time.
@@ -128,7 +128,7 @@ mod tests {
                 assert!(batch.add(&format!("T{tenant}"), &format!("d{device}"), "gw"));
             }
         }
-        let mut told = BTreeSet::new();
+        let mut sent = BTreeSet::new();
         let rounds =
             std::iter::from_fn(|| Some(batch.take_round()).filter(|round| !round.is_empty()));
         for round in rounds {
@@ -140,11 +140,11 @@ mod tests {
                     gateways.len()
                 );
                 for (device, _) in gateways {
-                    assert!(told.insert((tenant.clone(), device)), "told twice");
+                    assert!(sent.insert((tenant.clone(), device)), "sent twice");
                 }
             }
         }
-        assert_eq!(told.len(), 51 * 101);
+        assert_eq!(sent.len(), 51 * 101);
         assert_eq!(batch.devices, 0);
     }
 

@@ -96,11 +96,12 @@ impl CommandRouterClient {
         }
     }
 
-    /// The router is to receive commands for these tenants, whose devices wait for some. It has to be told so after it was away:
+    /// Enables command routing for these tenants, whose devices wait for commands. Needed after an
+    /// outage of the router:
     /// [`CommandRouterClient::keep_routing`] sees to that.
     ///
     /// # Errors
-    /// The first [`ServiceError`]; the others of the tenants are told nevertheless.
+    /// The first [`ServiceError`]; the requests for the other tenants are sent nevertheless.
     pub async fn enable_command_routing(&self, tenants: &[String]) -> Result<(), ServiceError> {
         let mut first_error = Ok(());
         for chunk in tenants.chunks(MOST_TENANTS) {
@@ -155,8 +156,8 @@ async fn tell_gateways(exchange: Arc<Exchange>, update: Update) {
             .with_text("gateway_id", gateway),
         gateways => request.with_json(&gateways.iter().cloned().collect()),
     };
-    let told = exchange.ask(Some(&update.tenant), request).await;
-    if let Err(error) = told.and_then(|response| response.expect(204)) {
+    let sent = exchange.ask(Some(&update.tenant), request).await;
+    if let Err(error) = sent.and_then(|response| response.expect(204)) {
         tracing::debug!(tenant = update.tenant, %error, "last known gateways were not reported");
     }
 }

@@ -32,7 +32,7 @@ impl Reporter {
     }
 }
 
-/// Reports for ever. `send` ends when an update is told, or in bounded time without.
+/// Reports updates until dropped. `send` ends when an update is reported, or in bounded time.
 pub(super) async fn report<F>(reporter: std::sync::Arc<Reporter>, send: impl Fn(Update) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -68,12 +68,12 @@ mod tests {
     /// Runs a reporter on a virtual clock, and tells when it sends what.
     fn start() -> (Arc<Reporter>, mpsc::UnboundedReceiver<(Duration, Update)>) {
         let reporter = Arc::new(Reporter::default());
-        let (told, updates) = mpsc::unbounded_channel();
+        let (sent, updates) = mpsc::unbounded_channel();
         let begin = Instant::now();
         let send = move |update| {
-            let told = told.clone();
+            let sent = sent.clone();
             async move {
-                told.send((begin.elapsed(), update)).unwrap();
+                sent.send((begin.elapsed(), update)).unwrap();
             }
         };
         tokio::spawn(report(reporter.clone(), send));

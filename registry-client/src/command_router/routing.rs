@@ -42,7 +42,7 @@ impl CommandRouterClient {
     }
 }
 
-/// How often the router is told in vain.
+/// Maximum number of failed attempts.
 const ATTEMPTS: u32 = 5;
 
 /// The time between two attempts.

@@ -134,7 +134,7 @@ async fn tenants_are_named_by_the_hundred_on_the_link_of_the_first() {
     );
 }
 
-/// The service is told once it is back, not before and not at the first start.
+/// The request is sent once the service is back, not before and not at the first start.
 #[tokio::test]
 async fn routing_is_enabled_again_after_an_outage() {
     let (sandbox, service, client) = stage().await;

@@ -33,7 +33,8 @@ pub(crate) struct Exchange {
     observer: OnceLock<Box<DeliveryObserver>>,
 }
 
-/// Is told of each request that was sent, or could not be: of which tenant (empty if of none), what became of the message, and how
+/// Callback for each request that was sent or could not be sent: its tenant (empty if none), the
+/// outcome of the message, and how
 /// long that took.
 pub type DeliveryObserver =
     dyn Fn(&str, Result<&Outcome, &SendError>, Duration) + Send + Sync + 'static;
@@ -75,9 +76,9 @@ impl Exchange {
         answer
     }
 
-    /// Tells this one what becomes of the messages that requests are; the first one is told.
+    /// Sets the callback for the outcomes of request messages; only the first call has an effect.
     pub(crate) fn observe(&self, observer: Box<DeliveryObserver>) {
-        // Whoever comes later is not told, which the caller has read.
+        // Later callbacks are ignored, as documented.
         drop(self.observer.set(observer));
     }
 

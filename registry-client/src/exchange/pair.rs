@@ -150,14 +150,14 @@ impl Pair {
                 other => return Ok(other.map(|delivery| Sent::count(delivery, traffic))),
             }
         }
-        let (sent, told) = oneshot::channel();
+        let (sent, reported) = oneshot::channel();
         traffic.queued.fetch_add(1, Ordering::Relaxed);
         if self.queue.try_send(Queued { message, sent }).is_err() {
             traffic.queued.fetch_sub(1, Ordering::Relaxed);
             let text = "too many requests wait to be sent";
             return Err(ServiceError::unavailable(text));
         }
-        Ok(told
+        Ok(reported
             .await
             .unwrap_or_else(|_gone| Err(LinkError::NotConnected.into())))
     }
@@ -222,7 +222,7 @@ async fn send_in_turn(
         while !sent.is_closed() {
             let result = requests.send(&message).await;
             // Without credit it fails at once, unless that is only because the service is busy with others: with each response it
-            // grants credit anew, and that takes a moment to come.
+            // grants new credit, which takes a moment to arrive.
             if matches!(result, Err(SendError::NoCredit)) && traffic.is_busy(flow_latency) {
                 sleep(CREDIT_PAUSE).await;
                 continue;

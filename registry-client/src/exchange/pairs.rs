@@ -2,7 +2,7 @@
 //! least recently used released first.
 //!
 //! A pair whose service has only ever answered 404 is released before all others, and soon by
-//! itself: whoever names what does not exist leaves no links behind.
+//! itself: names that do not exist leave no links behind.
 
 use std::{
     collections::{BTreeMap, HashMap},

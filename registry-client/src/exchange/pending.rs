@@ -1,4 +1,5 @@
-//! Who waits for which response: requests are told apart by their message-id, which a response repeats as its correlation-id
+//! Pending requests: a request is identified by its message-id, which its response repeats as its
+//! correlation-id
 //! (spec: registry-apis A.1).
 
 use std::{

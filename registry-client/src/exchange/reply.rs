@@ -1,4 +1,5 @@
-//! What arrives on a reply link, whom it answers, and what becomes of the delivery (spec: registry-apis A.1).
+//! Messages on a reply link: the request that each answers, and the outcome of its delivery (spec:
+//! registry-apis A.1).
 
 use amqp_client::{Body, Message, MessageId, Outcome, Value};
 use zeroize::Zeroizing;
@@ -80,7 +81,7 @@ mod tests {
         };
         let known = || Some(MessageId::from("1"));
         let int = |status| Some(Value::Int(status));
-        for (line, correlation_id, status, outcome, told) in [
+        for (line, correlation_id, status, outcome, reported) in [
             (
                 "accepted",
                 known(),
@@ -154,7 +155,7 @@ mod tests {
             pending.close();
             let response = place.response().await;
             let response = response.map(|response| response.status);
-            let expected = told.unwrap_or(Err(503));
+            let expected = reported.unwrap_or(Err(503));
             assert_eq!(response.map_err(|error| error.status), expected, "{line}");
         }
     }

@@ -58,8 +58,8 @@ async fn a_request_names_itself_and_the_way_back() {
 #[tokio::test]
 async fn what_becomes_of_each_request_is_told() {
     let (_sandbox, mut service, exchange) = stage(Duration::from_millis(300)).await;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let notes = told.clone();
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let notes = reported.clone();
     exchange.observe(Box::new(move |tenant, result, _| {
         let result = result.cloned().map_err(Clone::clone);
         notes.lock().unwrap().push((tenant.to_owned(), result));
@@ -72,11 +72,11 @@ async fn what_becomes_of_each_request_is_told() {
     let (answer, ()) = tokio::join!(ask(&exchange), serve);
     assert_eq!(answer, Ok(204));
     let accepted = ("S".to_owned(), Ok(Outcome::Accepted));
-    assert_eq!(*told.lock().unwrap(), std::slice::from_ref(&accepted));
+    assert_eq!(*reported.lock().unwrap(), std::slice::from_ref(&accepted));
     // Nobody takes it.
     ask(&exchange).await.unwrap_err();
     let late = ("S".to_owned(), Err(SendError::TimedOut));
-    assert_eq!(*told.lock().unwrap(), [accepted, late]);
+    assert_eq!(*reported.lock().unwrap(), [accepted, late]);
 }
 
 #[tokio::test]

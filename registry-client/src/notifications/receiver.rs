@@ -46,7 +46,7 @@ pub struct Notifications {
 pub struct Events(broadcast::Receiver<Event>);
 
 impl Notifications {
-    /// Starts to receive over a connection, on which links are opened anew after each outage.
+    /// Starts to receive over a connection; links are reopened after each outage.
     pub fn start(connection: &Connection, caches: &Caches) -> Self {
         let (events, _) = broadcast::channel(MOST_EVENTS);
         let mut receivers = JoinSet::new();

@@ -1,4 +1,4 @@
-//! Which notification makes whom forget what: the table of spec: registry-apis B.
+//! Cache entries that each notification removes: the table of spec: registry-apis B.
 
 use super::{Change, Subject};
 use crate::{credentials, registration, tenant};

@@ -22,7 +22,8 @@ use crate::{
 
 /// Asks the Tenant API, once for all who want the same at the same time, and remembers the answers.
 ///
-/// Anybody may name a tenant. So whoever is not authenticated asks by [`TenantClient::by_id_from`],
+/// Any peer may name a tenant. So lookups of unauthenticated peers use
+/// [`TenantClient::by_id_from`],
 /// [`TenantClient::by_subject_dn`] or [`TenantClient::exists`]: a name that is not known yet is asked
 /// for in turn with those of other sources, and that there is no such tenant is remembered for
 /// [`ABSENT_FOR`].
@@ -286,7 +287,7 @@ impl TenantClient {
         }
     }
 
-    /// Tenants exist only in such a number as the registry has, whoever asks.
+    /// The registry bounds the number of tenants, whichever peers cause lookups.
     fn everybody(&self) -> Holder {
         self.hasher.holder(&(), &())
     }

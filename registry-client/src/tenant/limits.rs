@@ -37,7 +37,7 @@ pub struct DataVolume {
     pub period: Period,
 }
 
-/// The time over which something is counted before the count starts anew.
+/// The period after which a count restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Period {
     /// From the first of each month (UTC).

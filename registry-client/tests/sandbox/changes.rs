@@ -1,4 +1,4 @@
-//! Notifications: what the registry tells of is looked up anew.
+//! Notifications: entries that the registry changed are looked up again.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ impl Stage {
             .is_ok()
     }
 
-    /// Sends to whoever listens there, as soon as somebody does.
+    /// Sends to the receivers of an address, as soon as there is one.
     async fn tell(&self, address: &str, text: &str) {
         let message = Message::data(text);
         eventually(async || {

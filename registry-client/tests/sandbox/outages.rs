@@ -1,4 +1,4 @@
-//! What is told while the services are away, and that all works again once they are back.
+//! Results during outages of services, and recovery afterwards.
 
 use std::time::Duration;
 
