@@ -146,7 +146,7 @@ fn tenant(world: &World, request: &Request<'_>, now: OffsetDateTime) -> Outcome 
         _ => return Err((400, "request needs either a tenant-id or a subject-dn")),
     };
     let (id, tenant) = found.ok_or(NOT_FOUND)?;
-    let mut told = Map::from_iter([
+    let mut reported = Map::from_iter([
         ("tenant-id".to_owned(), json!(id)),
         ("enabled".to_owned(), json!(true)),
     ]);
@@ -154,14 +154,14 @@ fn tenant(world: &World, request: &Request<'_>, now: OffsetDateTime) -> Outcome 
         match (name.as_str(), value) {
             ("alias" | "registration-limits" | "trust-anchor-group", _) => {}
             ("trusted-ca", Value::Array(authorities)) => {
-                told.insert(name.clone(), trusted(authorities, now));
+                reported.insert(name.clone(), trusted(authorities, now));
             }
             _ => {
-                told.insert(name.clone(), value.clone());
+                reported.insert(name.clone(), value.clone());
             }
         }
     }
-    Ok((Value::Object(told), "max-age = 180"))
+    Ok((Value::Object(reported), "max-age = 180"))
 }
 
 /// The authorities that are valid now, without what only the registry needs.
@@ -174,14 +174,14 @@ fn trusted(authorities: &[Value], now: OffsetDateTime) -> Value {
         time("not-before").is_none_or(|start| start <= now)
             && time("not-after").is_none_or(|end| now <= end)
     });
-    let told = valid.map(|authority| {
-        let mut told = authority.clone();
-        if let Some(members) = told.as_object_mut() {
+    let reported = valid.map(|authority| {
+        let mut reported = authority.clone();
+        if let Some(members) = reported.as_object_mut() {
             members.retain(|name, _| !ONLY_THE_REGISTRY.contains(&name.as_str()));
         }
-        told
+        reported
     });
-    told.collect()
+    reported.collect()
 }
 
 fn registration(world: &World, tenant: &str, request: &Request<'_>) -> Outcome {
@@ -334,7 +334,7 @@ fn is_one_segment(text: &str) -> bool {
     !text.is_empty() && !text.contains('/')
 }
 
-/// Members of a trusted authority that the adapter is not told.
+/// Members of a trusted authority that the adapter does not get.
 const ONLY_THE_REGISTRY: [&str; 4] = [
     "not-before",
     "not-after",
@@ -616,8 +616,8 @@ tenants:
         ] {
             let now = OffsetDateTime::UNIX_EPOCH + Duration::days(days);
             let response = respond(&world, &Service::Tenant, &request, now);
-            let told = json!({"tenant-id": "T", "enabled": true, "trusted-ca": expected});
-            assert_eq!(response.body, Body::Json(told));
+            let reported = json!({"tenant-id": "T", "enabled": true, "trusted-ca": expected});
+            assert_eq!(response.body, Body::Json(reported));
         }
     }
 }

@@ -83,7 +83,9 @@ impl Services {
         self.faults().remove(&operation);
     }
 
-    /// All requests that come from now on. Who does not fetch them loses the eldest of some thousands, and is told so.
+    /// All requests from now on. A receiver that does not keep up loses the oldest of some
+    /// thousands, and
+    /// gets an error for that.
     #[must_use]
     pub fn asked(&self) -> broadcast::Receiver<Asked> {
         self.0.asked.subscribe()

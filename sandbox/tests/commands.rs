@@ -206,12 +206,12 @@ async fn a_command_goes_to_the_adapter_where_the_device_waits_and_the_outcome_co
             properties.reply_to,
             Some(format!("command_response/{TENANT}/r"))
         );
-        let told = sent.await.unwrap().unwrap();
+        let reported = sent.await.unwrap().unwrap();
         let expected = match outcome {
             "rejected" => ("rejected", Some("hono:bad-request"), Some("too much")),
             other => (other, None, None),
         };
-        assert_eq!(recorded_outcome(told.as_ref()), expected);
+        assert_eq!(recorded_outcome(reported.as_ref()), expected);
     }
 }
 
@@ -487,7 +487,7 @@ async fn every_receiver_of_notifications_is_told_of_every_change() {
         ],
     ];
     for receiver in &mut receivers {
-        let mut told = [Vec::new(), Vec::new()];
+        let mut reported = [Vec::new(), Vec::new()];
         for _ in 0..expected.concat().len() {
             let received = receiver.receive(SOON).await.unwrap();
             assert_eq!(
@@ -502,12 +502,12 @@ async fn every_receiver_of_notifications_is_told_of_every_change() {
                 .iter()
                 .position(|it| *it == received.link)
                 .unwrap();
-            told[link].push(format!("{} {}", text("type"), text("change")));
+            reported[link].push(format!("{} {}", text("type"), text("change")));
         }
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
         assert!(
             receiver.receive(A_WHILE).await.is_none(),
-            "one change too many was told"
+            "one change too many was reported"
         );
     }
 }
@@ -527,8 +527,8 @@ async fn more_changes_than_a_receiver_has_credit_for_are_all_told() {
     }
     for index in 0..900 {
         let received = receiver.receive(SOON).await.unwrap();
-        let told: serde_json::Value = serde_json::from_slice(&received.payload).unwrap();
-        assert_eq!(told["device-id"], index.to_string());
+        let reported: serde_json::Value = serde_json::from_slice(&received.payload).unwrap();
+        assert_eq!(reported["device-id"], index.to_string());
     }
 }
 
@@ -727,9 +727,9 @@ async fn a_command_is_released_while_the_registry_fails() {
         ),
     ] {
         services.fail(operation, fault.clone());
-        let told = send(&application, message.clone()).await.unwrap().unwrap();
+        let reported = send(&application, message.clone()).await.unwrap().unwrap();
         assert_eq!(
-            recorded_outcome(told.as_ref()),
+            recorded_outcome(reported.as_ref()),
             expected,
             "{operation:?} {fault:?}"
         );

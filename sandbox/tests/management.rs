@@ -62,7 +62,7 @@ impl Api {
         Self::of(SandboxConfig::default(), change).await
     }
 
-    /// One that keeps what it is told in a file.
+    /// One that stores its data in a file.
     async fn on(file: &Path) -> Self {
         let mut config = SandboxConfig::default();
         config.data = Some(file.to_owned());
@@ -387,21 +387,21 @@ async fn a_device_keeps_its_credentials_when_it_is_changed() {
     api.must("POST", "tenants/T", &json!({}), 201).await;
     let device = json!({"via": ["gw"], "defaults": {"ttl": 5}, "ext": {"room": "A1"}, "authorities": ["auto-provisioning-enabled"]});
     api.must("POST", "devices/T/d:1", &device, 201).await;
-    let mut told = api.get("devices/T/d:1").await.json();
-    let status = told.as_object_mut().unwrap().remove("status").unwrap();
+    let mut reported = api.get("devices/T/d:1").await.json();
+    let status = reported.as_object_mut().unwrap().remove("status").unwrap();
     assert!(status["created"].is_string() && status.get("updated").is_none());
     let mut expected = device;
     expected["enabled"] = json!(true);
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
 
     let psk = json!([{"type": "psk", "auth-id": "a", "secrets": [{"key": "aw=="}]}]);
     api.must("PUT", "credentials/T/d:1", &psk, 204).await;
     let mut again = api.get("devices/T/d:1").await.json();
     again["enabled"] = json!(false);
     api.must("PUT", "devices/T/d:1", &again, 204).await;
-    let told = api.get("devices/T/d:1").await.json();
-    assert_eq!(told["enabled"], false);
-    assert!(told["status"]["updated"].is_string());
+    let reported = api.get("devices/T/d:1").await.json();
+    assert_eq!(reported["enabled"], false);
+    assert!(reported["status"]["updated"].is_string());
     assert_eq!(
         api.get("credentials/T/d:1")
             .await
@@ -475,27 +475,30 @@ async fn a_certificate_tells_its_subject_key_and_validity() {
     let der = BASE64_STANDARD.encode(certificate.der());
     let tenant = json!({"trusted-ca": [{"cert": der, "auto-provisioning-enabled": true}]});
     api.must("POST", "tenants/T", &tenant, 201).await;
-    let told = api.get("tenants/T").await.json()["trusted-ca"][0].clone();
-    assert_eq!(told["subject-dn"], "CN=CA,O=Hono");
-    assert_eq!(told["algorithm"], "EC");
+    let reported = api.get("tenants/T").await.json()["trusted-ca"][0].clone();
+    assert_eq!(reported["subject-dn"], "CN=CA,O=Hono");
+    assert_eq!(reported["algorithm"], "EC");
     assert_eq!(
-        told["public-key"],
+        reported["public-key"],
         BASE64_STANDARD.encode(rcgen::PublicKeyData::subject_public_key_info(&key))
     );
-    assert_eq!(told["not-before"], "1975-01-01T00:00:00Z");
-    assert!(told["id"].is_string() && told.get("cert").is_none());
+    assert_eq!(reported["not-before"], "1975-01-01T00:00:00Z");
+    assert!(reported["id"].is_string() && reported.get("cert").is_none());
 
     api.must("POST", "tenants/U", &tenant, 409).await;
-    let grouped = json!({"trusted-ca": [told], "trust-anchor-group": "g"});
+    let grouped = json!({"trusted-ca": [reported], "trust-anchor-group": "g"});
     api.must("PUT", "tenants/T", &grouped, 204).await;
     api.must("POST", "tenants/U", &grouped, 201).await;
 
     api.must("POST", "devices/T/d", &json!({}), 201).await;
     let credentials = json!([{"type": "x509-cert", "secrets": [{"cert": der}]}]);
     api.must("PUT", "credentials/T/d", &credentials, 204).await;
-    let told = api.get("credentials/T/d").await.json();
-    assert_eq!(told[0]["auth-id"], "CN=CA,O=Hono");
-    assert_eq!(told[0]["secrets"][0]["not-before"], "1975-01-01T00:00:00Z");
+    let reported = api.get("credentials/T/d").await.json();
+    assert_eq!(reported[0]["auth-id"], "CN=CA,O=Hono");
+    assert_eq!(
+        reported[0]["secrets"][0]["not-before"],
+        "1975-01-01T00:00:00Z"
+    );
 }
 
 #[tokio::test]
@@ -575,12 +578,12 @@ async fn every_change_is_told() {
         let answer = api.send(method, path, &headers, body).await;
         assert!(answer.status < 300, "{method} {path}: {}", answer.body);
         let received = receiver.receive(SOON).await.unwrap();
-        let told: Value = serde_json::from_slice(&received.payload).unwrap();
-        let enabled = told["enabled"]
+        let reported: Value = serde_json::from_slice(&received.payload).unwrap();
+        let enabled = reported["enabled"]
             .as_bool()
             .map(|it| it.to_string())
             .unwrap_or_default();
-        let text = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
+        let text = |name: &str| reported[name].as_str().unwrap_or_default().to_owned();
         assert_eq!(
             format!("{} {} {enabled}", text("type"), text("change")),
             expected
@@ -589,7 +592,7 @@ async fn every_change_is_told() {
     api.must("POST", "tenants/a%20b", &json!({}), 400).await;
     assert!(
         receiver.receive(Duration::from_millis(200)).await.is_none(),
-        "a failure was told as a change"
+        "a failure was reported as a change"
     );
 }
 

@@ -547,7 +547,7 @@ async fn a_busy_port_is_told_with_its_address_and_a_stopped_one_is_free_again() 
     first.stop().await;
     assert!(
         timeout(SOON, client.connection.on_close()).await.is_ok(),
-        "the client was not told"
+        "the client got no error"
     );
     Sandbox::start(config).await.unwrap().stop().await;
 }

@@ -2,7 +2,8 @@
 //!
 //! The sandbox speaks in frames, not through a client library, for two reasons. The acceptor of `fe2o3-amqp` 0.18 grants a
 //! sender 200 credits the moment it attaches, and nothing it offers can withhold them; but "nobody listens" is exactly what a
-//! sender with no credit is told (spec: amqp-messages §4). And a message that passes must stay as it was, byte for byte, and be
+//! sender without credit gets an error (spec: amqp-messages §4). And a message that passes must
+//! stay as it was, byte for byte, and be
 //! shown byte for byte. Types and their encoding are those of `fe2o3-amqp-types` and `serde_amqp`.
 
 pub(crate) mod frame;

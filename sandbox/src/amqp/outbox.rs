@@ -1,4 +1,4 @@
-//! What still has to be written to one connection: filled by whoever has something to say, emptied by one writer.
+//! Pending output of one connection: filled by several tasks, written by one.
 //!
 //! So a client that reads slowly holds up nobody but itself. When it has let too much pile up, it is cut off.
 
@@ -77,7 +77,7 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Writes until told to finish. Ends with an error when the other side takes nothing for long.
+    /// Writes until asked to finish. Fails when the peer does not read for long.
     pub(crate) async fn drain_into(
         &self,
         writer: &mut (impl AsyncWrite + Unpin),

@@ -35,7 +35,7 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    /// Told when there is a first deadline again.
+    /// Notified when there is a first deadline again.
     pub(super) fn changed(&self) -> Arc<Notify> {
         Arc::clone(&self.changed)
     }
@@ -236,7 +236,7 @@ impl Router {
     }
 }
 
-/// What the application is told when an adapter has settled its command.
+/// The outcome for the application when an adapter has settled its command.
 pub(super) fn outcome_of_command(state: DeliveryState) -> DeliveryState {
     match state {
         DeliveryState::Rejected(Rejected { error }) => rejected(

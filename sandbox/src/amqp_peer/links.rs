@@ -372,7 +372,7 @@ impl Router {
         }
     }
 
-    /// A receiver has left: others take over, or the senders are told that nobody is there.
+    /// Handles the end of a receiver: others take over, or senders lose their credit.
     fn after_leaving(&mut self, address: &str) {
         let Some(known) = self.addresses.get_mut(address) else {
             return;

@@ -6,7 +6,7 @@
 //! - Each message goes to one receiver with credit, in turn; without credit it waits. The receiver's outcome goes back to the
 //!   sender as it is. What a sender settles itself is forgotten, and so is an outcome that comes later.
 //! - Commands go through the command router: to the adapter instance where the device waits, or back.
-//! - Changes of the world are told to every receiver of notifications.
+//! - Changes of the world are sent to every receiver of notifications.
 //! - Nothing is stored: a message lives as long as its sender waits for it.
 //!
 //! ```text

@@ -261,7 +261,7 @@ fn refusal(status: i32, service: &Service, request: &Message) -> Response {
         tenant_id: None,
         device_id: text(request, "device_id").map(str::to_owned),
         to: service.address(),
-        body: Body::Text("the sandbox was told to refuse this"),
+        body: Body::Text("the sandbox is configured to refuse this"),
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) struct Session {
     next_outgoing_id: u32,
     /// Transfers that the other side can still take (§2.5.6).
     remote_window: u32,
-    /// Transfers that we told we can still take.
+    /// Announced incoming window.
     local_window: u32,
     /// Transfers that the other side cannot take yet.
     backlog: VecDeque<(Transfer, Vec<u8>)>,
@@ -250,7 +250,7 @@ impl Router {
         }
     }
 
-    /// Counts an arrived transfer and opens the window anew in good time.
+    /// Counts a received transfer and reopens the window in time.
     pub(super) fn count_incoming(&mut self, connection: u64, channel: u16) {
         let Some(session) = self.session(connection, channel) else {
             return;
@@ -472,7 +472,7 @@ mod tests {
         }
         session.abort_transfer(1);
         session.abort_transfer(7);
-        let told: Vec<_> = session
+        let reported: Vec<_> = session
             .backlog
             .iter()
             .map(|(transfer, part)| {
@@ -486,6 +486,6 @@ mod tests {
         ];
         let whole = |number| [[(number, true, false, false)].as_slice(), &rest].concat();
         let aborted = vec![(1, false, true, true)];
-        assert_eq!(told, [whole(0), aborted, whole(2)].concat());
+        assert_eq!(reported, [whole(0), aborted, whole(2)].concat());
     }
 }

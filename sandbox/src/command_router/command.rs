@@ -1,4 +1,4 @@
-//! What an application has to write into a command (spec: amqp-messages §6), and what it is told if it did not
+//! Checks of a command's properties (spec: amqp-messages §6), and the errors for the application
 //! (spec: command-routing §3).
 
 use serde_amqp::Value;

@@ -37,7 +37,8 @@ pub(super) struct Full;
 pub(super) struct NotRegistered;
 
 impl Consumers {
-    /// Commands to `device` go to `instance` from now on, whoever had them before. Without `lifespan`, for ever.
+    /// Routes commands for `device` to `instance` from now on, replacing an earlier route. Without
+    /// `lifespan`, it does not expire.
     pub(super) fn register(
         &mut self,
         tenant: &str,

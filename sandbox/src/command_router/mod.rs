@@ -19,7 +19,7 @@ use crate::{
     world::World,
 };
 
-/// What adapters have told, for all tenants.
+/// State reported by adapters, for all tenants.
 #[derive(Debug, Default)]
 pub(crate) struct CommandRouter {
     consumers: Consumers,

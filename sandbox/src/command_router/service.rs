@@ -25,7 +25,9 @@ pub(crate) struct Presence {
 }
 
 impl CommandRouter {
-    /// Answers one request; `request` has `subject`. If the adapter wants applications to be told, it is said of what.
+    /// Answers one request; `request` has `subject`. Returns the notification for applications, if
+    /// the
+    /// adapter requests one.
     pub(crate) fn respond(
         &mut self,
         world: &World,

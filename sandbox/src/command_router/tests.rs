@@ -405,10 +405,12 @@ fn a_command_goes_on_as_it_was_but_for_what_the_router_sets() {
         else {
             panic!("{expected}: not forwarded");
         };
-        let told = Sections::decode(&message).unwrap().to_json();
+        let reported = Sections::decode(&message).unwrap().to_json();
         let mut rest = rest;
         rest["via"] = json!({"string": "gw-1"});
-        let id = told["properties"]["message-id"]["string"].as_str().unwrap();
+        let id = reported["properties"]["message-id"]["string"]
+            .as_str()
+            .unwrap();
         assert!(id != "m" && !id.is_empty(), "{id}");
         let wanted = json!({
             "message-annotations": {"x-opt-a": {"long": 1}},
@@ -424,7 +426,7 @@ fn a_command_goes_on_as_it_was_but_for_what_the_router_sets() {
             "data": {"binary": "6f6e"},
             "order": ["message-annotations", "properties", "application-properties", "data"],
         });
-        assert_eq!(told, wanted, "{expected}");
+        assert_eq!(reported, wanted, "{expected}");
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) async fn read(
 ) -> Result<Response, Failure> {
     world.look(|world| {
         let device = devices::find(world, &tenant, &id)?;
-        Ok(found(&told(device), version_of(device)))
+        Ok(found(&reported(device), version_of(device)))
     })
 }
 
@@ -132,30 +132,30 @@ fn check(
 }
 
 fn version_of(device: &Device) -> String {
-    version(&device.credentials_record, &told(device))
+    version(&device.credentials_record, &reported(device))
 }
 
 /// All but what must not be known.
-fn told(device: &Device) -> Value {
+fn reported(device: &Device) -> Value {
     let all = device.credentials.iter().map(|credentials| {
         let secrets: Vec<Value> = credentials
             .secrets
             .iter()
             .map(|secret| Value::Object(secret.members.clone()))
             .collect();
-        let mut told = json!({
+        let mut reported = json!({
             "type": credentials.kind,
             "auth-id": credentials.auth_id,
             "enabled": !credentials.disabled,
             "secrets": secrets,
         });
         if !credentials.ext.is_empty() {
-            told["ext"] = json!(credentials.ext);
+            reported["ext"] = json!(credentials.ext);
         }
         if let Some(comment) = &credentials.comment {
-            told["comment"] = json!(comment);
+            reported["comment"] = json!(comment);
         }
-        told
+        reported
     });
     Value::Array(all.collect())
 }

@@ -61,7 +61,7 @@ pub(super) async fn read(
 ) -> Result<Response, Failure> {
     world.look(|world| {
         let device = find(world, &tenant, &id)?;
-        Ok(found(&told(device), version_of(device)))
+        Ok(found(&reported(device), version_of(device)))
     })
 }
 
@@ -128,9 +128,9 @@ pub(super) async fn search(
                     .is_none_or(|wanted| is_gateway(known, id, device) == wanted)
             })
             .map(|(id, device)| {
-                let mut told = told(device);
-                told["id"] = Value::String(id.clone());
-                told
+                let mut reported = reported(device);
+                reported["id"] = Value::String(id.clone());
+                reported
             });
         search.run(all).map(|found| listed(&found))
     })
@@ -172,23 +172,23 @@ fn is_gateway(tenant: &Tenant, id: &String, device: &Device) -> bool {
 }
 
 fn version_of(device: &Device) -> String {
-    version(&device.record, &told(device))
+    version(&device.record, &reported(device))
 }
 
-fn told(device: &Device) -> Value {
-    let mut told = device.further.clone();
-    told.insert("enabled".to_owned(), json!(!device.disabled));
+fn reported(device: &Device) -> Value {
+    let mut reported = device.further.clone();
+    reported.insert("enabled".to_owned(), json!(!device.disabled));
     for (name, list) in [
         ("via", &device.via),
         ("viaGroups", &device.via_groups),
         ("memberOf", &device.member_of),
     ] {
         if !list.is_empty() {
-            told.insert(name.to_owned(), json!(list));
+            reported.insert(name.to_owned(), json!(list));
         }
     }
     if !device.defaults.is_empty() {
-        told.insert("defaults".to_owned(), json!(device.defaults));
+        reported.insert("defaults".to_owned(), json!(device.defaults));
     }
     let mut status = Map::new();
     for (name, time) in [
@@ -200,9 +200,9 @@ fn told(device: &Device) -> Value {
         }
     }
     if !status.is_empty() {
-        told.insert("status".to_owned(), Value::Object(status));
+        reported.insert("status".to_owned(), Value::Object(status));
     }
-    Value::Object(told)
+    Value::Object(reported)
 }
 
 /// A device with these members, if they are such.

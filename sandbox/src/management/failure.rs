@@ -1,4 +1,4 @@
-//! What a client of the management API is told when its request fails: `{"error": "text"}`.
+//! Error responses of the management API: `{"error": "text"}`.
 
 use axum::{
     http::{StatusCode, header},

@@ -1,7 +1,8 @@
 //! The device registry's HTTP management API, version 1 (spec: registry-apis part C): tenants, devices and credentials, in memory
 //! or in a file.
 //!
-//! Every change is effective from the next request to the registry, and is told to the receivers of notifications.
+//! Every change is effective from the next request to the registry, and is sent to the receivers of
+//! notifications.
 
 mod credentials;
 mod devices;

@@ -91,11 +91,12 @@ impl Id {
     }
 }
 
-/// The version of a resource: it differs when its record or what is told of it does. Secrets have no part in it.
-pub(super) fn version(record: &Record, told: &Value) -> String {
+/// The version of a resource: it differs when its record or its public representation does. Secrets
+/// have no part in it.
+pub(super) fn version(record: &Record, reported: &Value) -> String {
     let mut hasher = DefaultHasher::new();
     record.revision.hash(&mut hasher);
-    told.to_string().hash(&mut hasher);
+    reported.to_string().hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
@@ -134,7 +135,7 @@ impl Record {
     }
 }
 
-/// A moment as it is told, to whole seconds.
+/// A time as it is returned, in whole seconds.
 pub(super) fn moment(time: OffsetDateTime) -> Value {
     let time = time.replace_nanosecond(0).unwrap_or(time);
     // Only years beyond 9999 cannot be written.
@@ -153,18 +154,18 @@ pub(super) fn created(location: &str, id: &str, version: String) -> Response {
 }
 
 /// 200 with a resource.
-pub(super) fn found(told: &Value, version: String) -> Response {
+pub(super) fn found(reported: &Value, version: String) -> Response {
     let headers = [
         (header::ETAG, version),
         (header::CONTENT_TYPE, JSON.to_owned()),
     ];
-    (StatusCode::OK, headers, told.to_string()).into_response()
+    (StatusCode::OK, headers, reported.to_string()).into_response()
 }
 
 /// 200 with what a search has found.
-pub(super) fn listed(told: &Value) -> Response {
+pub(super) fn listed(reported: &Value) -> Response {
     let headers = [(header::CONTENT_TYPE, JSON)];
-    (StatusCode::OK, headers, told.to_string()).into_response()
+    (StatusCode::OK, headers, reported.to_string()).into_response()
 }
 
 /// 204: it is as wanted now.

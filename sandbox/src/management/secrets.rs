@@ -9,7 +9,9 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 use super::{failure::Failure, request::moment, subject::rfc2253};
 use crate::world::Secret;
 
-/// Reads one secret. One that names an `id` keeps of its predecessor what must not be known, unless it brings it anew.
+/// Reads one secret. One with an `id` keeps the confidential members of its predecessor, unless it
+/// has
+/// new ones.
 pub(super) fn read(kind: &str, secret: Value, before: &[Secret]) -> Result<Secret, Failure> {
     let Value::Object(mut members) = secret else {
         return Err(wrong("secrets"));
@@ -83,7 +85,7 @@ fn der(certificate: &Value) -> Result<Vec<u8>, Failure> {
         .ok_or_else(|| wrong("cert"))
 }
 
-/// Takes out what must not be told again.
+/// Removes the confidential members.
 fn confidential(
     kind: &str,
     members: &mut Map<String, Value>,

@@ -8,7 +8,8 @@ use x509_parser::{
     x509::{AttributeTypeAndValue, X509Name},
 };
 
-/// The most specific part first; types that RFC 2253 §2.3 does not name are told by number, their values by bytes.
+/// The most specific part first; types that RFC 2253 §2.3 does not name are written by number,
+/// their values as bytes.
 pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
     let parts: Vec<_> = name.iter().collect();
     let mut text = String::new();

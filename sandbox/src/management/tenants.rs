@@ -63,7 +63,7 @@ pub(super) async fn read(
 ) -> Result<Response, Failure> {
     world.look(|world| {
         let tenant = world.tenants.get(&id).ok_or_else(Failure::no_tenant)?;
-        Ok(found(&told(tenant), version_of(tenant)))
+        Ok(found(&reported(tenant), version_of(tenant)))
     })
 }
 
@@ -108,20 +108,20 @@ pub(super) async fn search(
     let search = Search::parse(&query.unwrap_or_default())?;
     world.look(|world| {
         let all = world.tenants.iter().map(|(id, tenant)| {
-            let mut told = told(tenant);
-            told["id"] = Value::String(id.clone());
-            told
+            let mut reported = reported(tenant);
+            reported["id"] = Value::String(id.clone());
+            reported
         });
         search.run(all).map(|found| listed(&found))
     })
 }
 
-fn told(tenant: &Tenant) -> Value {
+fn reported(tenant: &Tenant) -> Value {
     Value::Object(tenant.members.clone())
 }
 
 fn version_of(tenant: &Tenant) -> String {
-    version(&tenant.record, &told(tenant))
+    version(&tenant.record, &reported(tenant))
 }
 
 fn alias(members: &Map<String, Value>) -> Option<&str> {

@@ -9,7 +9,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::{failure::Failure, request::moment, subject::rfc2253};
 
-/// Checks the authorities and adds what can be told from their certificates; each gets an id.
+/// Checks the authorities and adds the members derived from their certificates; each gets an id.
 pub(super) fn complete(authorities: &mut [Value]) -> Result<(), Failure> {
     let mut ids = BTreeSet::new();
     for authority in authorities {

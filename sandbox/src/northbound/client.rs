@@ -221,7 +221,7 @@ impl Client {
         }
     }
 
-    /// Receives, settles and sends until told to leave or until the peer does.
+    /// Receives, settles and sends until asked to leave, or until the peer leaves.
     pub(super) async fn run(
         mut self,
         mut reader: Reader,

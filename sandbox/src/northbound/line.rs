@@ -150,7 +150,7 @@ impl CommandReport {
 
 impl fmt::Display for CommandReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&told(self.outcome.as_ref()))?;
+        formatter.write_str(&reported(self.outcome.as_ref()))?;
         match &self.response {
             None if self.outcome != Some(Outcome::Accepted) || self.one_way => Ok(()),
             _ => write!(formatter, "\n{}", self.after_waiting()),
@@ -159,11 +159,11 @@ impl fmt::Display for CommandReport {
 }
 
 /// An outcome in a person's words.
-pub(crate) fn told(outcome: Option<&Outcome>) -> String {
+pub(crate) fn reported(outcome: Option<&Outcome>) -> String {
     match outcome {
         Some(Outcome::Accepted) => "accepted: the device has the command".to_owned(),
         Some(Outcome::Rejected { description, .. }) => {
-            let reason = description.as_deref().unwrap_or("no reason was told");
+            let reason = description.as_deref().unwrap_or("no reason was reported");
             format!("rejected: {reason}")
         }
         Some(Outcome::Released) => {
@@ -219,7 +219,7 @@ pub async fn send_command_line_noting(
     } else {
         waiting(&format!(
             "{}, waiting for the response",
-            told(outcome.as_ref())
+            reported(outcome.as_ref())
         ));
         application.receive(RESPONSE_WITHIN).await
     };

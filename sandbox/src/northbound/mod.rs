@@ -1,4 +1,5 @@
-//! The business application north of the adapter: an AMQP client over TCP that receives messages and settles them as it is told
+//! The business application north of the adapter: an AMQP client over TCP that receives messages
+//! and settles them as configured
 //! to, and that sends commands.
 
 mod behaviour;
@@ -252,7 +253,7 @@ impl Sender {
             address: self.peer,
             source: io::ErrorKind::ConnectionAborted.into(),
         };
-        let (outcome, told) = oneshot::channel();
+        let (outcome, reported) = oneshot::channel();
         let order = Order {
             address: address.to_owned(),
             message,
@@ -260,7 +261,7 @@ impl Sender {
         };
         let sent = async {
             self.orders.send(order).await.map_err(|_| gone())?;
-            told.await.map_err(|_| gone())?
+            reported.await.map_err(|_| gone())?
         };
         match timeout(within, sent).await {
             Ok(outcome) => outcome.map(Some),

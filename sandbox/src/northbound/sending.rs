@@ -18,7 +18,7 @@ use crate::{
     amqp::{frame, outbox::Outbox},
 };
 
-/// A message to send and whom to tell what became of it.
+/// A message to send, with the receiver of its outcome.
 pub(super) struct Order {
     pub(super) address: String,
     pub(super) message: Vec<u8>,
@@ -32,7 +32,7 @@ pub(super) struct Senders {
     next_handle: u32,
     next_delivery: u32,
     orders: u32,
-    /// Whom to tell about a delivery that was sent.
+    /// The receiver of a delivery's outcome.
     unsettled: BTreeMap<u32, oneshot::Sender<Result<Outcome, Error>>>,
     /// Transfer frames sent so far.
     next_outgoing_id: u32,
@@ -94,7 +94,7 @@ impl Senders {
         self.drain(handle);
     }
 
-    /// Whoever waited for these has given up.
+    /// The callers that waited for these have given up.
     fn forget_abandoned(&mut self) {
         for link in self.links.values_mut() {
             link.waiting.retain(|order| !order.outcome.is_closed());

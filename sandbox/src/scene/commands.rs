@@ -114,8 +114,10 @@ impl Commander {
                 outcome = line::send(&sender, &line, REPLY_ID).await;
             }
             let (text, mood) = match outcome {
-                Ok(Some(Outcome::Accepted)) => (line::told(Some(&Outcome::Accepted)), Mood::Good),
-                Ok(outcome) => (line::told(outcome.as_ref()), Mood::Bad),
+                Ok(Some(Outcome::Accepted)) => {
+                    (line::reported(Some(&Outcome::Accepted)), Mood::Good)
+                }
+                Ok(outcome) => (line::reported(outcome.as_ref()), Mood::Bad),
                 Err(error) => (format!("cannot send: {error}"), Mood::Bad),
             };
             voice.say(clean(&text), mood).await;

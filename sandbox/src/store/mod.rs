@@ -1,6 +1,7 @@
 //! The registry's data in one `SQLite` file, so that it outlives the sandbox.
 //!
-//! A change is in the file before anybody is told that it was made. The file holds keys in the clear, as the registry has to tell
+//! A change is in the file before it is acknowledged. The file holds keys in the clear, as the
+//! registry has to tell
 //! them to adapters: nobody but its owner may read it.
 
 mod rows;
@@ -179,8 +180,8 @@ fn create_private(path: &Path) -> io::Result<()> {
 const FORMAT: i64 = 1;
 /// A row tells all of a tenant or of a device as JSON.
 const TABLES: &str = "
-CREATE TABLE tenants (id TEXT PRIMARY KEY, told TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE devices (tenant TEXT NOT NULL, id TEXT NOT NULL, told TEXT NOT NULL, PRIMARY KEY (tenant, id)) WITHOUT ROWID;
+CREATE TABLE tenants (id TEXT PRIMARY KEY, reported TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE devices (tenant TEXT NOT NULL, id TEXT NOT NULL, reported TEXT NOT NULL, PRIMARY KEY (tenant, id)) WITHOUT ROWID;
 PRAGMA user_version = 1;
 ";
 /// How long another process may hold the file.

@@ -45,7 +45,7 @@ struct SecretRow {
     confidential: Map<String, Value>,
 }
 
-/// Moments are seconds since 1970, which is as exact as they are told.
+/// Times are seconds since 1970, the precision in which they are returned.
 #[derive(Serialize, Deserialize)]
 struct RecordRow {
     revision: u64,
@@ -62,8 +62,11 @@ pub(super) fn write_tenant(
         members: tenant.members.clone(),
         record: (&tenant.record).into(),
     };
-    let told = text(&row, id)?;
-    transaction.execute("REPLACE INTO tenants VALUES (?1, ?2)", params![id, told])?;
+    let reported = text(&row, id)?;
+    transaction.execute(
+        "REPLACE INTO tenants VALUES (?1, ?2)",
+        params![id, reported],
+    )?;
     Ok(())
 }
 
@@ -73,9 +76,9 @@ pub(super) fn write_device(
     id: &str,
     device: &Device,
 ) -> Result<(), StoreError> {
-    let told = text(&DeviceRow::from(device), id)?;
+    let reported = text(&DeviceRow::from(device), id)?;
     let insert = "REPLACE INTO devices VALUES (?1, ?2, ?3)";
-    transaction.execute(insert, params![tenant, id, told])?;
+    transaction.execute(insert, params![tenant, id, reported])?;
     Ok(())
 }
 
@@ -97,11 +100,11 @@ pub(super) fn delete_devices_except(
 /// All there is.
 pub(super) fn read(connection: &Connection) -> Result<World, StoreError> {
     let mut world = World::empty();
-    let mut select = connection.prepare("SELECT id, told FROM tenants")?;
+    let mut select = connection.prepare("SELECT id, reported FROM tenants")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let (id, told): (String, String) = (row.get(0)?, row.get(1)?);
-        let TenantRow { members, record } = value(&told, &id)?;
+        let (id, reported): (String, String) = (row.get(0)?, row.get(1)?);
+        let TenantRow { members, record } = value(&reported, &id)?;
         let tenant = Tenant {
             members,
             record: record.into(),
@@ -109,11 +112,12 @@ pub(super) fn read(connection: &Connection) -> Result<World, StoreError> {
         };
         world.tenants.insert(id, tenant);
     }
-    let mut select = connection.prepare("SELECT tenant, id, told FROM devices")?;
+    let mut select = connection.prepare("SELECT tenant, id, reported FROM devices")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let (tenant, id, told): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let device: DeviceRow = value(&told, &id)?;
+        let (tenant, id, reported): (String, String, String) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
+        let device: DeviceRow = value(&reported, &id)?;
         let known = world.tenants.get_mut(&tenant);
         let known = known.ok_or_else(|| StoreError::Row(id.clone()))?;
         known.devices.insert(id, device.into());

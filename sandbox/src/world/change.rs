@@ -89,7 +89,7 @@ impl Change {
         }
     }
 
-    /// The address that the change is told at.
+    /// The address of the change's notification.
     pub(crate) const fn address(&self) -> &'static str {
         match self {
             Self::Tenant { .. } => "notification/registry-tenant",
@@ -100,7 +100,7 @@ impl Change {
     /// The notification, as of `now`.
     pub(crate) fn to_json(&self, now: OffsetDateTime) -> Value {
         let now = now.replace_nanosecond(0).unwrap_or(now);
-        let mut told = match self {
+        let mut reported = match self {
             Self::Tenant {
                 kind,
                 tenant,
@@ -135,10 +135,10 @@ impl Change {
                 "tenant-id": tenant,
             }),
         };
-        told["source"] = json!("device-registry");
+        reported["source"] = json!("device-registry");
         // Only years beyond 9999 cannot be written.
-        told["creation-time"] = json!(now.format(&Rfc3339).unwrap_or_default());
-        told
+        reported["creation-time"] = json!(now.format(&Rfc3339).unwrap_or_default());
+        reported
     }
 }
 
@@ -152,7 +152,7 @@ impl Kind {
     }
 }
 
-/// What has to be told when the world was `before` and is `after`.
+/// Notifications for the change from `before` to `after`.
 pub(super) fn between(before: &World, after: &World) -> Vec<Change> {
     let mut changes = Vec::new();
     for (id, old) in &before.tenants {
@@ -176,7 +176,7 @@ pub(super) fn between(before: &World, after: &World) -> Vec<Change> {
     changes
 }
 
-/// What has to be told of a tenant that was taken away.
+/// Notifications for a removed tenant.
 pub(crate) fn of_removed_tenant(id: &str, tenant: &Tenant) -> Vec<Change> {
     let mut changes = vec![Change::tenant_deleted(id)];
     if !tenant.devices.is_empty() {
@@ -187,7 +187,7 @@ pub(crate) fn of_removed_tenant(id: &str, tenant: &Tenant) -> Vec<Change> {
     changes
 }
 
-/// What has to be told of a device that is put in the place of another or of none.
+/// Notifications for a device that is created or replaced.
 pub(super) fn of_device_set(
     tenant: &str,
     id: &str,

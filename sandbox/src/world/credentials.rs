@@ -69,7 +69,7 @@ impl Credentials {
             all.extend(secret.confidential.clone());
             Value::Object(all)
         });
-        let mut told = json!({
+        let mut reported = json!({
             "device-id": device,
             "type": self.kind,
             "auth-id": self.auth_id,
@@ -77,9 +77,9 @@ impl Credentials {
             "secrets": secrets.collect::<Vec<_>>(),
         });
         if !self.ext.is_empty() {
-            told["ext"] = Value::Object(self.ext.clone());
+            reported["ext"] = Value::Object(self.ext.clone());
         }
-        told
+        reported
     }
 }
 
@@ -87,7 +87,7 @@ impl Credentials {
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Secret {
-    /// What may be told: `id`, `enabled`, `not-before`, `not-after`, `comment`.
+    /// The public members: `id`, `enabled`, `not-before`, `not-after`, `comment`.
     pub members: Map<String, Value>,
     /// What only the adapter may know, such as `key`.
     pub(crate) confidential: Map<String, Value>,

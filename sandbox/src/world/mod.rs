@@ -1,7 +1,8 @@
 //! Who exists in the sandbox: tenants, their devices and gateways, and the devices' keys.
 //!
 //! A world comes from a YAML file ([`World::from_yaml`]; [`World::default`] reads the one inside the binary) and can be changed
-//! while the sandbox runs ([`SharedWorld`]). What it says is told to the adapter by the registry; nobody else reads it.
+//! while the sandbox runs ([`SharedWorld`]). Only the registry reads it, and returns its content to
+//! the adapter.
 
 mod change;
 mod credentials;
@@ -214,14 +215,15 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The world of a running sandbox: a handle to change it, effective from the next request to the registry. Whoever receives
-/// change notifications is told.
+/// The world of a running sandbox: a handle to change it, effective from the next request to the
+/// registry. Receivers of
+/// change notifications get one.
 #[derive(Clone)]
 pub struct SharedWorld(Arc<Shared>);
 
 struct Shared {
     world: RwLock<World>,
-    /// Held over a change, its keeping and its telling, so that changes are told in their order.
+    /// Held while a change is made, stored and sent, so that notifications are in order.
     followers: Mutex<Followers>,
 }
 
@@ -304,8 +306,8 @@ impl SharedWorld {
         self.try_to(|world| {
             let known = world.tenants.get_mut(tenant);
             let removed = known.and_then(|known| known.devices.remove(id));
-            let told = removed.map(|_| Change::device_deleted(tenant, id));
-            ((), told.into_iter().collect())
+            let reported = removed.map(|_| Change::device_deleted(tenant, id));
+            ((), reported.into_iter().collect())
         });
     }
 
@@ -328,7 +330,7 @@ impl SharedWorld {
     /// Changes the world, keeps and tells what `change` says that it did.
     ///
     /// # Errors
-    /// If the change could not be kept: the world is as it was, and nobody was told.
+    /// If the change could not be stored: the world is unchanged, and there is no notification.
     pub(crate) fn apply<R>(
         &self,
         change: impl FnOnce(&mut World) -> (R, Vec<Change>),

@@ -106,7 +106,7 @@ tenants:
             auth-id: b
 ";
     let problems = World::from_yaml("world.yaml", text).unwrap_err();
-    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let reported: Vec<String> = problems.iter().map(ToString::to_string).collect();
     let expected = [
         "world.yaml:1: the file has no `tenant`; did you mean `tenants`?",
         "world.yaml:3: `T 1` is no tenant id; letters, digits and `-_.` are allowed",
@@ -126,8 +126,8 @@ tenants:
         "world.yaml:27: credentials without `key` or `key-base64`",
         "world.yaml:28: credentials has no `psk`",
     ];
-    assert_eq!(told, expected);
-    assert!(!told.concat().contains("secret"));
+    assert_eq!(reported, expected);
+    assert!(!reported.concat().contains("secret"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A world file, read with every mistake told at once.
+//! World files; reports all errors at once.
 //!
 //! Scalars are kept as written, so that the device `0815` and the key `1e3` stay what the author sees.
 
@@ -522,16 +522,16 @@ fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String 
     }
 }
 
-/// Loads the text; an error is told as its line and what the parser says.
+/// Parses the text; an error has its line and the parser's message.
 fn load<'i>(text: &'i str) -> Result<Vec<Node<'i>>, (usize, String)> {
     let mut loader = YamlLoader::<Node<'i>>::default();
     loader.early_parse(false);
-    let told = |error: &ScanError| (error.marker().line(), error.info().to_owned());
+    let reported = |error: &ScanError| (error.marker().line(), error.info().to_owned());
     Parser::new_from_str(text)
         .load(&mut loader, true)
-        .map_err(|error| told(&error))?;
+        .map_err(|error| reported(&error))?;
     match loader.error() {
-        Some(error) => Err(told(error)),
+        Some(error) => Err(reported(error)),
         None => Ok(loader.into_documents()),
     }
 }
