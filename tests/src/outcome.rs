@@ -1,4 +1,5 @@
-//! What a device is told about a confirmable upload, by what the application does with it (spec: coap-adapter §4, observed §4).
+//! Responses to confirmable uploads, by the application's disposition (spec: coap-adapter §4,
+//! observed §4).
 
 /// What an application does, in the words of the recordings, and the code and text that the device gets for it.
 pub const OUTCOMES: [(&str, &str, &str); 12] = [
@@ -28,7 +29,7 @@ pub const OUTCOMES: [(&str, &str, &str); 12] = [
     ("delay:0.8", "2.04", ""),
 ];
 
-/// What a device is told if nobody listens.
+/// The response if there is no consumer.
 pub const NOBODY: (&str, &str) = ("5.03", "no consumer available");
 
 const UNPROCESSED: &str = "consumer didn't process the message";

@@ -209,7 +209,7 @@ fn subject(units: &[(DnType, &str)], name: &str) -> DistinguishedName {
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes it anew.
+    /// Issues it again.
     ///
     /// # Errors
     /// What the system says.

@@ -1,4 +1,4 @@
-//! A Prometheus of few words: it answers each query as it is told to, and remembers what it was asked.
+//! A minimal Prometheus: it answers each query as configured, and records the queries.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ struct Shared {
 }
 
 impl Prometheus {
-    /// Says that so many bytes were consumed, whoever is asked about.
+    /// Reports this number of consumed bytes for every tenant.
     ///
     /// # Errors
     /// If no port can be had.
@@ -67,7 +67,7 @@ impl Prometheus {
         lock(&self.shared).queries.clone()
     }
 
-    /// What an adapter has to be told to ask it.
+    /// Settings of an adapter that uses it.
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         settings(self.address.port())

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::stand::anywhere;
 
-/// A port of this machine that leads to another one as long as it is told so.
+/// A local port that forwards to another one while enabled.
 #[derive(Debug)]
 pub struct Wire {
     address: SocketAddr,

@@ -52,7 +52,8 @@ pub fn received(request: &Request, arrivals: &[Arrival], since: Moment) -> Value
 
 /// What came far too early to be of the recorded kind: an acknowledgement before its time, a response that waited for nobody.
 ///
-/// Lateness is no difference: it tells about the machine. Whoever waits for the answer has a deadline.
+/// Lateness is not a difference: it depends on the machine. The wait for the response has a
+/// deadline.
 #[must_use]
 pub fn early(stages: &[Stage], arrivals: &[Arrival]) -> Vec<String> {
     let pairs = stages.iter().zip(arrivals);
@@ -75,7 +76,7 @@ fn stage(stage: &Stage) -> String {
     format!("{} {}", stage.kind, stage.code)
 }
 
-/// A message, its parts in words; ids and tokens are told by their relation to the request's.
+/// A message as text; ids and tokens are described by their relation to the request's.
 fn comparable(message: Option<&[u8]>, request: &Request, moment: Moment) -> Value {
     let Some(message) = message else {
         return Value::Null;

@@ -58,7 +58,7 @@ impl Folder {
 /// A dialogue of one device with the adapter, in one session.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Case {
-    /// What it is told by; also the name of its file.
+    /// Name of the case and of its file.
     pub name: String,
     /// Who took part in the north.
     pub setup: Setup,

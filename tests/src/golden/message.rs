@@ -101,20 +101,20 @@ mod tests {
         old["sender_settled"] = false.into();
         old["raw_hex"] = "00".into();
         let now = SystemTime::now();
-        let told = u64::try_from(now.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+        let reported = u64::try_from(now.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
         let since = Moment::Since(now);
         let compare = |sections: &serde_json::Value, link, settled| {
             differences(&recorded(&old), &received(link, settled, sections, since)).len()
         };
         let good = sections(
-            told,
+            reported,
             "00-00000000000000000000000000000001-0000000000000001-01",
         );
         assert_eq!(compare(&good, "t", false), 0);
         assert_eq!(compare(&good, "e", true), 4);
         let hour = u64::try_from(Duration::from_secs(3600).as_millis()).unwrap();
-        assert_eq!(compare(&sections(told - hour, parent), "t", false), 2);
-        assert_eq!(compare(&sections(told, "00-1-2-00"), "t", false), 3);
+        assert_eq!(compare(&sections(reported - hour, parent), "t", false), 2);
+        assert_eq!(compare(&sections(reported, "00-1-2-00"), "t", false), 3);
         assert_ne!(compare(&serde_json::Value::Null, "t", false), 0);
     }
 }

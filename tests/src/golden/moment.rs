@@ -18,9 +18,9 @@ impl Moment {
         let Self::Since(start) = self else {
             return true;
         };
-        let told = UNIX_EPOCH + Duration::from_millis(milliseconds);
+        let reported = UNIX_EPOCH + Duration::from_millis(milliseconds);
         // Milliseconds are cut off, and a clock may be set a little while the test runs.
-        told + LEEWAY >= start && told <= SystemTime::now() + LEEWAY
+        reported + LEEWAY >= start && reported <= SystemTime::now() + LEEWAY
     }
 }
 
