@@ -140,7 +140,8 @@ impl Device {
         Ok(device)
     }
 
-    /// Shakes hands anew from the same address, as after a loss of power: without farewell to the session it had.
+    /// Makes a new handshake from the same address, as after a power loss: without closing the
+    /// previous session.
     ///
     /// # Errors
     /// As [`Device::connect`].

@@ -63,7 +63,7 @@ pub enum CloseReason {
     Local,
     /// The server did not answer, however often the flight was sent again.
     HandshakeTimeout,
-    /// The server said something that can't be; it was told so.
+    /// The server violated the protocol; the client sent an alert.
     HandshakeFailed(AlertDescription),
 }
 

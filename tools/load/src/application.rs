@@ -47,9 +47,9 @@ impl Consumer {
         let runtime = runtime.map_err(|error| error.to_string())?;
         let leave = CancellationToken::new();
         let stopped = leave.clone();
-        let (attached, told) = oneshot::channel();
+        let (attached, reported) = oneshot::channel();
         let thread = thread::spawn(move || runtime.block_on(consume(peer, attached, stopped)));
-        match told.blocking_recv() {
+        match reported.blocking_recv() {
             Ok(Ok(())) => Ok(Self { leave, thread }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err("the application ended".to_owned()),
@@ -78,10 +78,10 @@ async fn consume(
         config.addresses.push(responses.clone());
         config.detail = Detail::Payload;
         let application = Application::start(config).await;
-        let told = application.as_ref().map(drop).map_err(ToString::to_string);
-        let failed = told.is_err();
+        let reported = application.as_ref().map(drop).map_err(ToString::to_string);
+        let failed = reported.is_err();
         if let Some(attached) = attached.take()
-            && (attached.send(told).is_err() || failed)
+            && (attached.send(reported).is_err() || failed)
         {
             return arrived;
         }

@@ -57,8 +57,8 @@ mod tests {
                 drop(stream.shutdown(std::net::Shutdown::Write));
                 drop(stream.read_to_end(&mut Vec::new()));
             });
-            let told = super::get(server, "/up").map_err(|error| error.to_string());
-            assert_eq!(told, wanted.map(str::to_owned).map_err(str::to_owned));
+            let reported = super::get(server, "/up").map_err(|error| error.to_string());
+            assert_eq!(reported, wanted.map(str::to_owned).map_err(str::to_owned));
             serving.join().unwrap();
         }
     }

@@ -114,7 +114,8 @@ fn show(text: &str) {
 }
 
 /// What comes in a pause of some hundred milliseconds, as a machine has that plays everything at once, at thousands of messages a second.
-/// A router grants 250 unless told otherwise, ActiveMQ Artemis 1000 (`amqpCredits`); what exceeds it is refused.
+/// A router grants 250 by default, ActiveMQ Artemis 1000 (`amqpCredits`); messages beyond that are
+/// refused.
 const LINK_CREDIT: u32 = 4000;
 /// Wrong usage (`sysexits.h`).
 const EX_USAGE: u8 = 64;

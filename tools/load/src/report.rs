@@ -50,7 +50,7 @@ impl North {
     }
 }
 
-/// What devices were told, held against what the application got.
+/// Responses to devices, compared with the messages of the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Delivery {
     pub(crate) arrived: u64,
@@ -120,13 +120,14 @@ impl Report {
         Some(added as f64 * 1024.0 / f64::from(self.scenario.devices))
     }
 
-    /// Whether the server took no more memory than it was told to.
+    /// Whether the server stayed within its memory limit.
     fn is_within_memory(&self) -> bool {
         let bound = self.scenario.max_memory.zip(self.cost.as_ref());
         bound.is_none_or(|(mebibytes, cost)| cost.peak <= u64::from(mebibytes) * 1024)
     }
 
-    /// Whether nothing failed, was lost, came twice, was not given back, or took too much. While the network is away, devices may be told so;
+    /// Whether nothing failed, was lost, came twice, was not given back, or took too much. During
+    /// an outage of the network, devices may get 5.03;
     /// whose datagrams were lost at every try needs no answer.
     pub(crate) fn is_clean(&self) -> bool {
         let mut codes = self.tally.codes.keys();

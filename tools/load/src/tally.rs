@@ -17,7 +17,7 @@ pub(crate) struct Tally {
     /// By code; handshakes are not in it.
     pub(crate) codes: BTreeMap<u8, u64>,
     pub(crate) established: u64,
-    /// Sessions that were lost without a scenario that wants it, and made anew.
+    /// Sessions that were lost and re-established although the scenario does not intend it.
     pub(crate) reconnected: u64,
     /// How often a device with a connection id got another address.
     pub(crate) moved: u64,

@@ -275,8 +275,11 @@ mod tests {
             (1000, 90.0),
             (1000, 5.0),
         ]);
-        let told = steady.steadiness(0, 3).unwrap();
-        assert!(told.holds() && told.growth.abs() < 1e-9, "{told:?}");
+        let reported = steady.steadiness(0, 3).unwrap();
+        assert!(
+            reported.holds() && reported.growth.abs() < 1e-9,
+            "{reported:?}"
+        );
         let drifting = watch(&[
             (100, 5.0),
             (900, 80.0),
@@ -284,10 +287,13 @@ mod tests {
             (1100, 90.0),
             (1000, 50.0),
         ]);
-        let told = drifting.steadiness(0, 3).unwrap();
+        let reported = drifting.steadiness(0, 3).unwrap();
         // 100 kB in 5 s.
-        assert!((told.growth - 1_200.0).abs() < 1e-6, "{told:?}");
-        assert!(told.drifted.len() == 1 && !told.holds(), "{told:?}");
+        assert!((reported.growth - 1_200.0).abs() < 1e-6, "{reported:?}");
+        assert!(
+            reported.drifted.len() == 1 && !reported.holds(),
+            "{reported:?}"
+        );
         let csv = steady.to_csv();
         assert_eq!(csv.lines().count(), 6);
         assert!(csv.lines().nth(2).unwrap().starts_with("5.0,900,1,80"));

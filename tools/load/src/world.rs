@@ -74,7 +74,7 @@ pub(crate) fn identity(number: u32) -> String {
     format!("{}@{TENANT}", device_id(number))
 }
 
-/// Keys for tests only: whoever knows the number knows the key.
+/// Keys for tests only: derived from the number of the device.
 pub(crate) fn key(number: u32) -> String {
     format!("load-key-{number:05}")
 }

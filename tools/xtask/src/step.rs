@@ -1,4 +1,4 @@
-//! A command that must succeed, told before it runs and with its time after.
+//! A command that must succeed; prints it before it runs, and its duration afterwards.
 
 use std::{process::Command, time::Instant};
 
@@ -13,32 +13,32 @@ pub(crate) fn cargo<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
 
 /// Runs `command` with its output shown.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let told = told(command);
-    println!("xtask: {told}");
+    let line = command_line(command);
+    println!("xtask: {line}");
     let started = Instant::now();
     let status = command
         .status()
-        .with_context(|| format!("`{told}` does not start"))?;
-    ensure!(status.success(), "`{told}` ended with {status}");
+        .with_context(|| format!("`{line}` does not start"))?;
+    ensure!(status.success(), "`{line}` ended with {status}");
     println!("xtask: that took {} s", started.elapsed().as_secs());
     Ok(())
 }
 
 /// Runs `command` and gives what it writes.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let told = told(command);
+    let line = command_line(command);
     let output = command
         .output()
-        .with_context(|| format!("`{told}` does not start"))?;
+        .with_context(|| format!("`{line}` does not start"))?;
     ensure!(
         output.status.success(),
-        "`{told}` ended with {}",
+        "`{line}` ended with {}",
         output.status
     );
-    String::from_utf8(output.stdout).with_context(|| format!("`{told}` does not write text"))
+    String::from_utf8(output.stdout).with_context(|| format!("`{line}` does not write text"))
 }
 
-fn told(command: &Command) -> String {
+fn command_line(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program())
         .file_name()
         .unwrap_or_default();

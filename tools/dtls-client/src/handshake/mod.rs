@@ -61,7 +61,7 @@ pub(crate) enum Progress {
     Failed(AlertDescription),
 }
 
-/// Whether a new flight is out, so that waiting begins anew.
+/// Whether a new flight was sent, which restarts the timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
     Nothing,

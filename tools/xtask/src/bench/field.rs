@@ -223,7 +223,7 @@ impl Field {
     }
 }
 
-/// What this adapter and Hono's are told alike.
+/// Settings that this adapter and Hono share.
 fn configure(adapter: &mut Command) {
     for service in SERVICES {
         adapter.env(format!("HONO_{service}_HOST"), "127.0.0.1");

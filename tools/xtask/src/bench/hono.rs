@@ -42,7 +42,7 @@ pub(super) const PROPERTIES: [&str; 2] = [
     "-Dvertx.json.base64=legacy",
 ];
 
-/// What it is told besides what both adapters are told: AMQP is the only network, and nobody takes its traces.
+/// Settings of Hono only: AMQP is the only network, and traces are not exported.
 pub(super) const SETTINGS: [(&str, &str); 4] = [
     ("HONO_APP_KAFKAMESSAGINGDISABLED", "true"),
     ("HONO_APP_PUBSUBMESSAGINGDISABLED", "true"),

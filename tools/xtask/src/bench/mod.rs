@@ -1,7 +1,8 @@
 //! The comparison run: adapter, floor, Eclipse Hono's adapter and Californium under the same devices on the same CPU, in turn, several times.
 //!
 //! Devices, AMQP network and application have one CPU, the server under test has the other, so that all servers are seen
-//! under the same load. Latencies are those of two busy CPUs; what a server costs is told by its own CPU time.
+//! under the same load. Latencies are those of two busy CPUs; the cost of a server is its own CPU
+//! time.
 
 mod field;
 mod hono;

@@ -7,7 +7,12 @@ use super::{Chart, Tools, profile, tools::KUBERNETES};
 /// The wrong values that were taken, or refused without a word that helps.
 pub(super) fn faults(chart: &Chart, tools: &Tools) -> Result<Vec<String>> {
     let mut faults = Vec::new();
-    for Wrong { profile, set, told } in WRONG {
+    for Wrong {
+        profile,
+        set,
+        reported,
+    } in WRONG
+    {
         let mut template = tools.helm();
         template.args(["template", profile::RELEASE, "--kube-version", KUBERNETES]);
         let file = chart.folder().join(format!("ci/{profile}-values.yaml"));
@@ -16,9 +21,9 @@ pub(super) fn faults(chart: &Chart, tools: &Tools) -> Result<Vec<String>> {
         let text = String::from_utf8_lossy(&output.stderr);
         if output.status.success() {
             faults.push(format!("profile {profile} with {set} is taken"));
-        } else if !told.iter().all(|words| text.contains(words)) {
+        } else if !reported.iter().all(|words| text.contains(words)) {
             faults.push(format!(
-                "profile {profile} with {set} should be refused by {told:?}, but it was by: {text}"
+                "profile {profile} with {set} should be refused by {reported:?}, but it was by: {text}"
             ));
         }
     }
@@ -35,11 +40,19 @@ struct Wrong {
     /// The wrong value, as `--set` has it.
     set: &'static str,
     /// Words of the message.
-    told: &'static [&'static str],
+    reported: &'static [&'static str],
 }
 
-const fn wrong(profile: &'static str, set: &'static str, told: &'static [&'static str]) -> Wrong {
-    Wrong { profile, set, told }
+const fn wrong(
+    profile: &'static str,
+    set: &'static str,
+    reported: &'static [&'static str],
+) -> Wrong {
+    Wrong {
+        profile,
+        set,
+        reported,
+    }
 }
 
 const WRONG: &[Wrong] = &[

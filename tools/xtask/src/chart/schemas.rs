@@ -177,7 +177,7 @@ impl Custom {
         Ok(schema)
     }
 
-    /// What the API server is told of the resource.
+    /// Schema of the resource for the API server.
     fn definition(&self) -> Result<Value> {
         let path = self.definition_path()?;
         let text = fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))?;
@@ -189,9 +189,11 @@ impl Custom {
 
     /// The module is fetched without what it depends on.
     fn definition_path(&self) -> Result<PathBuf> {
-        let told = step::output(&mut go(["mod", "download", "-json", self.module]))?;
-        let told: Value = serde_json::from_str(&told)?;
-        let folder = told["Dir"].as_str().context("the module has no folder")?;
+        let reported = step::output(&mut go(["mod", "download", "-json", self.module]))?;
+        let reported: Value = serde_json::from_str(&reported)?;
+        let folder = reported["Dir"]
+            .as_str()
+            .context("the module has no folder")?;
         Ok(Path::new(folder).join(self.definition))
     }
 }

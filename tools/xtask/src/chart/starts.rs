@@ -124,15 +124,16 @@ fn check(
         command.env(variable["name"].as_str().unwrap_or_default(), text);
     }
     let output = command.output().context("the adapter does not start")?;
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let reported = String::from_utf8_lossy(&output.stderr).into_owned();
     let page = String::from_utf8_lossy(&output.stdout);
     let doubtful = page
         .lines()
         .find(|line| line.starts_with("warning:") || line.starts_with("no effect:"));
     Ok(match doubtful {
-        _ if !output.status.success() => {
-            Some(format!("profile {}: the adapter says {told}", profile.name))
-        }
+        _ if !output.status.success() => Some(format!(
+            "profile {}: the adapter says {reported}",
+            profile.name
+        )),
         Some(line) => Some(format!("profile {}: the adapter says {line}", profile.name)),
         None => None,
     })

@@ -9,12 +9,12 @@ use crate::manifest;
 pub(super) fn of(text: &str) -> Result<String> {
     let values = manifest::read(text)?.pop().unwrap_or_default();
     let mut table = "| value | default | meaning |\n| --- | --- | --- |\n".to_owned();
-    let (mut path, mut told): (Vec<(usize, &str)>, Option<&str>) = (Vec::new(), None);
+    let (mut path, mut reported): (Vec<(usize, &str)>, Option<&str>) = (Vec::new(), None);
     for line in text.lines() {
         let rest = line.trim_start();
         if let Some(comment) = rest.strip_prefix("# -- ") {
-            ensure!(told.is_none(), "two comments tell of one value: {comment}");
-            told = Some(comment);
+            ensure!(reported.is_none(), "two comments for one value: {comment}");
+            reported = Some(comment);
             continue;
         }
         let Some((key, _)) = rest
@@ -26,12 +26,12 @@ pub(super) fn of(text: &str) -> Result<String> {
         let depth = line.len() - rest.len();
         path.retain(|(outer, _)| *outer < depth);
         path.push((depth, key));
-        if let Some(meaning) = told.take() {
+        if let Some(meaning) = reported.take() {
             let keys: Vec<&str> = path.iter().map(|(_, key)| *key).collect();
             table += &row(&keys, &values, meaning);
         }
     }
-    ensure!(told.is_none(), "the last comment tells of nothing");
+    ensure!(reported.is_none(), "the last comment documents no value");
     Ok(table)
 }
 
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn each_told_value_has_a_row_with_its_whole_name() {
-        let text = "a:\n  # -- First | one.\n  b: 1\n  c: 2\n# Not told.\nd: x\n# -- All of it.\ne:\n  - f: 1\n  # -- Deep.\ng: []\n";
+        let text = "a:\n  # -- First | one.\n  b: 1\n  c: 2\n# Not listed.\nd: x\n# -- All of it.\ne:\n  - f: 1\n  # -- Deep.\ng: []\n";
         let rows: Vec<_> = of(text)
             .unwrap()
             .lines()

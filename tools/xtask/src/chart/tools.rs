@@ -38,7 +38,7 @@ impl Tools {
         Ok(Some(tools))
     }
 
-    /// Helm, deaf to the settings of whoever runs this.
+    /// Helm, independent of the user's settings.
     pub(crate) fn helm(&self) -> Command {
         let mut helm = Command::new(self.path("helm"));
         // Nothing of the person's who runs this may decide.
@@ -78,8 +78,8 @@ pub(crate) fn go<'a>(words: impl IntoIterator<Item = &'a str>) -> Command {
 /// Whether a Go of use is there, after an attempt to install it on a Debian system.
 fn go_is_there() -> Result<bool> {
     let there = || {
-        let told = step::output(Command::new("go").arg("version"));
-        told.is_ok_and(|told| fetches_newer(&told))
+        let reported = step::output(Command::new("go").arg("version"));
+        reported.is_ok_and(|reported| fetches_newer(&reported))
     };
     if there() {
         return Ok(true);

@@ -61,11 +61,11 @@ impl Api {
     }
 
     fn change(&self, verb: &str, kind: &str, path: &str, body: &Value, fine: &[u16]) -> Result<()> {
-        let (code, told) = request(self.proxy, verb, path, Some((kind, &body.to_string())))?;
+        let (code, reported) = request(self.proxy, verb, path, Some((kind, &body.to_string())))?;
         if fine.contains(&code) {
             return Ok(());
         }
-        bail!("{verb} {path}: {code} {told}")
+        bail!("{verb} {path}: {code} {reported}")
     }
 }
 

@@ -36,8 +36,8 @@ pub(super) struct Pod {
     grace: Duration,
     ending: Option<Instant>,
     told_to_end: bool,
-    /// What the API server was told: whether it is ready, or whether it succeeded.
-    told: Option<bool>,
+    /// State last reported to the API server: whether it is ready, or whether it succeeded.
+    seen: Option<bool>,
 }
 
 impl Pod {
@@ -108,7 +108,7 @@ impl Pod {
             grace: seconds(&manifest["spec"]["terminationGracePeriodSeconds"]),
             ending: None,
             told_to_end: false,
-            told: None,
+            seen: None,
         })
     }
 
@@ -130,16 +130,16 @@ impl Pod {
             self.path
         );
         let ready = probes.ask().with_context(|| self.path.clone())?;
-        if self.told != Some(ready) {
+        if self.seen != Some(ready) {
             api.patch(&format!("{}/status", self.path), &self.status(ready))?;
-            self.told = Some(ready);
+            self.seen = Some(ready);
         }
         Ok(true)
     }
 
     /// Tells how a pod ended that ends by itself.
     fn report_end(&mut self, api: Api) -> Result<()> {
-        if self.told.is_none()
+        if self.seen.is_none()
             && let Ok(Some(status)) = self.process.child.try_wait()
         {
             let phase = if status.success() {
@@ -151,7 +151,7 @@ impl Pod {
                 &format!("{}/status", self.path),
                 &json!({"status": {"phase": phase}}),
             )?;
-            self.told = Some(status.success());
+            self.seen = Some(status.success());
         }
         Ok(())
     }

@@ -27,9 +27,13 @@ fn stages(tools: &Tools) -> Result<()> {
         return Ok(());
     }
     let kwok = format!("{}@{}", KWOK.module, KWOK.version);
-    let told = step::output(&mut go(["mod", "download", "-json", &kwok]))?;
-    let told: serde_json::Value = serde_json::from_str(&told)?;
-    let folder = Path::new(told["Dir"].as_str().context("the module has no folder")?);
+    let reported = step::output(&mut go(["mod", "download", "-json", &kwok]))?;
+    let reported: serde_json::Value = serde_json::from_str(&reported)?;
+    let folder = Path::new(
+        reported["Dir"]
+            .as_str()
+            .context("the module has no folder")?,
+    );
     let mut text = String::new();
     for stage in [
         "node/fast/node-initialize",
@@ -83,14 +87,16 @@ impl Program {
 
 /// Kubernetes' own modules, of the version that belongs to it.
 fn parts() -> Result<String> {
-    let told = step::output(&mut go([
+    let reported = step::output(&mut go([
         "mod",
         "download",
         "-json",
         &format!("{KUBERNETES}@v1.{RELEASE}"),
     ]))?;
-    let told: serde_json::Value = serde_json::from_str(&told)?;
-    let path = told["GoMod"].as_str().context("the module has no go.mod")?;
+    let reported: serde_json::Value = serde_json::from_str(&reported)?;
+    let path = reported["GoMod"]
+        .as_str()
+        .context("the module has no go.mod")?;
     let text = fs::read_to_string(path)?;
     let mut lines = String::new();
     for line in text.lines().filter(|line| line.contains("=> ./staging/")) {

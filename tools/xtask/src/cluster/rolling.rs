@@ -101,18 +101,18 @@ fn measure(place: &Place, plane: &Plane, case: &Case) -> Result<String> {
         !load.runs()
     })?;
     step::run(&mut helm_uninstall(plane, place))?;
-    let told: Value =
-        serde_json::from_str(&fs::read_to_string(&json).context("the load told nothing")?)?;
+    let reported: Value =
+        serde_json::from_str(&fs::read_to_string(&json).context("the load has no report")?)?;
     Ok(format!(
         "| {} | {} | {} | {} | {} | {} | {} | {} | {} s |",
         case.what,
-        told["intended"],
-        told["codes"],
-        told["messages"]["lost"],
-        told["messages"]["duplicates"],
-        told["unanswered"],
-        told["sent_again"],
-        told["reconnected"],
+        reported["intended"],
+        reported["codes"],
+        reported["messages"]["lost"],
+        reported["messages"]["duplicates"],
+        reported["unanswered"],
+        reported["sent_again"],
+        reported["reconnected"],
         took.as_secs()
     ))
 }

@@ -48,7 +48,7 @@ impl Pinned {
         Ok(pinned)
     }
 
-    /// With what was counted anew in place of what stood there.
+    /// Replaces the pinned values by the new counts.
     pub(super) fn with(mut self, counted: Self) -> Self {
         self.processor = counted.processor;
         for row in counted.rows {
@@ -136,7 +136,7 @@ impl Pinned {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a percentage is told with one digit after the point"
+    reason = "a percentage is printed with one decimal"
 )]
 fn change_percent(from: u64, to: u64) -> f64 {
     (to as f64 - from as f64) / from as f64 * 100.0
@@ -175,7 +175,7 @@ const GROWTH_PERCENT: f64 = 25.0;
 const HEAD: &str = "\
 # Instructions of one operation
 
-Written by `UPDATE_COUNTS=1 cargo xtask counts`, and held to by `cargo xtask counts`; `../README.md` tells how to read it.";
+Written by `UPDATE_COUNTS=1 cargo xtask counts`, and held to by `cargo xtask counts`; `../README.md` describes it.";
 const PROCESSOR: &str = "Processor, as valgrind plays it: ";
 const TABLE: &str = "| operation | instructions | what |\n| --- | ---: | --- |";
 

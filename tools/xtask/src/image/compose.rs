@@ -23,7 +23,7 @@ pub(super) fn faults(folder: &Path, rootfs: &Rootfs) -> Result<Vec<String>> {
         check.env(name, text.as_str().unwrap_or_default());
     }
     let output = check.output()?;
-    let (page, told) = (
+    let (page, reported) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
@@ -32,7 +32,7 @@ pub(super) fn faults(folder: &Path, rootfs: &Rootfs) -> Result<Vec<String>> {
         .find(|line| line.starts_with("warning:") || line.starts_with("no effect:"));
     if !output.status.success() || doubtful.is_some() {
         faults.push(format!(
-            "compose.yaml: the adapter says {}{told}",
+            "compose.yaml: the adapter says {}{reported}",
             doubtful.unwrap_or_default()
         ));
     }

@@ -76,7 +76,7 @@ fn of_stages(all: &[Instruction]) -> impl Iterator<Item = &'static str> {
         ),
         (
             PORTS.iter().all(|port| exposed.contains(port)),
-            "the ports should be told with their protocols",
+            "the ports should be listed with their protocols",
         ),
     ]
     .into_iter()

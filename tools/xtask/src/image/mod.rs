@@ -83,8 +83,10 @@ fn fill(metadata: &Metadata, folder: &Path, profile: &str, form: Form) -> Result
 
 /// What is built for this platform.
 fn metadata(form: Form) -> Result<Metadata> {
-    let told = step::output(Command::new("rustc").arg("-vV"))?;
-    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    let reported = step::output(Command::new("rustc").arg("-vV"))?;
+    let host = reported
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "));
     let host = host.context("rustc does not tell its platform")?;
     let options = ["--locked", form.flag(), "--filter-platform", host].map(str::to_owned);
     Ok(MetadataCommand::new().other_options(options).exec()?)

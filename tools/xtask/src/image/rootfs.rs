@@ -137,13 +137,16 @@ impl Rootfs {
     /// Runs the binary with this as its root: as nobody, and with nothing there that it could write to.
     pub(super) fn starts(&self) -> Result<()> {
         let output = self.enter(&["--version"])?.output()?;
-        let told = String::from_utf8_lossy(&output.stdout);
+        let reported = String::from_utf8_lossy(&output.stdout);
         ensure!(
-            output.status.success() && told.starts_with("coap-adapter "),
+            output.status.success() && reported.starts_with("coap-adapter "),
             "the binary does not run in the image: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        println!("image: {} runs in it as nobody", told.trim());
+        println!(
+            "image: {} runs in it as an unprivileged user",
+            reported.trim()
+        );
         Ok(())
     }
 
@@ -152,7 +155,7 @@ impl Rootfs {
         if step::output(Command::new("id").arg("-u"))?.trim() != "0" {
             bail!("only root may enter the image; run this as root, or in a container");
         }
-        // Whoever may write here could write in a container with a file system that is not read-only.
+        // Writable here means writable in a container whose file system is not read-only.
         fs::set_permissions(self.path("tmp"), fs::Permissions::from_mode(0o755))?;
         let mut enter = Command::new("chroot");
         enter.arg("--userspec=65532:65532").arg(&self.folder);
@@ -168,18 +171,21 @@ impl Rootfs {
 
 /// What the loader finds for the binary.
 fn libraries(binary: &Path) -> Result<Vec<PathBuf>> {
-    let told = step::output(Command::new("ldd").arg(binary))?;
-    ensure!(!told.contains("not found"), "a library is missing: {told}");
+    let reported = step::output(Command::new("ldd").arg(binary))?;
+    ensure!(
+        !reported.contains("not found"),
+        "a library is missing: {reported}"
+    );
     let path = |line: &str| {
         let found = line.split("=>").last()?.split_whitespace().next()?;
         found.starts_with('/').then(|| PathBuf::from(found))
     };
-    let mut found: Vec<PathBuf> = told.lines().filter_map(path).collect();
+    let mut found: Vec<PathBuf> = reported.lines().filter_map(path).collect();
     found.sort();
     Ok(found)
 }
 
-/// Whom TLS trusts if no trust store is named.
+/// The authorities that TLS trusts if no trust store is configured.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A few tens of megabytes.

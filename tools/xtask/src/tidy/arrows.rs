@@ -14,7 +14,8 @@ enum Reach {
 }
 
 struct Rule {
-    /// Whom the rule is for; `-` in front of a name excepts it from a rule for [`EVERYBODY`].
+    /// Packages that the rule applies to; `-` before a name exempts it from a rule for
+    /// [`EVERYBODY`].
     from: &'static [&'static str],
     to: &'static [&'static str],
     reach: Reach,

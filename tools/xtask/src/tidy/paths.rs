@@ -1,4 +1,4 @@
-//! Paths that only the machine of whoever wrote a file has.
+//! Paths that exist only on an author's machine.
 
 pub(super) fn faults(texts: &[(String, String)]) -> Vec<String> {
     let mut faults = Vec::new();
