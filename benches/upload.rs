@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p benches --bench upload`; `-- --test` only tries whether everything works. Devices, adapter, network and
 //! application share the machine and the process, over real sockets: the numbers tell of all of them together, and are good to
-//! compare two states of the adapter on one machine. What one part costs alone is told by the benches beside that part.
+//! compare two states of the adapter on one machine. The benches next to each part measure its own cost.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::{sync::Arc, time::Duration};

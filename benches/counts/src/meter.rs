@@ -5,7 +5,7 @@ use std::{
     hint::black_box,
 };
 
-/// Tells whoever counts when an operation begins and ends, and adds up how many there were.
+/// Marks the beginning and end of an operation for the counter, and counts the operations.
 pub struct Meter<'a> {
     operations: u64,
     count_in: &'a mut dyn FnMut(&mut dyn FnMut()),

@@ -23,12 +23,12 @@ use crate::{Meter, Subject};
 pub(crate) const SUBJECTS: [Subject; 2] = [
     Subject {
         name: "upload_message",
-        what: "request of a device with 20 bytes of data -> whom it is from, what it asks for, and its AMQP message",
+        what: "request of a device with 20 bytes of data -> its origin, its operation and its AMQP message",
         run: messages,
     },
     Subject {
         name: "upload_answer",
-        what: "the message was accepted -> what the device is told",
+        what: "the message was accepted -> the response to the device",
         run: answers,
     },
 ];
@@ -111,7 +111,7 @@ impl Device {
     }
 }
 
-/// As they are unless told otherwise.
+/// Default values.
 const SETTINGS: Settings = Settings {
     defaults: Defaulting::Enabled,
     jms_vendor_properties: JmsVendorProperties::Omitted,
