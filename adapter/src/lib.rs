@@ -50,4 +50,4 @@ pub mod config;
 mod http;
 
 /// The adapter type by which tenants and messages name this adapter.
-pub const ADAPTER: &str = "hono-coap";
+pub const ADAPTER: &str = observability::COMPONENT;

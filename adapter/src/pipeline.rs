@@ -20,8 +20,6 @@ use crate::diagnostics::account::Account;
 use crate::diagnostics::observer::Observer;
 use crate::diagnostics::request_span;
 use crate::exchange::{AckDue, AdmissionControl, Exchange, RequestPermit, WaitPermit};
-use crate::monitoring::metrics::Ttd;
-use crate::monitoring::spans::{self, trace_span};
 use crate::rejection::Rejection;
 use crate::respond::{Instruction, OVER_LIMIT, Outcome};
 use crate::route::{self, Addressing, Endpoint, Operation};
@@ -31,6 +29,8 @@ use crate::tenant::{self, AckTimeout};
 use crate::upload::order::{Ticket, TransferOrder};
 use crate::upload::query::{self, Query, TimeRequest};
 use crate::upload::{Uplink, Upload};
+use observability::metrics::Ttd;
+use observability::spans::{self, trace_span};
 
 /// A request with its position among those of its device, for both of which one place in memory is enough.
 #[derive(Debug)]

@@ -4,9 +4,9 @@
 use amqp_client::{Outcome as Disposition, SendError};
 use registry_client::ServiceError;
 
-use crate::monitoring::reason::Reason;
 use crate::tenant::TenantError;
 use crate::tenant::budget::Exhausted;
+use observability::reason::Reason;
 
 /// Why a request was not served. The device is told by code and text; `Display` is what operators see.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use adapter::config::{BudgetConfig, Table};
-use adapter::monitoring::metrics::{Metrics, Qos, Status, Ttd, Upload, UploadKind};
 use adapter::tenant::budget::{Budgets, Payer};
 use coap_proto::{Code, Endpoint, Event, Response};
+use observability::metrics::{Metrics, Qos, Status, Ttd, Upload, UploadKind};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]

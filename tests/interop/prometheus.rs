@@ -8,13 +8,11 @@ use std::{
 use acceptance::pki::Folder;
 use adapter::{
     config::{Config, HealthConfig},
-    monitoring::{
-        health::{self, Health, Probes},
-        metrics::{Metrics, Qos, Status, Ttd, Upload, UploadKind},
-    },
+    monitoring::health::{self, Health, Probes},
     tenant::usage::{MessageLimits, Verdict},
 };
 use libtest_mimic::Trial;
+use observability::metrics::{Metrics, Qos, Status, Ttd, Upload, UploadKind};
 use registry_client::Tenant;
 use serde_json::{Value, json};
 use tokio::{

@@ -9,9 +9,9 @@ use tokio_util::task::TaskTracker;
 use crate::config::{MemoryConfig, Table};
 use crate::diagnostics::recent::Recent;
 use crate::exchange::AdmissionControl;
-use crate::monitoring::metrics::{Gauge, count_of};
 use crate::pipeline::Pipeline;
 use crate::route::Endpoint;
+use observability::metrics::{Gauge, count_of};
 
 /// Lets the metrics ask. The pipeline has the metrics, so these must not keep it alive.
 pub(super) fn watch(

@@ -26,9 +26,9 @@ use super::{StartError, sessions};
 use crate::authn::{DeviceStore, Revocation};
 use crate::config::{self, Config, DtlsConfig, KeyAndCertificate, Table};
 use crate::monitoring::health::Check;
-use crate::monitoring::metrics::{Metrics, Reloaded};
 use crate::pipeline::Pipeline;
 use crate::serve::{Plain, Port, Pulse, Renewal, Serving, Stop, Transport};
+use observability::metrics::{Metrics, Reloaded};
 
 /// Starts ports.
 pub(super) struct Starter<'a> {

@@ -15,7 +15,6 @@ use crate::command::response::Responder;
 use crate::config::{Config, Table};
 use crate::diagnostics::observer::Observer;
 use crate::exchange::{AdmissionControl, AdmissionLimits, Reserve};
-use crate::monitoring::metrics::{Link, Metrics, Reloaded, host_name};
 use crate::pipeline::Pipeline;
 use crate::serve::Stop;
 use crate::tenant::budget::Budgets;
@@ -23,6 +22,7 @@ use crate::tenant::usage::MessageLimits;
 use crate::upload::Uplink;
 use crate::upload::message::{Defaulting, JmsVendorProperties, Settings, Stamps, TraceFormat};
 use crate::upload::order::TransferOrder;
+use observability::metrics::{Link, Metrics, Reloaded, host_name};
 
 /// The connections to all services.
 pub(super) struct Services {

@@ -10,7 +10,7 @@ use registry_client::{CredentialsClient, CredentialsType, ServiceError, Tenant, 
 use super::auth_id::{self, UnusableTemplate};
 use super::revocation::{NotGood, Revocation};
 use super::{Claim, Principal, Refusal};
-use crate::monitoring::reason::Reason;
+use observability::reason::Reason;
 
 /// What a client has shown: its source, its certificates, and the host that it named.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use std::{future::Future, time::Duration};
 use tokio::time::{Instant, sleep};
 
 use super::Refusal;
-use crate::monitoring::reason::Reason;
+use observability::reason::Reason;
 
 /// What `ask` gets; it is asked again while the registry cannot be reached, for [`PATIENCE`] at most.
 pub(super) async fn patiently<T, F>(ask: impl Fn() -> F) -> Result<T, Refusal>

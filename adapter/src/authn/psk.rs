@@ -10,7 +10,7 @@ use regex::Regex;
 use registry_client::{CredentialsClient, CredentialsType, TenantClient, tenant::is_plausible};
 
 use super::{Claim, Principal, Refusal};
-use crate::monitoring::reason::Reason;
+use observability::reason::Reason;
 
 /// The key of an identity, and whom it stands for. `split` parts auth-id and tenant at its first match (`idSplitRegex`).
 ///

@@ -10,7 +10,7 @@ use registry_client::{CredentialsClient, CredentialsType, TenantClient};
 use ring::digest::{SHA256, digest};
 
 use super::{Claim, Principal, Refusal};
-use crate::monitoring::reason::Reason;
+use observability::reason::Reason;
 
 /// Whom the key, a `SubjectPublicKeyInfo` in DER, stands for. `server_name` is the host that the client named.
 pub(super) async fn principal(

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Principal;
-use crate::monitoring::reason::Reason;
+use observability::reason::Reason;
 
 /// Whom a peer claims to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -16,9 +16,9 @@ use super::certificate::Shown;
 use super::patience::patiently;
 use super::{Claim, Principal, Refusal, Revocation, certificate, psk, raw_key};
 use crate::ADAPTER;
-use crate::monitoring::reason::Reason;
-use crate::monitoring::spans::trace_span;
 use crate::tenant::budget::Budgets;
+use observability::reason::Reason;
+use observability::spans::trace_span;
 
 /// Looks devices up at the registry.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ use super::count;
 use super::inbox::{Closed, Delivery, Fate, Inbox, Inboxes, Received, Told};
 use super::message::Malformed;
 use crate::authn::Origin;
-use crate::monitoring::metrics::{Metrics, Status};
 use crate::rejection::Rejection;
+use observability::metrics::{Metrics, Status};
 
 /// The commands for all devices that wait at this adapter instance.
 #[derive(Debug)]

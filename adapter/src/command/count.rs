@@ -7,8 +7,8 @@ use registry_client::Tenant;
 
 use super::inbox::Received;
 use super::message::Target;
-use crate::monitoring::metrics::{Command as Counted, Direction, Metrics, Status};
 use crate::tenant::data_volume::payload_size;
+use observability::metrics::{Command as Counted, Direction, Metrics, Status};
 
 /// Counts a command that comes to no waiting request; it may be malformed, so only its message is there.
 pub(super) fn count(metrics: &Metrics, message: &Message, status: Status) {

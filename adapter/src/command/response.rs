@@ -10,8 +10,6 @@ use tracing::Instrument;
 
 use super::request_id::RequestId;
 use crate::authn::Origin;
-use crate::monitoring::metrics::{Link, Metrics};
-use crate::monitoring::spans::trace_span;
 use crate::rejection::Rejection;
 use crate::upload::accepted;
 use crate::upload::content_type::OCTET_STREAM;
@@ -20,6 +18,8 @@ use crate::upload::message::{Settings, Stamp, Stamps, annotations, finished, ove
 use crate::upload::order::Ticket;
 use crate::upload::query::Query;
 use crate::upload::ttl::{self, Kind};
+use observability::metrics::{Link, Metrics};
+use observability::spans::trace_span;
 
 /// What a device answers.
 #[derive(Debug)]

@@ -52,7 +52,7 @@ pub use self::{
     origin::{Origin, Problem},
     page::table,
     schema::schema,
-    service::{HealthConfig, Level, LogConfig, METRICS_PATH, Sampler, TracingConfig},
+    service::{HealthConfig, Level, LogConfig, METRICS_PATH, TracingConfig},
     sessions::{SessionsConfig, StoreConfig},
     setting::Setting,
 };

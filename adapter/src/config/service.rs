@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use observability::spans::Sampler;
+
 use super::{Ignored, chosen::Chosen, kind::Kind, setting::settings, source::Written};
 
 /// Where probes ask.
@@ -170,7 +172,7 @@ impl TracingConfig {
     pub(super) fn from_chosen(chosen: &Chosen) -> Self {
         let settings = SamplerSettings::take(chosen, "otel.traces");
         let argument = settings.sampler_argument.as_deref();
-        let (sampler, warning) = Sampler::from_settings(&settings.sampler, argument);
+        let (sampler, warning) = sampler(&settings.sampler, argument);
         let endpoint = OtlpSettings::take(chosen, "quarkus.otel.exporter.otlp").endpoint;
         let port = endpoint.as_deref().and_then(of_grpc);
         Self {
@@ -181,66 +183,49 @@ impl TracingConfig {
     }
 }
 
-/// Decides which traces are exported. All traces begin in the adapter, so that a sampler based on
-/// the parent is the same as its root sampler.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub enum Sampler {
-    /// Every trace.
-    AlwaysOn,
-    /// No trace.
-    AlwaysOff,
-    /// This ratio of traces, from 0 to 1.
-    Ratio(f64),
-    /// This number of traces per second.
-    RateLimiting(u32),
-}
-
-impl Sampler {
-    /// The sampler of this name, as Hono understands names and arguments, and what is not as asked
-    /// for. What Hono does not know is `always_on` there as well.
-    fn from_settings(name: &str, argument: Option<&str>) -> (Self, Option<String>) {
-        let name = name.trim();
-        let argument = argument.map(str::trim);
-        let sampler = match name.to_ascii_lowercase().as_str() {
-            "always_on" | "parentbased_always_on" | "on" => Self::AlwaysOn,
-            "always_off" | "parentbased_always_off" | "off" => Self::AlwaysOff,
-            "traceidratio" | "parentbased_traceidratio" | "ratio" => {
-                let ratio = argument.unwrap_or("1").parse().ok();
-                match ratio.filter(|ratio| (0.0..=1.0).contains(ratio)) {
-                    Some(ratio) => Self::Ratio(ratio),
-                    None => {
-                        let warning = invalid_argument(argument, "a number from 0 to 1", "1");
-                        return (Self::Ratio(1.0), Some(warning));
-                    }
+/// The sampler of this name, as Hono understands names and arguments, and what is not as asked
+/// for. What Hono does not know is `always_on` there as well.
+fn sampler(name: &str, argument: Option<&str>) -> (Sampler, Option<String>) {
+    let name = name.trim();
+    let argument = argument.map(str::trim);
+    let sampler = match name.to_ascii_lowercase().as_str() {
+        "always_on" | "parentbased_always_on" | "on" => Sampler::AlwaysOn,
+        "always_off" | "parentbased_always_off" | "off" => Sampler::AlwaysOff,
+        "traceidratio" | "parentbased_traceidratio" | "ratio" => {
+            let ratio = argument.unwrap_or("1").parse().ok();
+            match ratio.filter(|ratio| (0.0..=1.0).contains(ratio)) {
+                Some(ratio) => Sampler::Ratio(ratio),
+                None => {
+                    let warning = invalid_argument(argument, "a number from 0 to 1", "1");
+                    return (Sampler::Ratio(1.0), Some(warning));
                 }
             }
-            "rate_limiting" | "parentbased_rate_limiting" | "rate-limiting" => {
-                match argument.map(str::parse) {
-                    Some(Ok(rate)) => Self::RateLimiting(rate),
-                    None => Self::RateLimiting(DEFAULT_TRACES_PER_SECOND),
-                    Some(Err(_)) => {
-                        let warning = invalid_argument(argument, "traces per second", "1");
-                        let sampler = Self::RateLimiting(DEFAULT_TRACES_PER_SECOND);
-                        return (sampler, Some(warning));
-                    }
+        }
+        "rate_limiting" | "parentbased_rate_limiting" | "rate-limiting" => {
+            match argument.map(str::parse) {
+                Some(Ok(rate)) => Sampler::RateLimiting(rate),
+                None => Sampler::RateLimiting(DEFAULT_TRACES_PER_SECOND),
+                Some(Err(_)) => {
+                    let warning = invalid_argument(argument, "traces per second", "1");
+                    let sampler = Sampler::RateLimiting(DEFAULT_TRACES_PER_SECOND);
+                    return (sampler, Some(warning));
                 }
             }
-            "jaeger_remote" | "parentbased_jaeger_remote" => {
-                let warning = format!(
-                    "`otel.traces.sampler` is `{name}`, but no sampling strategies are fetched from Jaeger; every trace is exported, as with `always_on`"
-                );
-                return (Self::AlwaysOn, Some(warning));
-            }
-            _ => {
-                let warning = format!(
-                    "`otel.traces.sampler` is `{name}`, which is not a known sampler; every trace is exported, as with `always_on`"
-                );
-                return (Self::AlwaysOn, Some(warning));
-            }
-        };
-        (sampler, None)
-    }
+        }
+        "jaeger_remote" | "parentbased_jaeger_remote" => {
+            let warning = format!(
+                "`otel.traces.sampler` is `{name}`, but no sampling strategies are fetched from Jaeger; every trace is exported, as with `always_on`"
+            );
+            return (Sampler::AlwaysOn, Some(warning));
+        }
+        _ => {
+            let warning = format!(
+                "`otel.traces.sampler` is `{name}`, which is not a known sampler; every trace is exported, as with `always_on`"
+            );
+            return (Sampler::AlwaysOn, Some(warning));
+        }
+    };
+    (sampler, None)
 }
 
 /// Warns of an endpoint at the port that is assigned to OTLP over gRPC.
@@ -340,6 +325,7 @@ pub(super) const LEVELS: &[&str] = &[
 
 const CRATES: &[&str] = &[
     "adapter",
+    "observability",
     "coap_proto",
     "dtls_proto",
     "dtls_server",

@@ -5,11 +5,11 @@ use std::time::Instant;
 use coap_proto::Reliability;
 use registry_client::Tenant;
 
-use crate::monitoring::metrics::{self, Direction, Metrics, Qos, Status, Ttd, UploadKind};
 use crate::rejection::Rejection;
 use crate::respond::Outcome;
 use crate::route::Endpoint;
 use crate::tenant::data_volume::payload_size;
+use observability::metrics::{self, Direction, Metrics, Qos, Status, Ttd, UploadKind};
 
 /// A request's account, from its beginning to its answer.
 #[derive(Debug)]

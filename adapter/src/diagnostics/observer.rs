@@ -12,10 +12,10 @@ use super::lines::{Lines, Topic};
 use super::once::OncePerDevice;
 use super::recent::{Recent, Standing, What};
 use crate::authn::{Authenticated, Claim, Origin, Principal, Refusal};
-use crate::monitoring::metrics::Metrics;
-use crate::monitoring::reason::Reason;
 use crate::rejection::Rejection;
 use crate::respond::Outcome;
+use observability::metrics::Metrics;
+use observability::reason::Reason;
 
 /// Whom everything is told that happens to devices. Clones share it.
 #[derive(Debug, Clone)]

@@ -5,8 +5,8 @@ use tracing::{Span, field};
 
 use crate::ADAPTER;
 use crate::authn::{Authenticated, Origin};
-use crate::monitoring::reason::Reason;
-use crate::monitoring::spans::trace_span;
+use observability::reason::Reason;
+use observability::spans::trace_span;
 
 /// Opens the span.
 pub(crate) fn open(request: &Request) -> Span {

@@ -1,9 +1,5 @@
-//! What operators see: health checks, metrics and the places of messages in traces.
+//! HTTP for operators: probes, the page of metrics, recent events of devices.
 
-pub mod reason;
 pub mod operator;
 pub mod health;
 mod http;
-pub mod metrics;
-pub mod spans;
-pub mod trace;

@@ -25,11 +25,11 @@ use crate::authn::{Principal, Revoked};
 use crate::diagnostics::observer::Ended;
 use crate::diagnostics::request_span;
 use crate::exchange::{Exchange, Reply, RequestPermit, RequestSource};
-use crate::monitoring::metrics::{Gauge, Metrics, Transport as Kind, count_of};
 use crate::pipeline::{Arrived, Pipeline};
 use crate::rejection::Rejection;
 use crate::respond::{self, Answer};
 use crate::route;
+use observability::metrics::{Gauge, Metrics, Transport as Kind, count_of};
 
 /// How a port is ended, in two steps.
 #[derive(Debug, Clone, Default)]

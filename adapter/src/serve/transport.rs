@@ -14,7 +14,7 @@ use dtls_server::{
 };
 
 use crate::authn::{Claim, DeviceStore, Principal, Refusal, Revoked};
-use crate::monitoring::metrics::{Metrics, Transport as Kind};
+use observability::metrics::{Metrics, Transport as Kind};
 
 /// A source of CoAP messages that also takes the answers.
 pub trait Transport: Send + 'static {

@@ -21,10 +21,10 @@ use self::message::{Settings, Stamps};
 use self::order::Ticket;
 use self::query::Query;
 use crate::authn::Origin;
-use crate::monitoring::metrics::{Link, Metrics};
-use crate::monitoring::spans::trace_span;
 use crate::rejection::Rejection;
 use crate::route::Endpoint;
+use observability::metrics::{Link, Metrics};
+use observability::spans::trace_span;
 
 /// What a message says by itself; the content type is checked against the body.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! `docs-table`: prints what pages of documentation take from the code.
 
-use adapter::monitoring::{metrics, reason};
 use clap::ValueEnum;
+use observability::{metrics, reason};
 
 use super::{Error, print};
 

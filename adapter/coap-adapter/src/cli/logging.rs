@@ -2,10 +2,8 @@
 
 use std::{env, io};
 
-use adapter::{
-    config::LogConfig,
-    monitoring::spans::{self, Traces},
-};
+use adapter::config::LogConfig;
+use observability::spans::{self, Traces};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{FilterExt, filter_fn},

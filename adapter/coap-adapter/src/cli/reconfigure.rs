@@ -3,8 +3,8 @@
 use adapter::{
     app::reload::{Source, Unusable},
     config::{Config, Effective},
-    monitoring::metrics::Reloaded,
 };
+use observability::metrics::Reloaded;
 
 use super::{ConfigOptions, Error, environment, logging::Levels};
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use adapter::{app::App, config::Config, monitoring::spans::Traces};
+use adapter::{app::App, config::Config};
+use observability::spans::Traces;
 use tokio::time::timeout;
 
 use super::{
@@ -15,7 +16,8 @@ pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
     if !problems.is_empty() {
         return Err(Error::Config(problems));
     }
-    let traces = Traces::start(&config.tracing).map_err(|error| Error::Wrong(error.to_string()))?;
+    let traces = Traces::start(config.tracing.endpoint.as_deref(), config.tracing.sampler)
+        .map_err(|error| Error::Wrong(error.to_string()))?;
     let levels = logging::start(&config.log, traces.as_ref())?;
     remark(&config);
     process::prepare();

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use super::{StartError, ports, sessions};
 use crate::config::{Config, KeyAndCertificate, Problem};
 use crate::monitoring::operator;
-use crate::monitoring::spans::Traces;
+use observability::spans::Traces;
 
 /// What is wrong with the files of a configuration.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Preflight<'_> {
     }
 
     fn tracing(&mut self) {
-        if let Err(error) = Traces::check(&self.config.tracing) {
+        if let Err(error) = Traces::check(self.config.tracing.endpoint.as_deref()) {
             self.refuse("quarkus.otel.exporter.otlp.endpoint", &error);
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use zeroize::Zeroizing;
 
-use crate::monitoring::metrics::{Metrics, Reloaded};
+use observability::metrics::{Metrics, Reloaded};
 
 /// Why a new content cannot be used.
 pub type Unusable = Box<dyn std::error::Error + Send + Sync>;

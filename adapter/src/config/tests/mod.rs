@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use observability::spans::Sampler;
+
 use super::*;
 
 /// The least with which the adapter starts.

@@ -19,7 +19,7 @@ use fair_share::{Holder, HolderHasher};
 use fair_table::FairTable;
 
 pub use self::page::Page;
-use crate::monitoring::reason::Reason;
+use observability::reason::Reason;
 
 /// The events of all devices that are remembered.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Entry, Recent, What};
-use crate::monitoring::reason::Reason;
+use observability::reason::Reason;
 
 /// What is known of a device.
 #[derive(Debug, Serialize)]

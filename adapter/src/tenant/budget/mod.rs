@@ -17,7 +17,7 @@ use fair_table::FairTable;
 
 use self::bucket::Bucket;
 use crate::config::{Budget, BudgetConfig};
-use crate::monitoring::metrics::{BudgetOf, Metrics, Spent};
+use observability::metrics::{BudgetOf, Metrics, Spent};
 
 /// What everybody has left.
 #[derive(Debug)]

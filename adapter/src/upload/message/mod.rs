@@ -13,9 +13,9 @@ use super::defaults::Defaults;
 use super::ttl::{self, Kind};
 use crate::ADAPTER;
 use crate::authn::Origin;
-use crate::monitoring::spans::Sampler;
-use crate::monitoring::trace::TraceContext;
 use crate::route::Endpoint;
+use observability::spans::Sampler;
+use observability::trace::TraceContext;
 
 /// What the configuration says about messages.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -25,8 +25,8 @@ use fair_share::PrehashedHasher;
 use tokio::time::{Instant, timeout_at};
 
 use crate::authn::Principal;
-use crate::monitoring::metrics::Metrics;
 use crate::route;
+use observability::metrics::Metrics;
 
 /// The streams of all devices that have requests in progress.
 #[derive(Debug)]

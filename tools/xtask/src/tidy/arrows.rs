@@ -22,7 +22,7 @@ struct Rule {
     why: &'static str,
 }
 
-const RULES: [Rule; 5] = [
+const RULES: [Rule; 6] = [
     Rule {
         from: &[
             "coap-proto",
@@ -71,6 +71,12 @@ const RULES: [Rule; 5] = [
         to: &["sandbox"],
         reach: Reach::Shipped,
         why: "only the command line starts a sandbox",
+    },
+    Rule {
+        from: &["observability"],
+        to: &["adapter", "coap-adapter"],
+        reach: Reach::Shipped,
+        why: "whoever counts something passes it in",
     },
     Rule {
         from: &["adapter", "dtls-server", "amqp-client", "registry-client"],

@@ -90,8 +90,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::config::Sampler;
-    use crate::monitoring::spans::{TARGET, Tail, layer_of};
+    use crate::spans::{Sampler, TARGET, Tail, layer_of};
 
     /// Keeps names and lengths.
     #[derive(Debug, Clone, Default)]

@@ -430,7 +430,7 @@ impl Meters {
 
     fn page(&self, now: Instant) -> Page {
         let mut page = Page::new(&[
-            ("component_name", crate::ADAPTER),
+            ("component_name", crate::COMPONENT),
             ("component_type", "adapter"),
             ("host", &self.host),
         ]);
@@ -465,7 +465,8 @@ impl Collector for Shared {
 }
 
 /// Metrics are floating point numbers.
-pub(crate) fn count_of(number: usize) -> f64 {
+#[must_use]
+pub fn count_of(number: usize) -> f64 {
     page::approximate(u64::try_from(number).unwrap_or(u64::MAX))
 }
 

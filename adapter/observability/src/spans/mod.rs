@@ -19,30 +19,32 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider};
 use registry_client::tenant::Sampling;
 use tracing::Span;
+#[doc(hidden)]
+pub use tracing::info_span;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::{Layer, Registry};
 
 pub use self::export::EndpointError;
+pub use self::sampler::Sampler;
 use self::{elapsed::Elapsed, export::Exporter, tail::Tail};
-use crate::ADAPTER;
-pub use crate::config::Sampler;
-use crate::config::TracingConfig;
+use crate::COMPONENT;
 
 /// The target of all spans for traces.
 pub const TARGET: &str = "coap_adapter::trace";
 
 /// A span for traces: its name in traces, and fields.
+#[macro_export]
 macro_rules! trace_span {
     ($name:expr $(, $($fields:tt)*)?) => {
-        tracing::info_span!(
-            target: $crate::monitoring::spans::TARGET,
+        $crate::spans::info_span!(
+            target: $crate::spans::TARGET,
             "trace",
             otel.name = $name,
             $($($fields)*)?
         )
     };
 }
-pub(crate) use trace_span;
+pub use crate::trace_span;
 
 /// What exports spans. Spans that wait are exported when it is [stopped](Traces::stop).
 #[derive(Debug)]
@@ -64,8 +66,8 @@ impl Traces {
     ///
     /// # Errors
     /// The endpoint cannot be understood.
-    pub fn start(config: &TracingConfig) -> Result<Option<Self>, TracesError> {
-        let Some(endpoint) = &config.endpoint else {
+    pub fn start(endpoint: Option<&str>, sampler: Sampler) -> Result<Option<Self>, TracesError> {
+        let Some(endpoint) = endpoint else {
             return Ok(None);
         };
         let batches = BatchSpanProcessor::builder(Exporter::new(endpoint)?).build();
@@ -75,7 +77,7 @@ impl Traces {
         let provider = SdkTracerProvider::builder()
             // All are recorded; which traces are exported is known at their end. Else the SDK asks the environment.
             .with_sampler(opentelemetry_sdk::trace::Sampler::AlwaysOn)
-            .with_span_processor(Tail::new(batches, config.sampler))
+            .with_span_processor(Tail::new(batches, sampler))
             .with_resource(resource)
             .build();
         Ok(Some(Self { provider }))
@@ -85,8 +87,8 @@ impl Traces {
     ///
     /// # Errors
     /// The endpoint cannot be understood.
-    pub fn check(config: &TracingConfig) -> Result<(), TracesError> {
-        match &config.endpoint {
+    pub fn check(endpoint: Option<&str>) -> Result<(), TracesError> {
+        match endpoint {
             Some(endpoint) => Ok(export::check(endpoint)?),
             None => Ok(()),
         }
@@ -95,7 +97,7 @@ impl Traces {
     /// What takes the spans from `tracing`.
     #[must_use]
     pub fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
-        layer_of(self.provider.tracer(ADAPTER), Instant::now)
+        layer_of(self.provider.tracer(COMPONENT), Instant::now)
     }
 
     /// Exports what waits. May block for seconds.
@@ -124,7 +126,7 @@ fn layer_of(
 }
 
 /// Notes what the tenant wants to be traced; the span must be the first of its trace.
-pub(crate) fn prioritise(span: &Span, sampling: Sampling) {
+pub fn prioritise(span: &Span, sampling: Sampling) {
     match sampling {
         Sampling::All => span.record(PRIORITY, 1),
         Sampling::None => span.record(PRIORITY, 0),

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::page::{Meter, Page};
-use crate::monitoring::reason::{Reason, Stage};
+use crate::reason::{Reason, Stage};
 
 /// One counter for each reason, of handshakes and of requests.
 #[derive(Debug)]

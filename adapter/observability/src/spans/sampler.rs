@@ -6,7 +6,19 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::trace::TraceId;
 
-use crate::config::Sampler;
+/// Decides which traces are exported. All traces begin in the adapter, so that a sampler based on
+/// the parent is the same as its root sampler.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sampler {
+    /// Every trace.
+    AlwaysOn,
+    /// No trace.
+    AlwaysOff,
+    /// This ratio of traces, from 0 to 1.
+    Ratio(f64),
+    /// This number of traces per second.
+    RateLimiting(u32),
+}
 
 impl Sampler {
     /// The same for all spans of a trace; ids are random in their last eight bytes.

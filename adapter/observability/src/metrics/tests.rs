@@ -3,7 +3,7 @@
 use amqp_client::{LinkError, Outcome, SendError};
 
 use super::*;
-use crate::ADAPTER;
+use crate::COMPONENT;
 
 #[test]
 fn an_upload_is_counted_timed_and_measured_by_all_its_labels() {
@@ -110,7 +110,7 @@ fn every_name_and_label_value_of_the_contract_appears() {
         (
             "hono_connections_unauthenticated",
             "component_name",
-            ADAPTER,
+            COMPONENT,
         ),
         (
             "hono_connections_unauthenticated",
@@ -469,11 +469,11 @@ fn every_metric_is_described_and_every_description_is_exposed() {
     assert_eq!(exposed, described);
 }
 
-/// `UPDATE_PAGES=1 cargo test -p adapter pages` writes it anew.
+/// `UPDATE_PAGES=1 cargo test -p observability pages` writes it anew.
 #[test]
 fn the_page_of_metrics_has_the_generated_table_as_other_pages_have() {
     const MARK: &str = "<!-- metrics -->";
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
     let page = std::fs::read_to_string(path).unwrap();
     let (text, found) = page.split_once(MARK).unwrap();
     let generated = format!("\n\n{}", table());
@@ -482,7 +482,7 @@ fn the_page_of_metrics_has_the_generated_table_as_other_pages_have() {
     } else {
         assert!(
             found == generated,
-            "docs/metrics.md is old: UPDATE_PAGES=1 cargo test -p adapter pages"
+            "docs/metrics.md is old: UPDATE_PAGES=1 cargo test -p observability pages"
         );
     }
 }

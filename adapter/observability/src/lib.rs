@@ -1,0 +1,14 @@
+//! What operators see of the adapter: metrics, spans and the reasons why devices are not served.
+//!
+//! This crate knows nothing of the adapter; whoever counts or records something passes it in.
+
+pub mod reason;
+
+pub mod metrics;
+
+pub mod spans;
+
+pub mod trace;
+
+/// The name of this component in metrics and traces.
+pub const COMPONENT: &str = "hono-coap";
