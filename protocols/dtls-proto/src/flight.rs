@@ -61,10 +61,16 @@ pub struct Packer<'a> {
 impl<'a> Packer<'a> {
     /// Packs datagrams of at most `mtu` bytes, with plaintext records of at most `max_fragment` bytes; `sequence` is the next
     /// sequence number of epoch 0 and is moved on.
+    ///
+    /// A datagram is no longer than one record of `max_fragment` bytes: the buffer of a peer that
+    /// limits its records may have no room for more. `GnuTLS` drops longer datagrams.
     #[must_use]
     pub fn new(mtu: usize, max_fragment: usize, sequence: &'a mut u64) -> Self {
+        let one_record = HEADER_LENGTH
+            .saturating_add(max_fragment)
+            .saturating_add(MAX_EXPANSION);
         Self {
-            mtu: mtu.max(MIN_MTU),
+            mtu: mtu.min(one_record).max(MIN_MTU),
             max_fragment,
             sequence,
             datagrams: Vec::new(),
@@ -138,6 +144,9 @@ impl<'a> Packer<'a> {
 
 /// The only content a ChangeCipherSpec has (RFC 5246 §7.1).
 pub const CHANGE_CIPHER_SPEC: [u8; 1] = [1];
+
+/// By how much protection makes a record longer: an explicit nonce of 8 bytes and a tag of 16.
+const MAX_EXPANSION: usize = 24;
 
 /// The smallest datagram that holds a protected Finished of any suite: 13 + 8 + 12 + 12 + 16 bytes, rounded up. A connection id comes
 /// on top of it.

@@ -79,6 +79,28 @@ fn no_record_exceeds_the_limit_of_the_client() {
     }
 }
 
+/// Symptom: the handshake with a small `GnuTLS` client took six seconds. Cause: its buffer has room
+/// for one record of its limit, and the records of a flight filled datagrams of 1,232 bytes.
+#[test]
+fn no_datagram_of_a_handshake_is_longer_than_a_record_of_the_limit() {
+    for (limit, fragment, most) in [
+        (Some(64), None, 64),
+        (Some(256), None, 256),
+        (Some(700), None, 700),
+        (None, Some(1), 512),
+        (None, Some(2), 1024),
+    ] {
+        let pair = certified(limit, fragment);
+        assert!(pair.client.is_established(), "{most}");
+        // A header of 13 bytes, and 24 of what protects a record.
+        let longest = pair.from_server.iter().map(Vec::len).max();
+        assert!(
+            longest.is_some_and(|it| it <= most + 37),
+            "{most}: {longest:?}"
+        );
+    }
+}
+
 /// RFC 8449 §5: a client that offers both means `record_size_limit`, and hears of that one only.
 #[test]
 fn record_size_limit_goes_before_max_fragment_length() {
