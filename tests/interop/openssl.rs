@@ -18,6 +18,11 @@ pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
         let name = format!("telemetry_under_{}", suite.to_lowercase().replace('-', "_"));
         trials.push(runner.trial(Tool::Openssl, &name, move || telemetry(suite)));
     }
+    for mtu in ["256", "300", "508"] {
+        let name = format!("telemetry_after_a_hello_in_fragments_for_an_mtu_of_{mtu}");
+        let trial = move || a_hello_in_fragments_is_answered(mtu);
+        trials.push(runner.trial(Tool::Openssl, &name, trial));
+    }
     trials.push(runner.trial(
         Tool::Openssl,
         "no_suite_in_common_is_a_handshake_failure",
@@ -36,14 +41,27 @@ const SUITES: [&str; 6] = [
 ];
 
 async fn telemetry(suite: &str) -> Outcome {
+    arrives(suite, suite, &[]).await
+}
+
+/// Symptom: OpenSSL with a small MTU sends its hello in fragments and never got an answer (RFC 6347
+/// §4.2.3). With all its suites and a long name of the server, the hello has more than 600 bytes.
+async fn a_hello_in_fragments_is_answered(mtu: &str) -> Outcome {
+    let name = "a-long-name.".repeat(20) + "example";
+    let words = ["-mtu", mtu, "-servername", &name];
+    arrives("ALL:PSK", "", &words).await
+}
+
+async fn arrives(suites: &str, wanted: &str, words: &[&str]) -> Outcome {
+    let suite = if wanted.is_empty() { "any" } else { wanted };
     let stand = Stand::start(World::default(), &[])
         .await
         .map_err(|error| error.to_string())?;
     let application =
         Application::attach(stand.amqp(), "DEFAULT_TENANT", &[], Behaviour::Accept).await;
     let mut application = application.map_err(|error| error.to_string())?;
-    let mut client = client(&stand, suite)?;
-    wait_for(&mut client, &format!("Cipher is {suite}")).await?;
+    let mut client = client(&stand, suites, words)?;
+    wait_for(&mut client, &format!("Cipher is {wanted}")).await?;
     client
         .write(&CoapRequest::post("t").body(50, suite).encode(7, b"tok"))
         .await?;
@@ -61,7 +79,9 @@ async fn refused() -> Outcome {
     let stand = Stand::start(World::default(), &[])
         .await
         .map_err(|error| error.to_string())?;
-    let told = client(&stand, "PSK-AES128-CBC-SHA256")?.rest(SOON).await?;
+    let told = client(&stand, "PSK-AES128-CBC-SHA256", &[])?
+        .rest(SOON)
+        .await?;
     if !told.contains("handshake failure") {
         return Err(format!(
             "the client does not tell of a handshake failure:\n{told}"
@@ -71,7 +91,7 @@ async fn refused() -> Outcome {
     Ok(())
 }
 
-fn client(stand: &Stand, suite: &str) -> Result<Program, String> {
+fn client(stand: &Stand, suites: &str, words: &[&str]) -> Result<Program, String> {
     let mut key = String::new();
     for byte in b"hono-secret" {
         write!(key, "{byte:02x}").map_err(|error| error.to_string())?;
@@ -83,8 +103,9 @@ fn client(stand: &Stand, suite: &str) -> Result<Program, String> {
         "-connect",
         &stand.coaps().to_string(),
         "-cipher",
-        suite,
+        suites,
     ]);
+    command.args(words);
     command.args(["-psk_identity", "sensor1@DEFAULT_TENANT", "-psk", &key]);
     Program::start(command)
 }

@@ -4,8 +4,11 @@ use std::{
     env, fmt, fs,
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
+    sync::LazyLock,
     time::Duration,
 };
+
+use crate::{compiled, lab};
 
 /// A program, or a family of them, that tests need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +19,20 @@ pub(crate) enum Tool {
     LibcoapGnutls,
     /// libcoap's client without DTLS.
     LibcoapPlain,
+    /// libcoap itself, for a program of ours.
+    Libcoap,
     /// `openssl s_client`.
     Openssl,
+    /// `gnutls-cli`.
+    Gnutls,
+    /// Mbed TLS, for a program of ours.
+    MbedTls,
+    /// go-coap, in a program of ours.
+    GoCoap,
+    /// aiocoap.
+    Aiocoap,
+    /// Network namespaces, and Mbed TLS for a device in one of them.
+    Namespaces,
     /// Californium and Scandium; its "program" is the folder of jars.
     Californium,
     /// qpid-proton for Python.
@@ -31,11 +46,17 @@ pub(crate) enum Tool {
 }
 
 impl Tool {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::LibcoapOpenssl,
         Self::LibcoapGnutls,
         Self::LibcoapPlain,
+        Self::Libcoap,
         Self::Openssl,
+        Self::Gnutls,
+        Self::MbedTls,
+        Self::GoCoap,
+        Self::Aiocoap,
+        Self::Namespaces,
         Self::Californium,
         Self::Proton,
         Self::Artemis,
@@ -49,9 +70,13 @@ impl Tool {
             Self::LibcoapOpenssl => "coap-client-openssl".into(),
             Self::LibcoapGnutls => "coap-client-gnutls".into(),
             Self::LibcoapPlain => "coap-client-notls".into(),
+            Self::Libcoap => compiled::LIBCOAP.clone().unwrap_or_default(),
             Self::Openssl => "openssl".into(),
+            Self::Gnutls => "gnutls-cli".into(),
+            Self::MbedTls | Self::Namespaces => compiled::MBED_TLS.clone().unwrap_or_default(),
+            Self::GoCoap => place("INTEROP_GOCOAP", "gocoap"),
             Self::Californium => place("INTEROP_CALIFORNIUM", "californium"),
-            Self::Proton => place("INTEROP_VENV", "venv").join("bin/python"),
+            Self::Proton | Self::Aiocoap => place("INTEROP_VENV", "venv").join("bin/python"),
             Self::Artemis => artemis().unwrap_or_default().join("bin/artemis"),
             Self::Prometheus => "prometheus".into(),
             Self::JsonSchema => "python3".into(),
@@ -65,7 +90,15 @@ impl Tool {
             | Self::LibcoapGnutls
             | Self::LibcoapPlain
             | Self::Openssl
+            | Self::Gnutls
             | Self::Prometheus => starts(self.program(), &["--version"]),
+            Self::Libcoap => compiled::LIBCOAP.is_some(),
+            Self::MbedTls => compiled::MBED_TLS.is_some(),
+            Self::GoCoap => self.program().is_file(),
+            Self::Aiocoap => {
+                run(self.program(), &["-c", "import aiocoap"]).is_some_and(|end| end.success())
+            }
+            Self::Namespaces => *NAMESPACES && Self::MbedTls.is_there(),
             Self::Californium => {
                 self.program().join("scandium-3.14.0.jar").exists()
                     && starts("javac".into(), &["-version"])
@@ -89,6 +122,20 @@ impl Tool {
             Self::LibcoapOpenssl | Self::LibcoapGnutls | Self::LibcoapPlain => {
                 "apt-get install libcoap3-bin, or cargo xtask interop"
             }
+            Self::Libcoap => "apt-get install libcoap3-dev build-essential, or cargo xtask interop",
+            Self::Gnutls => "apt-get install gnutls-bin, or cargo xtask interop",
+            Self::MbedTls => {
+                "apt-get install libmbedtls-dev build-essential, or cargo xtask interop"
+            }
+            Self::GoCoap => {
+                "go build tests/interop/gocoap to where INTEROP_GOCOAP says, or cargo xtask interop"
+            }
+            Self::Aiocoap => {
+                "pip install aiocoap into the venv that INTEROP_VENV names, or cargo xtask interop"
+            }
+            Self::Namespaces => {
+                "apt-get install iproute2 libmbedtls-dev, and root that may make namespaces"
+            }
             Self::Prometheus => "apt-get install prometheus, or cargo xtask interop",
             Self::Openssl => "apt-get install openssl, or cargo xtask interop",
             Self::Californium => {
@@ -106,10 +153,15 @@ impl Tool {
         }
     }
 
+    /// Whether `cargo xtask interop` can bring it. A container may forbid namespaces.
+    pub(crate) const fn is_installable(self) -> bool {
+        !matches!(self, Self::Namespaces)
+    }
+
     /// How long a test with it may take.
     pub(crate) const fn patience(self) -> Duration {
         match self {
-            Self::Artemis => Duration::from_secs(240),
+            Self::Artemis | Self::Namespaces => Duration::from_secs(240),
             _ => Duration::from_secs(60),
         }
     }
@@ -121,7 +173,13 @@ impl fmt::Display for Tool {
             Self::LibcoapOpenssl => "libcoap on OpenSSL",
             Self::LibcoapGnutls => "libcoap on GnuTLS",
             Self::LibcoapPlain => "libcoap without DTLS",
+            Self::Libcoap => "libcoap",
             Self::Openssl => "openssl",
+            Self::Gnutls => "gnutls-cli",
+            Self::MbedTls => "Mbed TLS",
+            Self::GoCoap => "go-coap",
+            Self::Aiocoap => "aiocoap",
+            Self::Namespaces => "network namespaces",
             Self::Californium => "Californium",
             Self::Proton => "qpid-proton",
             Self::Artemis => "ActiveMQ Artemis",
@@ -174,3 +232,5 @@ fn run(program: PathBuf, words: &[&str]) -> Option<ExitStatus> {
         .stderr(Stdio::null());
     trial.status().ok()
 }
+
+static NAMESPACES: LazyLock<bool> = LazyLock::new(lab::is_possible);

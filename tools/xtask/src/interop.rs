@@ -1,6 +1,6 @@
 //! Independent peers: installs them, then runs the tests against them, in which none may be missing.
 //!
-//! What comes from `PyPI` and Maven Central is kept in `target/interop`, the rest are packages of a Debian system. What is there
+//! What comes from `PyPI`, Maven Central and the Go module proxy is kept in `target/interop`, the rest are packages of a Debian system. What is there
 //! already is left as it is.
 
 use std::{fs, path::Path, process::Command};
@@ -19,7 +19,8 @@ pub(crate) fn run(further: &[&str]) -> Result<()> {
     let folder = metadata.target_directory.as_std_path().join("interop");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     packages::install(&PACKAGES)?;
-    install_proton(&folder)?;
+    install_python(&folder)?;
+    build_gocoap(metadata.workspace_root.as_std_path(), &folder)?;
     install_artemis(&folder)?;
     californium::fetch(&folder.join("californium"))?;
     build_webrtc(metadata.workspace_root.as_std_path(), &folder)?;
@@ -30,10 +31,10 @@ pub(crate) fn run(further: &[&str]) -> Result<()> {
 }
 
 /// qpid-proton is built from source, its C library included.
-fn install_proton(folder: &Path) -> Result<()> {
+fn install_python(folder: &Path) -> Result<()> {
     let venv = folder.join("venv");
     let python = venv.join("bin/python");
-    if succeeds(&[&python.to_string_lossy(), "-c", "import proton"]) {
+    if succeeds(&[&python.to_string_lossy(), "-c", "import proton, aiocoap"]) {
         return Ok(());
     }
     step::run(
@@ -49,7 +50,21 @@ fn install_proton(folder: &Path) -> Result<()> {
         "--quiet",
         "--disable-pip-version-check",
     ]);
-    step::run(install.arg(format!("python-qpid-proton=={PROTON}")))
+    install.arg(format!("python-qpid-proton=={PROTON}"));
+    step::run(install.arg(format!("aiocoap=={AIOCOAP}")))
+}
+
+/// The modules come from the Go module proxy, in the versions of `go.sum`.
+fn build_gocoap(root: &Path, folder: &Path) -> Result<()> {
+    let mut build = Command::new("go");
+    build
+        .args(["build", "-trimpath", "-buildvcs=false", "-o"])
+        .arg(folder.join("gocoap"));
+    step::run(
+        build
+            .arg(".")
+            .current_dir(root.join("tests/interop/gocoap")),
+    )
 }
 
 fn install_artemis(folder: &Path) -> Result<()> {
@@ -87,7 +102,7 @@ fn build_webrtc(root: &Path, folder: &Path) -> Result<()> {
     step::run(build.arg("--target-dir").arg(folder.join("webrtc")))
 }
 
-const PACKAGES: [Package; 14] = [
+const PACKAGES: [Package; 16] = [
     (
         "libcoap3-bin",
         &[
@@ -102,7 +117,9 @@ const PACKAGES: [Package; 14] = [
     ("build-essential", &["cc", "--version"]),
     ("libssl-dev", &["sh", "-c", OPENSSL_HEADERS]),
     ("libmbedtls-dev", &["sh", "-c", MBEDTLS_HEADERS]),
+    ("libcoap3-dev", &["sh", "-c", LIBCOAP_HEADERS]),
     ("gnutls-bin", &["gnutls-cli", "--version"]),
+    ("iproute2", &["ip", "-V"]),
     ("default-jdk-headless", &["javac", "-version"]),
     ("maven", &["mvn", "--version"]),
     ("tar", &["tar", "--version"]),
@@ -115,9 +132,12 @@ const PACKAGES: [Package; 14] = [
 ];
 const OPENSSL_HEADERS: &str = "echo '#include <openssl/ssl.h>' | cc -E -";
 const MBEDTLS_HEADERS: &str = "echo '#include <mbedtls/ssl.h>' | cc -E -";
+const LIBCOAP_HEADERS: &str = "echo '#include <coap3/coap.h>' | cc -E -";
 const PYTHON_HEADERS: &str = "import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/Python.h'))";
 /// The version of `python-qpid-proton`.
 const PROTON: &str = "0.40.0";
+/// The version of `aiocoap`.
+const AIOCOAP: &str = "0.4.17";
 /// The version of ActiveMQ Artemis; later ones want a later Java.
 const ARTEMIS: &str = "2.37.0";
 const DEPENDENCY_PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";

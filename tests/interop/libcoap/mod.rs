@@ -10,7 +10,7 @@ use sandbox::{
 };
 use tokio::process::Command;
 
-use crate::{Outcome, Runner, process::Program, tool::Tool};
+use crate::{Outcome, Runner, process::Program, tap::Tap, tool::Tool};
 
 pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
     for (tool, library) in [
@@ -34,6 +34,129 @@ pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
         "put_forms_on_the_port_without_security",
         put_forms,
     ));
+    for (security, sizes) in [
+        ("psk", &["1500", "1500"][..]),
+        ("psk", &["2000", "1100", "2048", "1025"]),
+        ("plain", &["1500", "1500"]),
+        ("plain", &["2048", "1025", "1500"]),
+    ] {
+        let name = format!(
+            "{}_uploads_at_a_time_of_libcoap_over_{security}",
+            sizes.len()
+        );
+        let trial = move || uploads_at_a_time_arrive_whole(security, sizes);
+        trials.push(runner.trial(Tool::Libcoap, &name, trial));
+    }
+    trials.push(runner.trial(
+        Tool::LibcoapPlain,
+        "a_repeated_request_after_its_separate_response_gets_an_empty_ack",
+        a_repeated_request_after_its_separate_response_gets_an_empty_ack,
+    ));
+    for tool in [Tool::LibcoapOpenssl, Tool::LibcoapPlain] {
+        let name = format!(
+            "each_address_answers_for_itself_{}",
+            tool.program().display()
+        );
+        let trial = move || each_address_answers_for_itself(tool);
+        trials.push(runner.trial(tool, &name.replace('-', "_"), trial));
+    }
+}
+
+/// Symptom: one mixed body, or 4.08 for both. Cause: Request-Tag, which libcoap gives to each upload,
+/// was not part of the key of a transfer (RFC 9175 §3).
+async fn uploads_at_a_time_arrive_whole(security: &str, sizes: &[&str]) -> Outcome {
+    let (stand, mut application) = scene().await?;
+    let (server, path) = match security {
+        "psk" => (stand.coaps(), "telemetry"),
+        _ => (stand.coap(), "telemetry/DEFAULT_TENANT/4711"),
+    };
+    let mut command = Command::new(Tool::Libcoap.program());
+    command.args([&server.ip().to_string(), &server.port().to_string()]);
+    command.args([security, path]).args(sizes);
+    let said = Program::start(command)?
+        .rest(Duration::from_secs(40))
+        .await?;
+    let mut wanted = Vec::new();
+    for (letter, size) in (b'a'..).zip(sizes) {
+        let length = size.parse().map_err(|_| "no length")?;
+        wanted.push(vec![letter; length]);
+        let line = format!("{} 2.04", char::from(letter));
+        if !said.lines().any(|it| it == line) {
+            return Err(format!("no `{line}` in what the client says:\n{said}"));
+        }
+    }
+    let mut arrived = Vec::new();
+    for _ in sizes {
+        let message = application.receive(crate::proton::SOON).await;
+        arrived.push(message.ok_or("a message is missing")?.payload);
+    }
+    arrived.sort();
+    if arrived != wanted {
+        return Err(format!("other bodies arrived of {sizes:?}"));
+    }
+    leave(stand, application).await
+}
+
+/// The network delivers a copy of the request after the client has acknowledged the separate response.
+/// The response was sent again then, as CON.
+async fn a_repeated_request_after_its_separate_response_gets_an_empty_ack() -> Outcome {
+    let (stand, application) = scene().await?;
+    let tap = Tap::start(stand.coap()).await;
+    let tap = tap.map_err(|error| error.to_string())?;
+    let words = ["-m", "put"];
+    let path = "event/DEFAULT_TENANT/4711?hono-ttd=2&empty";
+    let said = client(Tool::LibcoapPlain, &words, tap.address(), path, 20).await?;
+    let kinds = |datagrams: &[Vec<u8>]| -> Vec<(u8, u8)> {
+        let kind = |datagram: &Vec<u8>| Some((datagram.first()? >> 4 & 3, *datagram.get(1)?));
+        datagrams.iter().filter_map(kind).collect()
+    };
+    // An empty acknowledgement, then the response as CON.
+    let sent = kinds(&tap.of_server().await);
+    if sent != [(2, 0), (0, 0x44)] {
+        return Err(format!("{sent:?} was sent; the client says:\n{said}"));
+    }
+    let again = kinds(&tap.repeat_first().await?);
+    if again != [(2, 0)] {
+        return Err(format!("{again:?} is the answer to the repeated request"));
+    }
+    leave(stand, application).await
+}
+
+/// Symptom: a client that asked the second address of a host heard nothing. Cause: answers left from
+/// the first one (RFC 7252 §5.3.2).
+async fn each_address_answers_for_itself(tool: Tool) -> Outcome {
+    let stand = Stand::start(
+        World::default(),
+        &[
+            ("HONO_COAP_BINDADDRESS", "0.0.0.0"),
+            ("HONO_COAP_INSECUREPORTBINDADDRESS", "0.0.0.0"),
+        ],
+    )
+    .await
+    .map_err(|error| error.to_string())?;
+    let attached =
+        Application::attach(stand.amqp(), "DEFAULT_TENANT", &[], Behaviour::Accept).await;
+    let mut application = attached.map_err(|error| error.to_string())?;
+    for last in [1, 2, 77] {
+        let body = format!("to {last}");
+        let (port, path, words) = match tool {
+            Tool::LibcoapPlain => (stand.coap().port(), "telemetry/DEFAULT_TENANT/4711", vec![]),
+            _ => {
+                let (identity, key) = ("sensor1@DEFAULT_TENANT", "hono-secret");
+                (
+                    stand.coaps().port(),
+                    "telemetry//4711",
+                    as_sensor(identity, key, &[]),
+                )
+            }
+        };
+        let further = ["-m", "put", "-t", "application/json", "-e", &body];
+        let words = [words, further.to_vec()].concat();
+        let server = SocketAddr::from(([127, 0, 0, last], port));
+        let said = client(tool, &words, server, path, 10).await?;
+        arrived(&mut application, "telemetry", &body, &said).await?;
+    }
+    leave(stand, application).await
 }
 
 async fn uploads(tool: Tool) -> Outcome {
