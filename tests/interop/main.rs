@@ -15,6 +15,7 @@ mod gnutls;
 mod mbedtls;
 mod gocoap;
 mod aiocoap;
+mod mtu;
 mod nat;
 mod tap;
 mod californium;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     mbedtls::add(&runner, &mut trials);
     gocoap::add(&runner, &mut trials);
     aiocoap::add(&runner, &mut trials);
+    mtu::add(&runner, &mut trials);
     californium::add(&runner, &mut trials);
     certificates::add(&runner, &mut trials);
     revocation::add(&runner, &mut trials);
