@@ -1,4 +1,4 @@
-//! How much devices and tenants may do in a minute. The reference has no such settings.
+//! Budgets of devices and tenants per minute. Hono has no such settings.
 
 use super::{chosen::Chosen, kind::Kind, setting::settings};
 

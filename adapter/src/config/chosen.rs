@@ -1,10 +1,10 @@
-//! What holds for each setting once all sources are read: the last that wrote it wins, and is remembered.
+//! Effective settings from all sources: the last source that sets one wins, and is recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Origin, Problem, Setting, kind::Value, setting::FromValue, source::Written};
 
-/// The values that somebody wrote, by full name; a name that is not here has its default.
+/// Values that are set, by full name; other settings have their defaults.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Chosen {
     values: BTreeMap<String, Choice>,
@@ -12,7 +12,7 @@ pub(super) struct Chosen {
     pub(super) problems: Vec<Problem>,
 }
 
-/// A value and who wrote it.
+/// A value and its source.
 #[derive(Debug, Clone)]
 pub(super) struct Choice {
     pub(super) value: Value,
@@ -22,7 +22,7 @@ pub(super) struct Choice {
 }
 
 impl Chosen {
-    /// Takes what is written for a setting; it outdoes what was written before.
+    /// Records a written setting; it overrides an earlier one.
     pub(super) fn write(&mut self, setting: &Setting, written: Written) {
         let Written { name, text, origin } = written;
         let read = if is_expression(&text) {
@@ -82,7 +82,7 @@ impl Chosen {
         self.values.get(&full_name(prefix, key))
     }
 
-    /// Tells that a setting is missing, unless it is there and wrong.
+    /// Reports a missing setting, unless it is present and invalid.
     pub(super) fn require(&mut self, prefix: &str, key: &str, text: &str) {
         let name = full_name(prefix, key);
         if !self.failed.contains(&name) {
@@ -91,8 +91,8 @@ impl Chosen {
         }
     }
 
-    /// Tells that settings which are each well do not go together. It is told where the first of them was written that was
-    /// written at all, and not if one of them is wrong by itself already.
+    /// Reports settings that are valid each but not together, at the first of them that is set.
+    /// Does nothing if one of them is invalid already.
     pub(super) fn refuse(&mut self, prefix: &str, keys: &[&str], text: impl Into<String>) {
         let mut names = keys.iter().map(|key| full_name(prefix, key));
         if names.clone().any(|name| self.failed.contains(&name)) {
@@ -111,7 +111,7 @@ pub(super) fn full_name(prefix: &str, key: &str) -> String {
     format!("{prefix}.{key}")
 }
 
-/// The reference expands `${NAME}` and `${NAME:default}`; taken as it stands it would be no password and no host.
+/// Whether the text is an expression such as `${NAME}` or `${NAME:default}`, which Hono expands.
 fn is_expression(text: &str) -> bool {
     let inner = text
         .trim()

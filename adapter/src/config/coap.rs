@@ -1,4 +1,4 @@
-//! What devices meet: ports, limits and times of the CoAP endpoints (spec: configuration §1).
+//! Ports, limits and times of the CoAP endpoints (spec: configuration §1).
 
 use std::{net::IpAddr, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,11 +14,11 @@ use super::{
     setting::{COAP as PREFIX, settings},
 };
 
-/// What the CoAP endpoints go by.
+/// Configuration of the CoAP endpoints.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CoapConfig {
-    /// Whether every device must say who it is, so that there is no port without security.
+    /// Whether every device must authenticate, which disables the port without security.
     pub authentication_required: bool,
     /// Where the DTLS endpoint listens, if there is one; port 0 takes any free one.
     pub secure: Option<Endpoint>,
@@ -55,7 +55,7 @@ pub struct CoapConfig {
     pub jms_vendor_props_enabled: bool,
     /// How long a tenant without messages keeps its links and metrics; none for ever.
     pub tenant_idle_timeout: Option<Duration>,
-    /// Who may ask what happened to devices; nobody if there is none.
+    /// The operator API; disabled if `None`.
     pub operator: Option<OperatorConfig>,
     /// How late the adapter's tasks may answer before it counts as stuck.
     pub blocked_check_timeout: Duration,
@@ -71,8 +71,7 @@ pub struct KeyAndCertificate {
     pub certificate: PathBuf,
 }
 
-/// The defaults of the reference, and no endpoint: which one there is must be said.
-/// Who may ask what happened to devices, and where.
+/// The operator API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OperatorConfig {
@@ -84,6 +83,7 @@ pub struct OperatorConfig {
     pub devices: usize,
 }
 
+/// Hono's defaults, without any endpoint; at least one must be configured.
 impl Default for CoapConfig {
     fn default() -> Self {
         let chosen = &Chosen::default();
@@ -168,7 +168,7 @@ pub(super) fn gc_heap_percentage(chosen: &Chosen) -> u32 {
     CoapSettings::take(chosen, PREFIX).gc_heap_percentage
 }
 
-/// As many as may run at a time here.
+/// Number of CPUs that the process may use.
 fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(MOST_SHARDS))
 }

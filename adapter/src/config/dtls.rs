@@ -8,7 +8,7 @@ use super::{
     setting::{COAP as PREFIX, settings},
 };
 
-/// Limits of the DTLS endpoint that the reference has not, or leaves to Californium.
+/// Limits of the DTLS endpoint that Hono lacks, or leaves to Californium.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DtlsConfig {

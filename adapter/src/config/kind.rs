@@ -151,7 +151,7 @@ fn bounds(min: i64, max: i64, unit: &str) -> String {
     }
 }
 
-/// The words that the reference's configuration takes for true and false.
+/// Parses the words that Hono accepts for true and false.
 fn flag(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "y" | "on" | "1" => Some(true),
@@ -183,7 +183,8 @@ fn list(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A duration as ISO 8601 has it (`P1DT2H30M5.5S`). As in the reference, a bare number counts seconds, `PT` may be omitted, and
+/// A duration as ISO 8601 has it (`P1DT2H30M5.5S`). As with Hono, a bare number counts seconds,
+/// `PT` may be omitted, and
 /// so may upper case.
 fn duration(text: &str) -> Option<Duration> {
     let text = text.to_ascii_uppercase();

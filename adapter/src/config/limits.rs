@@ -18,7 +18,8 @@ pub struct ResourceLimitsConfig {
     pub cache_max_size: u64,
     /// Lifetime of a cached response.
     pub cache_timeout: Duration,
-    /// After what part of `cache_timeout` an answer is asked for anew in the background: 2 is half of it.
+    /// A cached response is refreshed in the background after `cache_timeout` divided by this
+    /// number.
     pub cache_refresh_divisor: u32,
     /// Time-out for establishing a connection.
     pub connect_timeout: Duration,

@@ -1,7 +1,9 @@
-//! What the adapter goes by, read from one YAML file and the environment, with every mistake told at once.
+//! Configuration from one YAML file and the environment; reports all errors at once.
 //!
-//! Names, defaults and effects are the reference's (spec: configuration): `HONO_COAP_MAXPAYLOADSIZE` in the environment is
-//! `hono.coap.maxPayloadSize` in the file, and outdoes it. Each setting is one row of a table ([`GROUPS`]), and each value
+//! Names, defaults and effects are those of Hono (spec: configuration): `HONO_COAP_MAXPAYLOADSIZE`
+//! in the environment is
+//! `hono.coap.maxPayloadSize` in the file, and overrides it. Each setting is one row of a table
+//! ([`GROUPS`]), and each value
 //! remembers who wrote it ([`Effective`]).
 //!
 //! ```text
@@ -75,7 +77,7 @@ pub struct Config {
     pub messaging: Option<ConnectionConfig>,
     /// Where commands come from; set if the configuration was loaded.
     pub command: Option<ConnectionConfig>,
-    /// Whether messages carry the trace context as the reference's older versions do.
+    /// Whether messages carry the trace context in the format of older Hono versions.
     pub legacy_trace_context: bool,
     /// Who knows the tenants; set if the configuration was loaded.
     pub tenant: Option<ConnectionConfig>,
@@ -109,13 +111,13 @@ pub struct Config {
     pub reload_interval: Option<Duration>,
     /// What was written and has no effect here, to be named once in the log.
     pub ignored: Vec<Ignored>,
-    /// What may not be what was meant, to be told once in the log.
+    /// Warnings, for one line each in the log.
     pub warnings: Vec<String>,
     /// Every setting with its value and who wrote it.
     pub effective: Vec<Effective>,
 }
 
-/// A setting of the reference that is accepted and has no effect.
+/// A setting of Hono that is accepted and has no effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ignored {
@@ -386,7 +388,7 @@ impl Config {
         ]
     }
 
-    /// The adapter is whole only with all its services. The reference also starts without messaging or commands (spec:
+    /// The adapter needs all services. Hono also starts without messaging or commands (spec:
     /// configuration §2), but is never ready then.
     fn require_hosts(&self, chosen: &mut Chosen) {
         for (prefix, client) in self.clients() {
@@ -409,7 +411,7 @@ impl Config {
     }
 }
 
-/// Whether a host is this machine by its name or address, as far as that can be told without asking anybody.
+/// Whether a host is this machine, by its name or address, without name resolution.
 fn is_loopback(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     let address: Result<std::net::IpAddr, _> = name.trim_matches(['[', ']']).parse();

@@ -1,19 +1,19 @@
-//! Which endpoints there are (spec: configuration §1, port rules).
+//! Rules for the enabled endpoints (spec: configuration §1, port rules).
 
 use super::bind::{BindAddress, Endpoint};
 
-/// What the settings ask for.
+/// The endpoints that the settings request.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     /// The DTLS endpoint.
     pub(super) secure: Option<Port>,
     /// The endpoint without security.
     pub(super) insecure: Option<Port>,
-    /// Whether nobody may speak without saying who it is.
+    /// Whether all devices must authenticate.
     pub(super) authentication_required: bool,
 }
 
-/// A port as it is written: -1 stands for the standard's.
+/// A port as written: -1 is the default port.
 #[derive(Debug, Clone)]
 pub(super) struct Port {
     pub(super) addresses: Vec<BindAddress>,
@@ -32,7 +32,7 @@ impl Port {
 /// Where the DTLS endpoint and the one without security listen.
 pub(super) type Endpoints = (Option<Endpoint>, Option<Endpoint>);
 
-/// Why there would be no endpoint.
+/// Why the endpoints are invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PortError {
     #[error(

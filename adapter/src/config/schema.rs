@@ -179,7 +179,7 @@ fn plain(kind: Kind, text: &str) -> Value {
     }
 }
 
-/// Levels of single crates; those of the reference's classes have no effect.
+/// Levels of single crates; those of Hono's classes have no effect.
 fn categories() -> Value {
     let level = json!({
         "type": ["object", "null"],

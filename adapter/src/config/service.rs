@@ -124,7 +124,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// The level of a word of the reference's, which has more of them.
+    /// The level for one of Hono's level names, of which there are more.
     fn of(word: &str) -> Self {
         match word {
             "OFF" => Self::Off,
@@ -262,7 +262,8 @@ pub(super) fn category_of_variable(name: &str) -> Option<String> {
     Some(format!("{CATEGORY}{}.level", category.to_ascii_lowercase()))
 }
 
-/// Sets the level of a category, if the written setting is about one. Those of the reference's classes mean nothing here.
+/// Sets the level of a category, if the written setting is about one. Those of Hono's classes have
+/// no effect.
 pub(super) fn category(
     written: &Written,
     log: &mut LogConfig,
@@ -278,7 +279,8 @@ pub(super) fn category(
         .next()
         .is_some_and(|head| CRATES.contains(&head));
     if !of_ours {
-        let why = "names classes of the reference; crates such as `adapter` or `dtls_server` have levels here";
+        let why =
+            "names classes of Hono; crates such as `adapter` or `dtls_server` have levels here";
         return Some(Err(Ignored {
             name: written.name.clone(),
             why,

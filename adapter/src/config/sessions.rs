@@ -1,4 +1,5 @@
-//! What DTLS sessions survive: moves of their devices, pauses, restarts. The reference has none of it, so all is off until it is set.
+//! Settings for DTLS sessions that survive address changes, pauses and restarts. Hono has none of
+//! these, so all are off by default.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -24,7 +25,7 @@ pub struct SessionsConfig {
     pub ticket_keys: Option<PathBuf>,
     /// Where sessions are kept from one process to the next; none: they end with the process.
     pub store: Option<StoreConfig>,
-    /// How long requests in the works may take to finish when the adapter stops.
+    /// Maximum time to complete in-flight requests at shutdown.
     pub drain_timeout: Duration,
 }
 

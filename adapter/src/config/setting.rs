@@ -12,7 +12,7 @@ use super::{Kind, Secret, bind::BindAddress, kind::Value};
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Setting {
-    /// The last part of its name, as the reference spells the property.
+    /// The last part of its name, in Hono's spelling.
     pub key: &'static str,
     /// What it may hold.
     pub kind: Kind,

@@ -5,7 +5,7 @@ use super::Origin;
 /// One setting as somebody wrote it.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
-    /// The property's full name in the reference's spelling: `hono.coap.maxPayloadSize`.
+    /// The property's full name in Hono's spelling: `hono.coap.maxPayloadSize`.
     pub(super) name: String,
     /// Its value; a list has commas.
     pub(super) text: String,

@@ -59,8 +59,8 @@ impl TlsSettings {
 
     /// The format that is named, else what the name of the file tells; other names count as PEM.
     fn is_pem(&self, path: &Path) -> bool {
-        let told = path.extension().and_then(|extension| extension.to_str());
-        match self.trust_store_format.as_deref().or(told) {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match self.trust_store_format.as_deref().or(extension) {
             Some(format) => !STORES
                 .iter()
                 .any(|store| store.eq_ignore_ascii_case(format)),

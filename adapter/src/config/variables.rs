@@ -25,7 +25,8 @@ pub(super) fn read(environment: impl Iterator<Item = (String, String)>) -> Varia
     let mut environment: Vec<_> = environment
         .filter(|(_, text)| !text.trim().is_empty())
         .collect();
-    // The spelling in upper case comes first, so that the property's own outdoes it, as in the reference.
+    // The spelling in upper case sorts first, so that the property's own name overrides it, as with
+    // Hono.
     environment.sort();
     for (name, text) in environment {
         if let Some(known) = spellings.get(name.as_str()) {
@@ -55,7 +56,7 @@ pub(super) fn read(environment: impl Iterator<Item = (String, String)>) -> Varia
     variables
 }
 
-/// The three spellings by which the reference finds a property in the environment.
+/// The three spellings under which Hono finds a property in the environment.
 fn spellings(names: &[String]) -> BTreeMap<String, &str> {
     let three = |name: &String| [name.clone(), underscored(name), variable(name)];
     names

@@ -2,13 +2,14 @@
 
 use std::fs;
 
-/// Bytes of this machine or container, of which `spare` percent stay free; none where that cannot be told.
+/// Memory of this machine or container in bytes, less `spare` percent; `None` if unknown.
 pub(super) fn bytes(spare: u32) -> Option<u64> {
     let bytes = container().into_iter().chain(machine()).min();
     bytes.map(|bytes| bytes / 100 * u64::from(100_u32.saturating_sub(spare)))
 }
 
-/// The sessions that fit into so much by the reference's formula: 100 MB for everything else, 10 kB each.
+/// Number of sessions that fit into this memory by Hono's formula: 100 MB for everything else, 10
+/// kB each.
 pub(super) fn connections(usable: Option<u64>) -> usize {
     let Some(usable) = usable else {
         return FALLBACK;
@@ -32,7 +33,7 @@ fn machine() -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Where the memory cannot be told.
+/// Assumed memory where it is unknown.
 const FALLBACK: usize = 10_000;
 
 /// More must be asked for by number.

@@ -45,10 +45,10 @@ pub(super) fn settle(config: &mut Config, chosen: &mut Chosen, max_memory: i64) 
     let bytes = said.or(usable).unwrap_or(UNKNOWN);
     let (shares, short) = split(bytes, &tables::wants(config, chosen));
     if let Some(short) = short {
-        let (prefix, key, text) = told(bytes, &short);
+        let (prefix, key, text) = report(bytes, &short);
         match said {
             Some(_) => chosen.refuse(prefix, &[key], text),
-            // Where nobody made a contract, the adapter starts, as the reference does.
+            // Without a configured limit, the adapter starts, as Hono does.
             None => config.warnings.push(format!("`{prefix}.{key}`: {text}")),
         }
     }
@@ -57,7 +57,7 @@ pub(super) fn settle(config: &mut Config, chosen: &mut Chosen, max_memory: i64) 
 }
 
 /// What does not fit, and what would.
-fn told(bytes: u64, short: &Short) -> (&'static str, &'static str, String) {
+fn report(bytes: u64, short: &Short) -> (&'static str, &'static str, String) {
     let (there, needed) = (bytes / MIB, short.needed.div_ceil(MIB));
     let written = short
         .largest
@@ -77,7 +77,7 @@ fn told(bytes: u64, short: &Short) -> (&'static str, &'static str, String) {
     }
 }
 
-/// Where the memory cannot be told.
+/// Assumed memory where it is unknown.
 const UNKNOWN: u64 = 512 * MIB;
 
 const MIB: u64 = 1 << 20;

@@ -54,7 +54,8 @@ pub(super) fn split(bytes: u64, wants: &[Want]) -> (Vec<Share>, Option<Short>) {
     let mut left = usable.saturating_sub(claimed_by_written(wants));
     let mut open: Vec<&Want> = wants.iter().filter(|want| want.weight() > 0).collect();
     let mut shares: Vec<Share> = wants.iter().map(Want::least_share).collect();
-    // Whoever needs more than its part takes it from the others first; then whoever has its most leaves them the rest.
+    // Tables below their minimum are raised first; then tables at their maximum release the
+    // remainder.
     while !open.is_empty() {
         let weights: u64 = open.iter().map(|want| u64::from(want.weight())).sum();
         let part = |want: &Want| left.saturating_mul(want.weight().into()) / weights.max(1);

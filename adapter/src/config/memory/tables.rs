@@ -1,4 +1,5 @@
-//! The tables of the contract: name, share, cost of an entry, bounds, and the setting that outdoes the share.
+//! The tables of the memory budget: name, share, cost of an entry, bounds, and the setting that
+//! overrides the share.
 
 use super::split::{Entries, Want};
 use crate::config::{Budget, Config, budget, chosen::Chosen, limits, setting};
@@ -13,11 +14,11 @@ pub enum Table {
     Handshakes,
     /// Sessions that may be resumed by their ids.
     Resumable,
-    /// Requests in the works, but for those that wait for commands.
+    /// Requests in progress, except those that wait for commands.
     Requests,
     /// Requests that wait for commands.
     Parked,
-    /// Bytes of the bodies of requests in the works.
+    /// Bytes of the bodies of requests in progress.
     RequestBytes,
     /// Requests that are remembered to recognise their duplicates.
     Exchanges,
@@ -56,7 +57,7 @@ struct Row {
     least: usize,
     /// Entries beyond which no memory raises it.
     most: usize,
-    /// Prefix and key of the setting that outdoes the share.
+    /// Prefix and key of the setting that overrides the share.
     setting: Option<(&'static str, &'static str)>,
 }
 
@@ -97,7 +98,7 @@ impl Table {
         self.row().map_or(0, |row| row.cost)
     }
 
-    /// Prefix and key of the setting that outdoes its share.
+    /// Prefix and key of the setting that overrides its share.
     pub(super) fn setting(self) -> Option<(&'static str, &'static str)> {
         self.row()?.setting
     }

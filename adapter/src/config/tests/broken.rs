@@ -1,12 +1,12 @@
-//! Broken configurations: every mistake is told at once, with its place and what would be right.
+//! Broken configurations: all errors are reported at once, with their places and remedies.
 
 use super::*;
 
-/// What is told of a file, with a short name for it.
+/// The errors of a file, with a short name for it.
 fn mistakes(text: &str, more: &[(&str, &str)]) -> String {
     let file = File::new(text);
     let problems = file.load(more).unwrap_err();
-    told(&problems)
+    messages(&problems)
         .join("\n")
         .replace(file.text(), "application.yml")
 }
@@ -139,7 +139,7 @@ fn a_file_that_is_not_there_is_the_only_problem() {
     let path = Path::new("/does/not/exist.yml");
     let (config, problems) = Config::inspect(Some(path), std::iter::empty());
     assert_eq!(
-        told(&problems),
+        messages(&problems),
         ["/does/not/exist.yml: cannot be read: No such file or directory (os error 2)"]
     );
     assert_eq!(config.effective, []);
@@ -160,6 +160,6 @@ fn nothing_is_missing_in_a_file_that_is_no_yaml() {
 #[test]
 fn secrets_in_broken_files_are_not_told() {
     let text = "hono:\n  tenant:\n    password: {v3ry: secret}\n    pasword: v3ry-secret\n    keyStorePassword: [v3ry, secret]\n";
-    let told = mistakes(text, &[]);
-    assert!(!told.contains("v3ry-secret"), "{told}");
+    let messages = mistakes(text, &[]);
+    assert!(!messages.contains("v3ry-secret"), "{messages}");
 }

@@ -27,7 +27,7 @@ const LEAST: &[(&str, &str)] = &[
     ("HONO_COMMANDROUTER_HOST", "router"),
 ];
 
-/// An environment of the least and `more`, which outdoes it.
+/// A minimal environment and `more`, which overrides it.
 fn environment(more: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
     let all: BTreeMap<_, _> = LEAST.iter().chain(more).copied().collect();
     all.into_iter()
@@ -71,7 +71,7 @@ impl Drop for File {
     }
 }
 
-fn told(problems: &[Problem]) -> Vec<String> {
+fn messages(problems: &[Problem]) -> Vec<String> {
     problems.iter().map(Problem::to_string).collect()
 }
 
@@ -147,7 +147,7 @@ fn the_environment_outdoes_the_file_and_the_file_the_default() {
 fn a_mistake_in_the_file_is_told_though_a_variable_outdoes_it() {
     let file = File::new("hono.coap.timeoutToAck: soon\n");
     assert_eq!(
-        told(&file.load(&[("HONO_COAP_TIMEOUTTOACK", "8")]).unwrap_err()),
+        messages(&file.load(&[("HONO_COAP_TIMEOUTTOACK", "8")]).unwrap_err()),
         [format!(
             "{}:1: `hono.coap.timeoutToAck` is `soon`, but should be a whole number from -1 to 2147483647 ms",
             file.text()
@@ -194,7 +194,7 @@ fn variables_that_are_nearly_known_are_told_and_others_are_not() {
 #[test]
 fn a_port_that_kubernetes_sets_is_told_with_its_remedy() {
     assert_eq!(
-        told(&load(&[("HONO_COAP_PORT", "udp://10.0.0.1:5684")]).unwrap_err()),
+        messages(&load(&[("HONO_COAP_PORT", "udp://10.0.0.1:5684")]).unwrap_err()),
         [
             "HONO_COAP_PORT: `hono.coap.port` is `udp://10.0.0.1:5684`, but should be a whole number from -1 to 65535; Kubernetes sets this \
           for a service of that name: set `enableServiceLinks: false` in the pod"
@@ -260,7 +260,7 @@ fn categories_of_our_crates_have_levels() {
 #[test]
 fn every_service_must_be_named() {
     let problems = Config::load(None, std::iter::empty()).unwrap_err();
-    insta::assert_snapshot!(told(&problems).join("\n"));
+    insta::assert_snapshot!(messages(&problems).join("\n"));
 }
 
 /// Hono's Helm chart installs Kafka by default; who moves such an installation should learn it here.
@@ -271,7 +271,7 @@ fn a_messaging_network_that_is_not_amqp_is_named() {
         ("HONO_PUBSUB_PROJECTID", "Pub/Sub"),
     ] {
         let written = [(name.to_owned(), "x".to_owned())];
-        let problems = told(&Config::load(None, written.into_iter()).unwrap_err());
+        let problems = messages(&Config::load(None, written.into_iter()).unwrap_err());
         let about = |text: &str| problems.iter().filter(|it| it.contains(text)).count();
         assert_eq!(
             about(&format!("{network} is configured")),
@@ -303,7 +303,7 @@ fn the_port_of_grpc_for_spans_is_warned_of() {
 #[test]
 fn amqp_cannot_be_switched_off() {
     assert_eq!(
-        told(&load(&[("HONO_APP_AMQPMESSAGINGDISABLED", "true")]).unwrap_err()),
+        messages(&load(&[("HONO_APP_AMQPMESSAGINGDISABLED", "true")]).unwrap_err()),
         [
             "HONO_APP_AMQPMESSAGINGDISABLED: `hono.app.amqpMessagingDisabled`: should be `false`: messages travel by AMQP 1.0 only"
         ]
@@ -452,14 +452,14 @@ fn settings_of_sessions_that_cannot_be_are_told() {
         assert!(load(&[("HONO_COAP_CONNECTIONIDLENGTH", length)]).is_ok());
     }
     assert_eq!(
-        told(&load(&[("HONO_COAP_CONNECTIONIDLENGTH", "5")]).unwrap_err()),
+        messages(&load(&[("HONO_COAP_CONNECTIONIDLENGTH", "5")]).unwrap_err()),
         [
             "HONO_COAP_CONNECTIONIDLENGTH: `hono.coap.connectionIdLength`: ids of 1 to 5 bytes have no room for what they must carry; \
           -1, 0, or 6 to 20 are possible"
         ]
     );
     assert_eq!(
-        told(&load(&[("HONO_COAP_SESSIONSTOREPATH", "s")]).unwrap_err()),
+        messages(&load(&[("HONO_COAP_SESSIONSTOREPATH", "s")]).unwrap_err()),
         [
             "HONO_COAP_SESSIONSTOREPATH: `hono.coap.sessionStorePath`: one of `sessionStorePath` and `sessionStoreKeyPath` is set; \
           sessions are kept under a key only"

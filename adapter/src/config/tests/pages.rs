@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// `UPDATE_PAGES=1 cargo test -p adapter pages` writes it anew.
+/// `UPDATE_PAGES=1 cargo test --workspace --lib pages` writes it.
 #[test]
 fn the_page_of_settings_has_the_generated_tables() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");

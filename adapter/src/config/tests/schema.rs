@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// `coap-adapter config-schema > deploy/config.schema.json` makes it anew.
+/// `coap-adapter config-schema > deploy/config.schema.json` writes it.
 #[test]
 fn the_shipped_schema_is_the_generated_one() {
     let shipped: Value = serde_json::from_str(SHIPPED).unwrap();

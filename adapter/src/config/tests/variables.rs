@@ -140,9 +140,9 @@ fn credentials_file(prefix: &str) {
 
 /// The variable alone makes the difference.
 fn check(name: &str, text: &str, more: &[(&str, &str)], holds: impl Fn(&Config) -> bool) {
-    let without = load(more).unwrap_or_else(|problems| panic!("{name}: {:?}", told(&problems)));
+    let without = load(more).unwrap_or_else(|problems| panic!("{name}: {:?}", messages(&problems)));
     let all: Vec<_> = more.iter().copied().chain([(name, text)]).collect();
-    let with = load(&all).unwrap_or_else(|problems| panic!("{name}: {:?}", told(&problems)));
+    let with = load(&all).unwrap_or_else(|problems| panic!("{name}: {:?}", messages(&problems)));
     assert!(!holds(&without), "{name}: holds without it");
     assert!(holds(&with), "{name}={text} has no effect");
     assert!(with.warnings.is_empty(), "{name}: {:?}", with.warnings);
