@@ -1,4 +1,5 @@
-//! Replays exchanges that were recorded from the reference adapter, and compares what the device and the application get.
+//! Replays exchanges that were recorded from Hono, and compares what device and application
+//! receive.
 //!
 //! Each case has its own sandbox and adapter on free ports of this machine. `GOLDEN_DIR=<folder>` replays another folder with
 //! `setup.json` and `cases/`.

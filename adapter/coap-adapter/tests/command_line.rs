@@ -532,7 +532,8 @@ fn run_serves_probes_while_its_services_are_away_and_ends_by_sigterm() {
     assert_eq!(adapter.end("-TERM"), 0);
 }
 
-/// No suite with certificates signs with RSA, so the reference serves keys only, and warns (spec: coap-adapter §9).
+/// No suite with certificates signs with RSA, so Hono serves pre-shared keys only, and warns (spec:
+/// coap-adapter §9).
 #[test]
 fn an_rsa_key_is_warned_of_and_keys_are_served_all_the_same() {
     let file = |name: &str| {

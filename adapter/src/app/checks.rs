@@ -53,7 +53,7 @@ pub(super) struct DeploymentCheck {
 
 impl Check for DeploymentCheck {
     fn name(&self) -> String {
-        // As probes of the reference's deployments know it.
+        // The name that probes of Hono's deployments expect.
         "Vert.x deployment".to_owned()
     }
 

@@ -1,4 +1,5 @@
-//! The device that a bare key stands for (RFC 7250). The reference knows no such devices, so this is ours: the host that the device
+//! The device that a bare key stands for (RFC 7250). Hono has no such devices; here, the host that
+//! the device
 //! names tells the tenant by its first label, the key's SHA-256 in hexadecimal is the auth-id, and the registry must have credentials
 //! of type `rpk` with that key.
 

@@ -75,7 +75,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// The length that the reference counts: in UTF-16 code units.
+/// The length as Hono counts it: in UTF-16 code units.
 fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }

@@ -1,6 +1,7 @@
 //! The HTTP probes: may devices be sent here, would a restart help (spec: metrics-health §3).
 //!
-//! The bodies are those of the reference: `{"status":"UP","checks":[{"name":..,"status":..,"data":{..}}]}`, 200 or 503.
+//! The bodies are those of Hono: `{"status":"UP","checks":[{"name":..,"status":..,"data":{..}}]}`,
+//! 200 or 503.
 
 use std::{
     collections::BTreeMap,

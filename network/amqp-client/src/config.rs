@@ -62,7 +62,7 @@ pub struct ConnectionConfig {
     pub max_session_frames: Option<u32>,
 }
 
-/// The defaults of the reference, for `localhost`.
+/// Hono's defaults, for `localhost`.
 impl Default for ConnectionConfig {
     fn default() -> Self {
         Self {

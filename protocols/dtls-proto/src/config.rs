@@ -202,7 +202,7 @@ impl Default for Config {
             reduced_mtu_ipv4: 548,
             // No IPv6 path is narrower than 1280.
             reduced_mtu_ipv6: 1232,
-            // The reference: 2 s, doubling to 60 s, four times.
+            // Hono: 2 s, doubling to 60 s, four times.
             retransmission_timeout: Duration::from_secs(2),
             max_retransmission_timeout: Duration::from_secs(60),
             max_retransmissions: 4,

@@ -253,5 +253,5 @@ fn rejected(condition: &str, description: Option<String>) -> DeliveryState {
     DeliveryState::Rejected(Rejected { error: Some(error) })
 }
 
-/// The reference's `sendMessageTimeout`.
+/// Hono's `sendMessageTimeout`.
 const SETTLED_WITHIN: Duration = Duration::from_secs(1);

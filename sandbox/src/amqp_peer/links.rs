@@ -523,5 +523,5 @@ const ENDPOINTS: [&str; 5] = [
     "command_internal",
     "notification",
 ];
-/// As the reference's registry (spec: registry-apis A.1).
+/// As in Hono's registry (spec: registry-apis A.1).
 pub(super) const REQUEST_CREDIT: u32 = 100;

@@ -220,6 +220,6 @@ fn attempt<R>(
     })
 }
 
-/// The reference's `maxPayloadSize`.
+/// Hono's `maxPayloadSize`.
 const MAX_BODY: usize = 16_000;
 const STOP_WITHIN: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! The subject of a certificate as text (RFC 2253), in the form that the reference's registry has.
+//! The subject of a certificate as text (RFC 2253), in the form of Hono's registry.
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
-//! The messages that the reference sends, written down by hand (spec: observed §1), against those that qpid-proton gets.
+//! Compares the messages that qpid-proton receives with those of Hono, written by hand (spec:
+//! observed §1).
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! Exchanges recorded from the reference adapter, and what may differ from them.
+//! Exchanges recorded from Hono, and permitted differences.
 //!
 //! A folder of recordings has `setup.json` (who exists) and `cases/*.json`, one exchange or dialogue each; the README beside the
 //! vectors tells the fields. [`Folder`] reads them, [`answer`] and [`message`] bring both sides into a form that only differs if

@@ -1,4 +1,4 @@
-//! Count, sum and greatest of a quantity, as the reference's metrics library keeps them. Pure: the time comes in.
+//! Count, sum and greatest of a quantity, as Hono's metrics library computes them. Pure: the time comes in.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ impl DecayingMax {
     }
 }
 
-/// The reference's step; it is asked for metrics about as often.
+/// The step of Hono's metrics library, about the scrape interval.
 const STEP: Duration = Duration::from_secs(60);
 const SLOTS: usize = 3;
 const SLOTS_U32: u32 = 3;

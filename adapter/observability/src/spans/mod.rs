@@ -137,5 +137,5 @@ pub fn prioritise(span: &Span, sampling: Sampling) {
 /// The attribute by which a trace is kept or dropped.
 const PRIORITY: &str = "sampling.priority";
 
-/// As the reference names itself.
+/// Hono's service name.
 const SERVICE: &str = "hono-adapter-coap";

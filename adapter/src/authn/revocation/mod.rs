@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Asked only where the tenant wants it, about the device's own certificate only. Without a clear "good" the certificate is refused: a
-//! responder that is away keeps new devices out, as it does with the reference, and never lets a revoked one in.
+//! responder that is away keeps new devices out, as with Hono, and never lets a revoked one in.
 
 mod cache;
 mod http;

@@ -231,7 +231,8 @@ fn an_anchor_that_is_rubbish_trusts_nobody() {
     );
 }
 
-/// Devices' certificates made by hand often say that they could issue others. A path check would refuse that, the reference does not.
+/// Devices' certificates made by hand often say that they could issue others. A path check would
+/// refuse that, Hono does not.
 #[test]
 fn whether_it_may_issue_others_does_not_matter() {
     let authority = Authority::new("Trusted CA");

@@ -39,7 +39,8 @@ fn of_a_key_that_comes_twice_the_last_value_counts() {
     assert_eq!(Some(message), by_the_library(twice));
 }
 
-/// The recordings came from the reference, whose encoder is another one. What we read of them and write again is the same.
+/// The recordings are from Hono, whose encoder differs. Decoding and encoding them again gives the
+/// same content.
 #[test]
 fn every_recorded_message_read_and_written_again_tells_the_same() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/golden/cases");

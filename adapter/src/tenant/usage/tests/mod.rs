@@ -253,7 +253,8 @@ async fn passwords_are_not_printed() {
     );
 }
 
-/// Prometheus on a local port, with the reference's defaults, but for time-outs that no busy machine reaches.
+/// Prometheus on a local port, with Hono's defaults, but for time-outs that no busy machine
+/// reaches.
 fn config(port: u16) -> ResourceLimitsConfig {
     ResourceLimitsConfig {
         host: "127.0.0.1".to_owned(),
