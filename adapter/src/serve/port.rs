@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
+use std::hash::BuildHasherDefault;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use amqp_client::after_the_ready;
 use coap_proto::{Endpoint, Event, ExchangeId, GaveUpReason, Request};
 use dtls_server::CloseReason;
+use fair_share::SequenceHasher;
 use registry_client::notifications::{Event as Change, Events};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
@@ -73,7 +75,7 @@ pub struct Port<T: Transport> {
     answer: mpsc::Sender<Reply>,
     answers: mpsc::Receiver<Reply>,
     /// Exchanges that end early when their peer is gone: they see that this is dropped.
-    watched: HashMap<ExchangeId, oneshot::Sender<Infallible>>,
+    watched: HashMap<ExchangeId, oneshot::Sender<Infallible>, BuildHasherDefault<SequenceHasher>>,
     pulse: Arc<Pulse>,
     grace: Duration,
     /// What is told as this shard's.
@@ -105,7 +107,7 @@ impl<T: Transport> Port<T> {
             renewals,
             answer,
             answers,
-            watched: HashMap::new(),
+            watched: HashMap::default(),
             pulse: Arc::default(),
             grace,
             metrics,

@@ -1,7 +1,7 @@
 //! One DTLS port: drives [`dtls_proto::Server`] with a socket, a clock and key look-ups (RFC 6347).
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     fmt,
     future::Future,
     hash::Hash,
@@ -12,8 +12,8 @@ use std::{
 };
 
 use dtls_proto::{
-    AssociationId, CipherSuite, CloseReason, Config, Event as CoreEvent, HandshakeFailure,
-    Identity, Path, Psk, SendError, Server, Statistics, TicketKeys, Verdict,
+    AssociationId, AssociationMap, CipherSuite, CloseReason, Config, Event as CoreEvent,
+    HandshakeFailure, Identity, Path, Psk, SendError, Server, Statistics, TicketKeys, Verdict,
 };
 
 use crate::lookup::{Answer, Deadlines, Lookups, Question};
@@ -176,15 +176,15 @@ pub struct Listener<K: KeyStore> {
     batch: Batch,
     pub(crate) server: Server,
     pub(crate) lookups: Lookups<K>,
-    pub(crate) principals: HashMap<AssociationId, Holder<K::Principal>>,
+    pub(crate) principals: AssociationMap<Holder<K::Principal>>,
     /// Who has which session, if nobody may have two.
     pub(crate) sole: Sole<K::Principal>,
     /// The other listeners of the port, if there are any.
     pub(crate) neighbours: Option<Neighbours>,
     /// Records of loaded sessions whose owners are in question.
-    held: HashMap<AssociationId, Vec<Held>>,
+    held: AssociationMap<Vec<Held>>,
     /// What is known of handshakes that a key store was asked about.
-    hints: HashMap<AssociationId, Hint<K::Refusal>>,
+    hints: AssociationMap<Hint<K::Refusal>>,
     events: VecDeque<Event<K::Principal, K::Refusal>>,
     outbox: Outbox,
 }
@@ -207,11 +207,11 @@ impl<K: KeyStore> Listener<K> {
             socket,
             batch: Batch::new(),
             server,
-            principals: HashMap::new(),
+            principals: AssociationMap::default(),
             sole: Sole::default(),
             neighbours: None,
-            held: HashMap::new(),
-            hints: HashMap::new(),
+            held: AssociationMap::default(),
+            hints: AssociationMap::default(),
             events: VecDeque::new(),
             outbox: Outbox::default(),
         }

@@ -1,15 +1,10 @@
 //! Questions to the key store, each in a task of its own, so many at a time, each within its deadline.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    fmt,
-    future::Future,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
+    collections::hash_map::Entry, fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration,
 };
 
-use dtls_proto::{AssociationId, Config, Psk};
+use dtls_proto::{AssociationId, AssociationMap, Config, Psk};
 use fair_semaphore::FairSemaphore;
 use fair_share::{Holder, HolderHasher};
 use tokio::task::{AbortHandle, JoinSet};
@@ -21,7 +16,7 @@ use crate::listener::{Confirmation, KeyStore};
 pub(crate) struct Lookups<K: KeyStore> {
     keys: Arc<K>,
     tasks: JoinSet<Ended<K>>,
-    running: HashMap<AssociationId, Running<K::Principal>>,
+    running: AssociationMap<Running<K::Principal>>,
     /// Number of the next question.
     next: u64,
     /// Turns to ask the store, which no source of handshakes takes from all others.
@@ -103,7 +98,7 @@ impl<K: KeyStore> Lookups<K> {
         Self {
             keys,
             tasks: JoinSet::new(),
-            running: HashMap::new(),
+            running: AssociationMap::default(),
             next: 0,
             turns: turns(MAX_LOOKUPS),
             hasher: HolderHasher::default(),

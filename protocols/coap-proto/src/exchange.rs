@@ -6,7 +6,6 @@
 //! NON: Undecided ──respond──────────────────────────────────────────> Done   NON
 //! ```
 
-use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,27 +18,6 @@ use crate::request::{NoResponse, Reliability, Request};
 /// Names an exchange for as long as the endpoint lives; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeId(pub(crate) u64);
-
-/// Hashes exchange ids, which are consecutive numbers of our own, by one multiplication.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        // 2^64 divided by the golden ratio: spreads consecutive numbers over all bits.
-        self.0 = (self.0 ^ id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Exchange<P> {

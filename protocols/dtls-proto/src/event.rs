@@ -1,13 +1,19 @@
 //! What the server tells its caller, and what it wants sent.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::BuildHasherDefault;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 
+use fair_share::SequenceHasher;
 use thiserror::Error;
 
 use crate::codec::alert::AlertDescription;
 use crate::crypto::CipherSuite;
+
+/// A map by association: its hasher is fast, as no peer chooses these ids.
+pub type AssociationMap<V> = HashMap<AssociationId, V, BuildHasherDefault<SequenceHasher>>;
 
 /// Names an association from its handshake to its end; never used anew by the same server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -66,7 +66,8 @@ pub use config::{Config, HandshakeRate};
 pub use connection_ids::{ConnectionIds, Route, UnusableLength};
 pub use crypto::{CipherSuite, Group, Psk};
 pub use event::{
-    AssociationId, CloseReason, Event, HandshakeFailure, SendError, Transmit, Verdict,
+    AssociationId, AssociationMap, CloseReason, Event, HandshakeFailure, SendError, Transmit,
+    Verdict,
 };
 pub use identity::{Identity, IdentityError};
 pub use path::Path;

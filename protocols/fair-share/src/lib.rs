@@ -36,6 +36,8 @@
     )
 )]
 
+mod hashers;
+
 mod holder;
 
 mod ranked;
@@ -44,7 +46,7 @@ mod shares;
 
 mod victim;
 
+pub use hashers::{PrehashedHasher, SequenceHasher};
 pub use holder::{Holder, HolderHasher};
-pub use ranked::PrehashedHasher;
 pub use shares::FairShares;
 pub use victim::Victim;

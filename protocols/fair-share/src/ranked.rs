@@ -1,7 +1,9 @@
 //! A map from keys to counts that names a key with one of the highest counts in constant time.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
+
+use crate::hashers::PrehashedHasher;
 
 /// Counted keys with a value each, in buckets by the base-2 logarithm of their counts.
 #[derive(Debug)]
@@ -115,25 +117,5 @@ const fn rank(count: usize) -> usize {
     match count.checked_ilog2() {
         Some(rank) => rank as usize,
         None => 0,
-    }
-}
-
-/// Passes on keys that are keyed hashes already, for maps by such keys.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct PrehashedHasher(u64);
-
-impl Hasher for PrehashedHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
     }
 }

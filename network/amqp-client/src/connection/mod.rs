@@ -11,12 +11,13 @@ mod tls;
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::BuildHasherDefault,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
 use amqp_proto::{CannotAttach, DeliveryId, Event, IncomingId, LinkId, PeerError, Settlement};
-use fair_share::Holder;
+use fair_share::{Holder, SequenceHasher};
 use tokio::{
     sync::{Notify, oneshot, watch},
     time::timeout,
@@ -76,13 +77,16 @@ struct State {
 pub(crate) struct Books {
     /// How many streams there were. Names of links and deliveries are of one stream only.
     epoch: u64,
-    ports: HashMap<LinkId, Port>,
-    waiting: HashMap<DeliveryId, oneshot::Sender<Settlement>>,
+    ports: IdMap<LinkId, Port>,
+    waiting: IdMap<DeliveryId, oneshot::Sender<Settlement>>,
     /// Bytes of all messages that no receiver has taken yet.
     message_bytes: usize,
     /// Why the stream ended.
     closed: Option<amqp_proto::CloseReason>,
 }
+
+/// A map by an id that this process counts up.
+type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<SequenceHasher>>;
 
 /// A message that came: what to settle it by, whether the peer has settled it, and its sections.
 pub(crate) type Message = (IncomingId, bool, Zeroizing<Vec<u8>>);

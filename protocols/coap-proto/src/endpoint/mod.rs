@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 pub(crate) use address::UNLIMITED;
 use answer::way_of_response;
 pub use answered::Answered;
-use fair_share::Holder;
+use fair_share::{Holder, SequenceHasher};
 
 use crate::address::AddressValidation;
 use crate::block::Transfers;
 use crate::config::Config;
 use crate::dedup::Peer;
-use crate::exchange::{Exchange, ExchangeId, IdHasher, State, Way};
+use crate::exchange::{Exchange, ExchangeId, State, Way};
 use crate::holders::Holders;
 use crate::message::{Message, MessageId, Type};
 use crate::reliability::Random;
@@ -40,7 +40,7 @@ pub struct Endpoint<P> {
     config: Config,
     random: Random,
     peers: HashMap<P, Peer>,
-    exchanges: HashMap<ExchangeId, Exchange<P>, BuildHasherDefault<IdHasher>>,
+    exchanges: HashMap<ExchangeId, Exchange<P>, BuildHasherDefault<SequenceHasher>>,
     /// Number of exchanges that the caller has yet to answer.
     open: usize,
     holders: Holders<P>,

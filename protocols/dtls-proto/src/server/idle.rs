@@ -3,10 +3,10 @@
 //! Each association stands here under a time that is never later than its last use. It is corrected only when it has come to the
 //! front, so a record costs nothing, and an association is moved at most once in each threshold of idleness.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use crate::event::AssociationId;
+use crate::event::{AssociationId, AssociationMap};
 use crate::server::session::Session;
 
 /// Associations by a time at or before their last use.
@@ -29,7 +29,7 @@ impl IdleQueue {
     pub(crate) fn idle_since(
         &mut self,
         limit: u32,
-        sessions: &mut HashMap<AssociationId, Session>,
+        sessions: &mut AssociationMap<Session>,
     ) -> Vec<AssociationId> {
         let mut found = Vec::new();
         let mut after = Bound::Unbounded;

@@ -37,7 +37,8 @@ use crate::config::Config;
 use crate::cookie::Cookies;
 use crate::crypto::Psk;
 use crate::event::{
-    AssociationId, CloseReason, Event, HandshakeFailure, SendError, Transmit, Verdict,
+    AssociationId, AssociationMap, CloseReason, Event, HandshakeFailure, SendError, Transmit,
+    Verdict,
 };
 use crate::flight::CHANGE_CIPHER_SPEC;
 use crate::identity::Identity;
@@ -67,8 +68,8 @@ pub struct Server {
     mailbox: Arc<Mailbox>,
     cookies: Cookies,
     peers: HashMap<SocketAddr, Peer>,
-    handshakes: HashMap<AssociationId, Box<Handshake>>,
-    sessions: HashMap<AssociationId, Session>,
+    handshakes: AssociationMap<Box<Handshake>>,
+    sessions: AssociationMap<Session>,
     /// Handshakes and sessions whose client's records carry an id.
     connection_ids: HashMap<ConnectionId, AssociationId>,
     idle: IdleQueue,
@@ -134,8 +135,8 @@ impl Server {
             cookies: Cookies::new(&seed, config.cookie_lifetime),
             shared: Shared::new(config),
             peers: HashMap::new(),
-            handshakes: HashMap::new(),
-            sessions: HashMap::new(),
+            handshakes: AssociationMap::default(),
+            sessions: AssociationMap::default(),
             connection_ids: HashMap::new(),
             idle: IdleQueue::default(),
             forgeries: Forgeries::default(),

@@ -13,13 +13,12 @@
 //!                                  no response in time: all stays as it was
 //! ```
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::codec::path::{PathMessage, PathMessageType};
 use crate::codec::record::ContentType;
 use crate::crypto::random;
-use crate::event::AssociationId;
+use crate::event::{AssociationId, AssociationMap};
 use crate::path::Path;
 use crate::server::Server;
 use crate::statistics::count;
@@ -28,9 +27,9 @@ use crate::timer::Timer;
 /// The clients that are to prove a new address.
 #[derive(Debug, Default)]
 pub(crate) struct Paths {
-    probes: HashMap<AssociationId, Probe>,
+    probes: AssociationMap<Probe>,
     /// Clients that have moved without a proof, as long as one record has come from there.
-    moves: HashMap<AssociationId, Move>,
+    moves: AssociationMap<Move>,
 }
 
 /// A client has moved, on the word of one record.
