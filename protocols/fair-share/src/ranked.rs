@@ -1,20 +1,20 @@
 //! A map from keys to counts that names a key with one of the highest counts in constant time.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::BuildHasherDefault;
 
 use crate::hashers::PrehashedHasher;
 
-/// Counted keys with a value each, in buckets by the base-2 logarithm of their counts.
+/// Counted keys with a value each, ranked by the base-2 logarithm of their counts.
 #[derive(Debug)]
 pub(crate) struct Ranked<V> {
-    entries: HashMap<u64, Entry<V>, BuildHasherDefault<PrehashedHasher>>,
-    /// Keys by rank; the last bucket is never empty.
-    buckets: Vec<Vec<u64>>,
+    entries: HashMap<u64, Counted<V>, BuildHasherDefault<PrehashedHasher>>,
+    buckets: Buckets,
 }
 
 #[derive(Debug, Default)]
-struct Entry<V> {
+struct Counted<V> {
     /// 0 only while the key is not in a bucket.
     count: usize,
     /// Index in the bucket of the count's rank.
@@ -22,39 +22,53 @@ struct Entry<V> {
     value: V,
 }
 
+/// The keys of each rank.
+#[derive(Debug, Default)]
+struct Buckets(Vec<Vec<u64>>);
+
 impl<V> Default for Ranked<V> {
     fn default() -> Self {
         Self {
             entries: HashMap::default(),
-            buckets: Vec::new(),
+            buckets: Buckets::default(),
         }
     }
 }
 
 impl<V: Default> Ranked<V> {
-    /// Adds `units`, at least 1, to the count of a key and returns the key's value.
-    pub(crate) fn add(&mut self, key: u64, units: usize) -> &mut V {
+    /// Adds `units`, at least 1, to the count of a key, and updates the value of the key.
+    pub(crate) fn add(&mut self, key: u64, units: usize, update: impl FnOnce(&mut V)) {
         let entry = self.entries.entry(key).or_default();
+        update(&mut entry.value);
         let (before, index) = (entry.count, entry.index);
-        let count = before.saturating_add(units);
-        entry.count = count;
-        if before == 0 || rank(before) != rank(count) {
-            self.relocate(key, before, index, count);
+        entry.count = before.saturating_add(units);
+        let rank_after = rank(entry.count);
+        if before == 0 {
+            entry.index = self.buckets.push(rank_after, key);
+        } else if rank(before) != rank_after {
+            entry.index = self.buckets.push(rank_after, key);
+            self.remove_from_bucket(rank(before), index);
         }
-        &mut self.entries.entry(key).or_default().value
     }
 
-    /// Takes `units` from the count of a key, and forgets it at 0.
-    pub(crate) fn remove(&mut self, key: u64, units: usize) {
-        let Some(entry) = self.entries.get_mut(&key) else {
-            return;
+    /// Takes the number of units that `update` returns from the count of a key, at most all, and
+    /// forgets the key at 0. Returns how many units were taken.
+    pub(crate) fn remove(&mut self, key: u64, update: impl FnOnce(&mut V) -> usize) -> usize {
+        let Entry::Occupied(mut occupied) = self.entries.entry(key) else {
+            return 0;
         };
+        let entry = occupied.get_mut();
         let (before, index) = (entry.count, entry.index);
-        let count = before.saturating_sub(units);
-        entry.count = count;
-        if count == 0 || rank(before) != rank(count) {
-            self.relocate(key, before, index, count);
+        let units = update(&mut entry.value).min(before);
+        entry.count = before.saturating_sub(units);
+        if entry.count == 0 {
+            occupied.remove();
+            self.remove_from_bucket(rank(before), index);
+        } else if rank(before) != rank(entry.count) {
+            entry.index = self.buckets.push(rank(entry.count), key);
+            self.remove_from_bucket(rank(before), index);
         }
+        units
     }
 
     /// The count of a key, and its value.
@@ -63,49 +77,40 @@ impl<V: Default> Ranked<V> {
         Some((entry.count, &entry.value))
     }
 
-    pub(crate) fn get_mut(&mut self, key: u64) -> Option<&mut V> {
-        Some(&mut self.entries.get_mut(&key)?.value)
-    }
-
     /// A key of the highest rank.
     pub(crate) fn highest(&self) -> Option<u64> {
-        self.buckets.last()?.last().copied()
+        let mut buckets = self.buckets.0.iter().rev();
+        buckets.find_map(|bucket| bucket.last().copied())
     }
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Moves a key from the bucket of one count to that of another.
-    fn relocate(&mut self, key: u64, before: usize, index: usize, count: usize) {
-        if before > 0
-            && let Some(moved) = self.take_from_bucket(rank(before), index)
-            && let Some(moved) = self.entries.get_mut(&moved)
-        {
+    fn remove_from_bucket(&mut self, rank: usize, index: usize) {
+        let moved = self.buckets.remove(rank, index);
+        if let Some(moved) = moved.and_then(|moved| self.entries.get_mut(&moved)) {
             moved.index = index;
         }
-        if count == 0 {
-            self.entries.remove(&key);
-        } else {
-            let rank = rank(count);
-            if self.buckets.len() <= rank {
-                self.buckets.resize_with(rank.saturating_add(1), Vec::new);
-            }
-            if let (Some(bucket), Some(entry)) =
-                (self.buckets.get_mut(rank), self.entries.get_mut(&key))
-            {
-                entry.index = bucket.len();
-                bucket.push(key);
-            }
+    }
+}
+
+impl Buckets {
+    /// Adds a key to a bucket; returns its index there.
+    fn push(&mut self, rank: usize, key: u64) -> usize {
+        if self.0.len() <= rank {
+            self.0.resize_with(rank.saturating_add(1), Vec::new);
         }
-        while self.buckets.last().is_some_and(Vec::is_empty) {
-            self.buckets.pop();
-        }
+        let Some(bucket) = self.0.get_mut(rank) else {
+            return 0;
+        };
+        bucket.push(key);
+        bucket.len().saturating_sub(1)
     }
 
     /// Removes a key from a bucket; returns the key that has its index now, if any.
-    fn take_from_bucket(&mut self, rank: usize, index: usize) -> Option<u64> {
-        let bucket = self.buckets.get_mut(rank)?;
+    fn remove(&mut self, rank: usize, index: usize) -> Option<u64> {
+        let bucket = self.0.get_mut(rank)?;
         if index < bucket.len() {
             bucket.swap_remove(index);
         }

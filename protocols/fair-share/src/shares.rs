@@ -19,9 +19,9 @@ impl FairShares {
     /// Counts `units` more of `holder`, such as the bytes of an entry.
     pub fn add_many(&mut self, holder: Holder, units: usize) {
         if units > 0 {
-            self.groups
-                .add(holder.group, units)
-                .add(holder.member, units);
+            self.groups.add(holder.group, units, |members| {
+                members.add(holder.member, units, |()| ());
+            });
         }
     }
 
@@ -32,14 +32,9 @@ impl FairShares {
 
     /// Counts `units` of `holder` less, at most as many as it holds.
     pub fn remove_many(&mut self, holder: Holder, units: usize) {
-        let units = units.min(self.held_by(holder));
-        if units == 0 {
-            return;
-        }
-        if let Some(members) = self.groups.get_mut(holder.group) {
-            members.remove(holder.member, units);
-        }
-        self.groups.remove(holder.group, units);
+        self.groups.remove(holder.group, |members| {
+            members.remove(holder.member, |()| units)
+        });
     }
 
     /// The member that holds most in the group that holds most, both within a factor of two.
