@@ -142,12 +142,14 @@ impl<T: Transport> Port<T> {
                 Some(reply) = self.answers.recv() => {
                     // Requests that end at the same moment answer first, so that one system call sends all answers.
                     after_the_ready().await;
-                    self.reply(reply);
-                    self.reply_to_all();
+                    let now = Instant::now();
+                    self.reply(now, reply);
+                    self.reply_to_all(now);
                 }
                 arrival = self.transport.next() => {
-                    self.arrive(arrival?);
-                    self.take_arrivals();
+                    let now = Instant::now();
+                    self.arrive(now, arrival?);
+                    self.take_arrivals(now);
                 }
                 Some(change) = self.changes.next() => match change {
                     Change::Changed(notification) => {
@@ -164,8 +166,9 @@ impl<T: Transport> Port<T> {
             self.transmit();
         }
         // Answers to the last requests: their tasks have ended, but the port may not have got to them yet.
+        let now = Instant::now();
         while let Ok(reply) = self.answers.try_recv() {
-            self.reply(reply);
+            self.reply(now, reply);
         }
         self.transmit();
         self.end_handshakes().await?;
@@ -178,7 +181,7 @@ impl<T: Transport> Port<T> {
         while self.transport.handshakes() > 0 && Instant::now() < deadline {
             let arrival = timeout(LOOK_AGAIN, self.transport.next());
             if let Ok(arrival) = arrival.await {
-                self.arrive(arrival?);
+                self.arrive(Instant::now(), arrival?);
             }
             self.transmit();
         }
@@ -202,8 +205,7 @@ impl<T: Transport> Port<T> {
         metrics.set(Gauge::QueueDepth, replies, count_of(self.answers.len()));
     }
 
-    fn reply(&mut self, reply: Reply) {
-        let now = Instant::now();
+    fn reply(&mut self, now: Instant, reply: Reply) {
         match reply {
             Reply::Acknowledge(exchange) => self.endpoint.acknowledge(now, exchange),
             Reply::Watch(exchange, while_there) => {
@@ -235,23 +237,23 @@ impl<T: Transport> Port<T> {
     }
 
     /// Takes the further replies that are there, up to a bound, so that arrivals get their turn.
-    fn reply_to_all(&mut self) {
+    fn reply_to_all(&mut self, now: Instant) {
         for _ in 0..AT_A_TIME {
             let Ok(reply) = self.answers.try_recv() else {
                 return;
             };
-            self.reply(reply);
+            self.reply(now, reply);
         }
     }
 
     /// Takes what else came with the same batch of datagrams.
-    fn take_arrivals(&mut self) {
+    fn take_arrivals(&mut self, now: Instant) {
         while let Some(arrival) = self.transport.take_waiting() {
-            self.arrive(arrival);
+            self.arrive(now, arrival);
         }
     }
 
-    fn arrive(&mut self, arrival: Arrival<T::Peer>) {
+    fn arrive(&mut self, now: Instant, arrival: Arrival<T::Peer>) {
         match arrival {
             Arrival::Message {
                 peer,
@@ -262,7 +264,7 @@ impl<T: Transport> Port<T> {
             } => {
                 let admission = &self.pipeline.admission;
                 let source = admission.source(principal.as_ref(), address.ip());
-                let (now, holder) = (Instant::now(), Some(source.holder()));
+                let holder = Some(source.holder());
                 let endpoint = &mut self.endpoint;
                 endpoint.handle_datagram_of(now, &peer, holder, max_message, &bytes);
                 self.take_events(principal.as_ref(), source, address);
@@ -273,7 +275,7 @@ impl<T: Transport> Port<T> {
                 suite,
             } => {
                 let budgets = &self.pipeline.budgets;
-                budgets.shook_hands(Instant::now(), (&principal).into());
+                budgets.shook_hands(now, (&principal).into());
                 let observer = &self.pipeline.observer;
                 observer.session_opened(address, &principal, suite);
             }
@@ -348,7 +350,8 @@ impl<T: Transport> Port<T> {
             );
         };
         // Here requests still are in the order of their arrival.
-        let ticket = self.pipeline.order.ticket(principal.as_ref(), &request);
+        let order = &self.pipeline.order;
+        let ticket = order.ticket(source.holder(), principal.as_ref(), &request);
         let span = tracing::debug_span!(
             "coap.exchange",
             peer = %address,

@@ -15,13 +15,13 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap, RandomState};
 use std::future::poll_fn;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use coap_proto::{Code, Request};
-use fair_share::PrehashedHasher;
+use fair_share::{Holder, PrehashedHasher};
 use tokio::time::{Instant, timeout_at};
 
 use crate::authn::Principal;
@@ -100,9 +100,15 @@ impl TransferOrder {
         }
     }
 
-    /// The position of a request that has just arrived. Requests that are no uploads have none, and never wait.
-    pub fn ticket(self: &Arc<Self>, principal: Option<&Principal>, request: &Request) -> Ticket {
-        self.key(principal, request)
+    /// The position of a request that has just arrived from a peer that counts as `holder`. Requests
+    /// that are not uploads have none, and never wait.
+    pub fn ticket(
+        self: &Arc<Self>,
+        holder: Holder,
+        principal: Option<&Principal>,
+        request: &Request,
+    ) -> Ticket {
+        self.key(holder, principal, request)
             .map_or_else(Ticket::unordered, |key| self.enter(key))
     }
 
@@ -119,9 +125,9 @@ impl TransferOrder {
         self.stripes.iter().map(tickets).sum()
     }
 
-    /// The stream of a request, hashed under a random key. A session's streams are those of its principal; what unauthenticated
-    /// peers send never blocks them.
-    fn key(&self, principal: Option<&Principal>, request: &Request) -> Option<u64> {
+    /// The stream of a request, hashed under a random key. A session's streams are those of its
+    /// principal, which `holder` stands for; what unauthenticated peers send never blocks them.
+    fn key(&self, holder: Holder, principal: Option<&Principal>, request: &Request) -> Option<u64> {
         let resource @ ("telemetry" | "event" | "command_response") = route::name(request) else {
             return None;
         };
@@ -130,15 +136,13 @@ impl TransferOrder {
             _ => None,
         };
         let device = in_path(2).filter(|device| !device.is_empty());
-        let mut hasher = self.hasher.build_hasher();
-        match principal {
+        Some(match principal {
             Some(principal) => {
-                let device = device.unwrap_or(&principal.device);
-                (resource, &*principal.tenant, &*principal.device, device).hash(&mut hasher);
+                let other = device.filter(|device| *device != &*principal.device);
+                self.hasher.hash_one((resource, holder, other))
             }
-            None => (resource, in_path(1)?, device?).hash(&mut hasher),
-        }
-        Some(hasher.finish())
+            None => self.hasher.hash_one((resource, in_path(1)?, device?)),
+        })
     }
 
     fn enter(self: &Arc<Self>, key: u64) -> Ticket {

@@ -1,7 +1,9 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use coap_proto::message::{Message, MessageId, Type};
 use coap_proto::{Options, Token, option};
+use fair_share::HolderHasher;
 use registry_client::CredentialsType;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -172,7 +174,14 @@ async fn tickets_of_requests_that_ended_are_not_kept() {
 fn each_device_has_a_stream_for_each_endpoint() {
     let (order, _) = order();
     let (gateway, other) = (principal("gw"), principal("gw2"));
-    let key = |principal, code, path: &str| order.key(principal, &request(code, path));
+    let hasher = HolderHasher::default();
+    let key = |principal: Option<&Principal>, code, path: &str| {
+        let holder = match principal {
+            Some(principal) => hasher.holder(&principal.tenant, &principal.device),
+            None => hasher.source(IpAddr::from([192, 0, 2, 1])),
+        };
+        order.key(holder, principal, &request(code, path))
+    };
     let (post, put) = (Code::POST, Code::PUT);
     let own = key(Some(&gateway), post, "t");
     for (path, code) in [("telemetry", post), ("t//gw", put), ("telemetry/T/gw", put)] {
