@@ -302,6 +302,10 @@ impl Pipeline {
             device: &origin.device,
             gateway: origin.gateway.as_ref(),
         };
+        if origin.authenticated == Authenticated::Yes && origin.gateway.is_none() {
+            // It sent the message itself, and is charged already.
+            return Ok(());
+        }
         let (now, bytes) = (Instant::now(), payload.len());
         let result = match origin.authenticated {
             Authenticated::Yes => self.budgets.pass_charge(now, payer, bytes),

@@ -182,7 +182,7 @@ impl Senders {
 
     async fn sender(&self, address: &str, asked: Instant) -> Result<Sender, LinkError> {
         loop {
-            match self.way(address) {
+            match self.way(address, asked) {
                 Way::Use(sender) => return Ok(sender),
                 Way::Attach(done) => return self.attach(address, asked, &done).await,
                 Way::Refuse => return Err(LinkError::NotConnected),
@@ -199,11 +199,11 @@ impl Senders {
         }
     }
 
-    fn way(&self, address: &str) -> Way {
+    fn way(&self, address: &str, asked: Instant) -> Way {
         let slots = &mut self.lock().slots;
         match slots.get_mut(address) {
             Some(Slot::Attached { sender, used, .. }) if sender.is_attached() => {
-                *used = Instant::now();
+                *used = asked.max(*used);
                 return Way::Use(sender.clone());
             }
             Some(Slot::Attaching(attaching, waiting)) if attaching.has_changed().is_ok() => {
