@@ -101,8 +101,9 @@ impl Server {
                     SESSION_AWAY
                 });
                 session.put(*seconds, out);
-                put_u24(out, u32::try_from(owner.len()).unwrap_or(MAX_OWNER));
-                out.extend(owner.iter().zip(0..MAX_OWNER).map(|(byte, _)| *byte));
+                let owner = owner.get(..MAX_OWNER).unwrap_or(owner);
+                put_u24(out, u32::try_from(owner.len()).unwrap_or_default());
+                out.extend_from_slice(owner);
             }
             for (id, since, resumable) in resumable.iter() {
                 let age = at.now.saturating_duration_since(since).as_secs();
@@ -316,7 +317,7 @@ const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 const MIN_JUMP: u64 = 1 << 16;
 
 /// Bytes of the longest owner.
-const MAX_OWNER: u32 = (1 << 24) - 1;
+const MAX_OWNER: usize = (1 << 24) - 1;
 
 /// Kind, id and age.
 const RESUMABLE_BESIDE_CONTENT: usize = 1 + 32 + 8;
