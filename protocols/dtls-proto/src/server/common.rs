@@ -4,6 +4,7 @@
 //! Only the beginning and the end of an association ask for it, never a record. What one server
 //! displaces at another one is left in the other's mailbox.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,14 @@ pub(super) struct Location {
     /// First, so that locations are in the order in which associations began, more or less.
     pub(super) association: AssociationId,
     pub(super) server: usize,
+}
+
+impl Location {
+    /// Not after any other.
+    pub(super) const FIRST: Self = Self {
+        association: AssociationId(NonZeroU64::MIN),
+        server: 0,
+    };
 }
 
 /// An association that has lost its place.

@@ -1,7 +1,8 @@
 //! Sessions by their owners, for all servers of a port: who holds most, and which of an owner's
 //! sessions is the oldest.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::hash::Hash;
 
 use fair_share::{FairShares, Holder, HolderHasher};
@@ -18,8 +19,9 @@ pub(super) struct Owners {
     by_tenant: FairShares,
     /// Principals, whatever their tenant.
     by_principal: FairShares,
-    /// By the name of the principal in `by_principal`.
-    sessions: HashMap<Holder, Held>,
+    /// The owner of each session, in the order of principals in `by_principal`, and for each of
+    /// these the oldest session first. One map, as most principals have one session.
+    sessions: BTreeMap<(Holder, Location), Holder>,
 }
 
 /// How many sessions there may be.
@@ -39,13 +41,6 @@ pub(super) enum Admission {
         displaced: Option<Location>,
     },
     Denied,
-}
-
-/// Sessions of one principal, the oldest first.
-#[derive(Debug)]
-struct Held {
-    owner: Holder,
-    locations: BTreeSet<Location>,
 }
 
 impl Owners {
@@ -96,11 +91,8 @@ impl Owners {
     /// Sets the owner of a session that was admitted without.
     pub(super) fn add(&mut self, owner: Holder, location: Location) {
         let principal = self.principal(owner);
-        let held = self.sessions.entry(principal).or_insert_with(|| Held {
-            owner,
-            locations: BTreeSet::new(),
-        });
-        if held.locations.insert(location) {
+        if let Entry::Vacant(place) = self.sessions.entry((principal, location)) {
+            place.insert(owner);
             self.by_tenant.add(owner);
             self.by_principal.add(principal);
         }
@@ -141,23 +133,19 @@ impl Owners {
     }
 
     fn displace_oldest(&mut self, principal: Holder) -> Option<Location> {
-        let oldest = *self.sessions.get(&principal)?.locations.first()?;
-        self.take(principal, oldest).then_some(oldest)
+        let mut sessions = self.sessions.range((principal, Location::FIRST)..);
+        let ((of, oldest), _) = sessions.next()?;
+        let oldest = *oldest;
+        (*of == principal && self.take(principal, oldest)).then_some(oldest)
     }
 
     fn take(&mut self, principal: Holder, location: Location) -> bool {
-        let Some(held) = self.sessions.get_mut(&principal) else {
+        let Some(owner) = self.sessions.remove(&(principal, location)) else {
             return false;
         };
-        if !held.locations.remove(&location) {
-            return false;
-        }
         self.total = self.total.saturating_sub(1);
-        self.by_tenant.remove(held.owner);
+        self.by_tenant.remove(owner);
         self.by_principal.remove(principal);
-        if held.locations.is_empty() {
-            self.sessions.remove(&principal);
-        }
         true
     }
 }
