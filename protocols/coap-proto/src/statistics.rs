@@ -60,7 +60,7 @@ counters! {
     repeated,
     /// New requests ignored because all remembered requests are still unanswered.
     overloaded,
-    /// Answered requests evicted from deduplication before EXCHANGE_LIFETIME.
+    /// Answered requests evicted from deduplication before the exchange lifetime ended.
     forgotten_early,
     /// Empty acknowledgements sent ahead of a separate response.
     acknowledgements,
