@@ -38,6 +38,8 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::ConfigSchema => return Ok(cli::config_schema::execute()?),
         _ => {}
     }
+    // Before threads start: a page stays huge once it is.
+    cli::process::disable_huge_pages();
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
     let result = match command {
         Command::Run(options) => runtime.block_on(cli::run::execute(&options)),

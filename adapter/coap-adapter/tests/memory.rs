@@ -90,6 +90,119 @@ async fn more_than_fits_is_refused_and_nothing_is_lost() {
     sandbox.stop().await;
 }
 
+/// Requests and handshakes from thousands of addresses: with 64 MiB, 84 were in RAM, as the kernel
+/// backed each region of the allocator that a byte was written to with a huge page.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_many_addresses_send_memory_stays_in_its_bound() {
+    const BOUND: u64 = 64 << 20;
+    let sandbox = sandbox().await;
+    let amqp = sandbox.amqp_address();
+    let mut application = Application::attach(amqp, "T", &[], Behaviour::Accept)
+        .await
+        .unwrap();
+    let consumer = tokio::spawn(async move {
+        loop {
+            application.receive(SOON).await;
+        }
+    });
+    let adapter = Adapter::start_with(amqp, BOUND, Ports::Both).await;
+    assert!(!adapter.may_have_huge_pages());
+    for kind in Flood::ALL {
+        let mut largest = 0;
+        for number in 0..FLOOD {
+            let server = match kind {
+                Flood::Hello => adapter.coaps,
+                _ => adapter.coap,
+            };
+            kind.send(server, number).await;
+            if number % 100 == 0 {
+                largest = largest.max(adapter.anonymous_memory());
+                sleep(Duration::from_millis(2)).await;
+            }
+        }
+        println!("{kind:?}: {largest} bytes in RAM");
+        assert!(largest <= BOUND, "{kind:?}: {largest} bytes of {BOUND}");
+    }
+    consumer.abort();
+    drop(adapter);
+    sandbox.stop().await;
+}
+
+/// How many addresses send one message of each kind.
+const FLOOD: u16 = 6_000;
+
+/// What an address without credentials may send.
+#[derive(Debug, Clone, Copy)]
+enum Flood {
+    /// An event of a device that waits for a command.
+    Waiting,
+    /// The same, of devices that the tenant does not have.
+    UnknownDevice,
+    /// Unreliable telemetry.
+    NonConfirmable,
+    /// The first block of a body.
+    Block,
+    /// Discovery, whose answer is longer than the request allows.
+    Discovery,
+    /// A handshake that ends after the cookie.
+    Hello,
+}
+
+impl Flood {
+    const ALL: [Self; 6] = [
+        Self::Waiting,
+        Self::UnknownDevice,
+        Self::NonConfirmable,
+        Self::Block,
+        Self::Discovery,
+        Self::Hello,
+    ];
+
+    /// Sends one message from an address of its own, and never receives an answer.
+    async fn send(self, server: SocketAddr, number: u16) {
+        let [high, low] = number.to_be_bytes();
+        let socket = UdpSocket::bind(SocketAddr::from(([127, 1 + low % 3, high, low.max(1)], 0)))
+            .await
+            .unwrap();
+        socket.connect(server).await.unwrap();
+        let device = usize::from(number) % DEVICES;
+        let request = match self {
+            Self::Waiting => CoapRequest::put(&format!("/event/T/d{device}"))
+                .query("hono-ttd=20")
+                .body(0, vec![b'x'; 100]),
+            Self::UnknownDevice => CoapRequest::put(&format!("/event/T/none-{number}"))
+                .query("hono-ttd=20")
+                .body(0, "x"),
+            Self::NonConfirmable => CoapRequest::put(&format!("/telemetry/T/d{device}"))
+                .body(0, vec![b'x'; 1000])
+                .non_confirmable(),
+            Self::Block => CoapRequest::put(&format!("/telemetry/T/d{device}"))
+                .option(27, &[0b1110])
+                .body(0, vec![b'x'; 1024]),
+            Self::Discovery => CoapRequest::new(1, "/.well-known/core"),
+            Self::Hello => return begin_handshake(&socket).await,
+        };
+        let bytes = request.encode(number, &number.to_be_bytes());
+        // The kernel may refuse a datagram after an ICMP error; the next address sends the next.
+        drop(socket.send(&bytes).await);
+    }
+}
+
+/// Goes as far as the second hello.
+async fn begin_handshake(socket: &UdpSocket) {
+    let config = dtls_client::Config::new("d0@T", b"k");
+    let mut client = dtls_client::Client::new(Instant::now(), config).unwrap();
+    drop(socket.send(&client.poll_transmit().unwrap()).await);
+    let mut bytes = [0; 2048];
+    let answer = timeout(Duration::from_millis(200), socket.recv(&mut bytes));
+    if let Ok(Ok(length)) = answer.await {
+        client.handle_datagram(Instant::now(), &mut bytes[..length]);
+        if let Some(hello) = client.poll_transmit() {
+            drop(socket.send(&hello).await);
+        }
+    }
+}
+
 async fn sandbox() -> Sandbox {
     let mut tenant = Tenant::from_json(serde_json::json!({}));
     for number in 0..DEVICES {
@@ -199,27 +312,43 @@ fn free_ports() -> (SocketAddr, SocketAddr) {
     (udp.local_addr().unwrap(), tcp.local_addr().unwrap())
 }
 
+/// Which ports are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ports {
+    Plain,
+    Both,
+}
+
 /// The process. Dropping it kills it.
 struct Adapter {
     process: Child,
     coap: SocketAddr,
+    coaps: SocketAddr,
     health: SocketAddr,
 }
 
 impl Adapter {
     /// Starts it and waits until it is ready.
     async fn start(amqp: SocketAddr) -> Self {
+        Self::start_with(amqp, CONTRACT, Ports::Plain).await
+    }
+
+    async fn start_with(amqp: SocketAddr, max_memory: u64, ports: Ports) -> Self {
         let (coap, health) = free_ports();
+        let (coaps, _) = free_ports();
         let mut command = Command::new(env!("CARGO_BIN_EXE_coap-adapter"));
         command
             .arg("run")
             .env_clear()
-            .env("HONO_APP_MAXMEMORY", CONTRACT.to_string())
+            .env("HONO_APP_MAXMEMORY", max_memory.to_string())
             .env("HONO_COAP_AUTHENTICATIONREQUIRED", "false")
             .env("HONO_COAP_INSECUREPORT", coap.port().to_string())
             .env("QUARKUS_HTTP_HOST", "127.0.0.1")
             .env("QUARKUS_HTTP_PORT", health.port().to_string())
             .env("QUARKUS_LOG_LEVEL", "ERROR");
+        if ports == Ports::Both {
+            command.env("HONO_COAP_PORT", coaps.port().to_string());
+        }
         let patience = [
             ("FLOWLATENCY", "5000"),
             ("REQUESTTIMEOUT", "10000"),
@@ -230,6 +359,7 @@ impl Adapter {
         let adapter = Self {
             process,
             coap,
+            coaps,
             health,
         };
         let ready = async {
@@ -243,7 +373,7 @@ impl Adapter {
 
     /// Bytes in RAM without those that are the program itself, of which an unoptimised one has many (proc(5), `RssAnon`).
     fn anonymous_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let status = self.status();
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("RssAnon:"))
@@ -256,6 +386,17 @@ impl Adapter {
             .parse()
             .unwrap();
         kibibytes * 1024
+    }
+
+    /// Whether the kernel may back its memory with huge pages (proc(5), `THP_enabled`, since Linux 5.0).
+    fn may_have_huge_pages(&self) -> bool {
+        let status = self.status();
+        let mut lines = status.lines();
+        lines.any(|line| line.strip_prefix("THP_enabled:").map(str::trim) == Some("1"))
+    }
+
+    fn status(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap()
     }
 
     /// What a table may have, by the contract.

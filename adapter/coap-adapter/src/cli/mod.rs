@@ -11,7 +11,7 @@ pub(crate) mod doctor;
 pub(crate) mod docs_table;
 mod logging;
 mod marker;
-mod process;
+pub(crate) mod process;
 mod reconfigure;
 mod signals;
 
