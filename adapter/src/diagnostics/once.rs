@@ -1,53 +1,58 @@
 //! Which devices a hint was given for, so that each gets it once.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
-/// Devices that had a hint: the last ones, at least as many as fit one generation.
-#[derive(Debug, Default)]
+use fair_share::HolderHasher;
+use fair_table::FairTable;
+
+/// Devices that had a hint. When there are too many, devices of the tenant with the most are
+/// forgotten and may get theirs again.
+#[derive(Debug)]
 pub(super) struct OncePerDevice {
     hasher: RandomState,
-    /// A full young generation becomes the old one.
-    generations: Mutex<Generations>,
+    holders: HolderHasher,
+    devices: Mutex<FairTable<u64, ()>>,
 }
 
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashSet<u64>,
-    old: HashSet<u64>,
+impl Default for OncePerDevice {
+    fn default() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            holders: HolderHasher::default(),
+            devices: Mutex::new(FairTable::new(MAX_DEVICES)),
+        }
+    }
 }
 
 impl OncePerDevice {
     /// Whether this is the first time for a device, as far as is remembered.
     pub(super) fn is_first(&self, tenant: &str, device: &str) -> bool {
-        let device = self.hasher.hash_one((tenant, device));
-        let mut generations = self
-            .generations
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if generations.old.contains(&device) || !generations.young.insert(device) {
+        let key = self.hasher.hash_one((tenant, device));
+        let now = Instant::now();
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        if devices.get(&key, now).is_some() {
             return false;
         }
-        if generations.young.len() >= MAX_GENERATION {
-            generations.old = std::mem::take(&mut generations.young);
-        }
+        let holder = self.holders.holder(&tenant, &());
+        devices.insert(key, (), holder, now, None);
         true
     }
 }
 
-/// Devices of a generation.
-const MAX_GENERATION: usize = 1000;
+/// Maximum number of devices that are remembered.
+const MAX_DEVICES: usize = 2000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn each_of_a_thousand_devices_has_one_first_time() {
+    fn each_of_two_thousand_devices_has_one_first_time() {
         let once = OncePerDevice::default();
         for round in 0..2 {
-            for device in 0..MAX_GENERATION {
+            for device in 0..MAX_DEVICES {
                 let is_first = once.is_first("T", &device.to_string());
                 assert_eq!(is_first, round == 0, "{device}");
             }
@@ -55,14 +60,17 @@ mod tests {
         assert!(once.is_first("U", "0"), "of another tenant");
     }
 
+    /// The table had no shares: names of one tenant's devices pushed out those of all others, whose
+    /// hints were logged with each request again.
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn devices_of_one_tenant_push_out_no_other_tenants() {
         let once = OncePerDevice::default();
-        for device in 0..10 * MAX_GENERATION {
+        assert!(once.is_first("modest", "d"));
+        for device in 0..10 * MAX_DEVICES {
             once.is_first("T", &device.to_string());
         }
-        let generations = once.generations.lock().unwrap();
-        let kept = generations.young.len() + generations.old.len();
-        assert!(kept <= 2 * MAX_GENERATION, "{kept}");
+        assert!(!once.is_first("modest", "d"));
+        let remembered = once.devices.lock().unwrap().fresh(Instant::now());
+        assert_eq!(remembered, MAX_DEVICES);
     }
 }
