@@ -8,8 +8,10 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fair_share::Holder;
+
 use crate::event::AssociationId;
-use crate::resumption::{EndedSessions, SessionCache};
+use crate::resumption::{Credential, EndedSessions, SessionCache};
 use crate::server::owners::Owners;
 use crate::server::places::Places;
 use crate::server::rate::Rates;
@@ -110,6 +112,12 @@ impl Common {
 
     pub(super) fn resumable(&self) -> MutexGuard<'_, SessionCache> {
         lock(&self.resumable)
+    }
+
+    /// Who holds a session whose principal is not known, as after a restart: its credential alone.
+    pub(super) fn holder_of(&self, credential: &Credential) -> Holder {
+        let (Credential::Psk { identity: name, .. } | Credential::Certificate(name)) = credential;
+        self.owners().owner(name, &())
     }
 
     /// Sessions that must not be resumed any more, whatever ticket comes.

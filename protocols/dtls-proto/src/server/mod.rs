@@ -738,7 +738,10 @@ impl Server {
         count(&mut self.shared.statistics.handshakes_established);
         if let Some((id, resumable)) = resumable {
             let config = &self.shared.config.resumption;
-            self.common.resumable().insert(now, id, resumable, config);
+            let holder = owner.unwrap_or_else(|| self.common.holder_of(&resumable.credential));
+            self.common
+                .resumable()
+                .insert(now, id, resumable, holder, config);
         }
         if !session.connection_id().is_empty() {
             self.connection_ids

@@ -221,7 +221,10 @@ impl Server {
         let since = now.checked_sub(age);
         let fresh = age < config.cache_lifetime && config.cached_sessions > 0;
         if let Some(since) = since.filter(|_| fresh) {
-            self.common.resumable().insert(since, id, resumable, config);
+            let holder = self.common.holder_of(&resumable.credential);
+            self.common
+                .resumable()
+                .insert(since, id, resumable, holder, config);
         }
     }
 
