@@ -81,6 +81,9 @@ impl Pipeline {
                 }
             };
             let received = Box::pin(parked.command(exchange, permit.displaced())).await;
+            if permit.is_displaced() {
+                self.observer.metrics().wait_displaced();
+            }
             Box::pin(self.told(*parked, exchange, received)).await
         }
     }

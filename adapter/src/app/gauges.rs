@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use amqp_client::Connection;
+use fair_semaphore::FairSemaphore;
 use registry_client::notifications::Caches;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{MemoryConfig, Table};
 use crate::diagnostics::recent::Recent;
 use crate::exchange::AdmissionControl;
+use crate::monitoring::health::Health;
 use crate::pipeline::Pipeline;
 use crate::route::Endpoint;
-use observability::metrics::{Gauge, count_of};
+use observability::metrics::{Gauge, Metrics, count_of};
 
 /// Lets the metrics ask. The pipeline has the metrics, so these must not keep it alive.
 pub(super) fn watch(
@@ -63,6 +65,9 @@ pub(super) fn watch(
     metrics.watch(Gauge::TableEntries, "kept_credentials", move || {
         Some(count_of(weak.upgrade()?.kept()))
     });
+    let (tenants, registrations) = (&registry.tenants, &registry.registrations);
+    watch_lookups(metrics, TENANTS, tenants.lookups_of_unknown());
+    watch_lookups(metrics, REGISTRATIONS, registrations.requests());
     for endpoint in [Endpoint::Telemetry, Endpoint::Event] {
         let weak = Arc::downgrade(pipeline);
         metrics.watch(Gauge::AmqpCredit, endpoint.name(), move || {
@@ -92,3 +97,32 @@ pub(super) fn watch(
         });
     }
 }
+
+/// Lets the metrics ask how many lookups of a kind are in progress, and how many wait.
+pub(super) fn watch_lookups(
+    metrics: &Metrics,
+    (kind, queue): (&'static str, &'static str),
+    permits: &FairSemaphore,
+) {
+    let running = permits.clone();
+    metrics.watch(Gauge::Lookups, kind, move || {
+        Some(count_of(running.in_use()))
+    });
+    let waiting = permits.clone();
+    metrics.watch(Gauge::QueueDepth, queue, move || {
+        Some(count_of(waiting.waiting()))
+    });
+}
+
+/// Lets the metrics ask how many connections an HTTP port has.
+pub(super) fn watch_http(metrics: &Metrics, port: &'static str, health: &Health) {
+    let connections = health.connections();
+    metrics.watch(Gauge::HttpConnections, port, move || {
+        Some(count_of(connections()))
+    });
+}
+
+/// Labels of each kind of lookup: of those in progress, and of those that wait.
+const TENANTS: (&str, &str) = ("tenant", "tenant_lookups");
+const REGISTRATIONS: (&str, &str) = ("registration", "registration_lookups");
+pub(super) const OCSP: (&str, &str) = ("ocsp", "ocsp_requests");

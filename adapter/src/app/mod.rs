@@ -138,12 +138,16 @@ impl App {
         )
         .with_metrics(move || metrics.render());
         let health = health::serve(&config.health, probes).await?;
+        gauges::watch_http(&services.metrics, "health", &health);
         let operator = match operator.zip(recent) {
             Some((operator, recent)) => {
                 Some(operator::serve(operator.address, operator.token, recent).await?)
             }
             None => None,
         };
+        if let Some(operator) = &operator {
+            gauges::watch_http(&services.metrics, "operator", operator);
+        }
         let credit = config
             .command
             .as_ref()

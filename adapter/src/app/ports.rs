@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::checks::{DeploymentCheck, PulseCheck};
 use super::reload::{Source, Unusable};
-use super::{StartError, sessions};
+use super::{StartError, gauges, sessions};
 use crate::authn::{DeviceStore, Revocation};
 use crate::config::{self, Config, DtlsConfig, KeyAndCertificate, Table};
 use crate::monitoring::health::Check;
@@ -54,12 +54,15 @@ impl Starter<'_> {
         let (sockets, address) = self.bind("coaps", endpoint)?;
         let split = self.config.coap.id_split_regex.clone();
         let limits = &self.config.coap.dtls;
+        let revocation = Revocation::new(limits.ocsp_timeout, limits.ocsp_cache_timeout);
+        let metrics = self.pipeline.observer.metrics();
+        gauges::watch_lookups(metrics, gauges::OCSP, revocation.requests());
         let store = DeviceStore::new(
             Arc::clone(&registry.tenants),
             Arc::clone(&registry.credentials),
             split,
             Arc::clone(&self.pipeline.budgets),
-            Revocation::new(limits.ocsp_timeout, limits.ocsp_cache_timeout),
+            revocation,
             limits.certificate_v1,
         );
         let (renew, renewals) = renewals(sockets.len());

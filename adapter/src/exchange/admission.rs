@@ -374,6 +374,12 @@ impl RequestPermit {
         }
     }
 
+    /// Whether its wait has ended for that of another holder.
+    pub fn is_displaced(&mut self) -> bool {
+        let displaced = self.displaced().map(oneshot::Receiver::try_recv);
+        displaced.is_some_and(|ended| ended == Err(oneshot::error::TryRecvError::Closed))
+    }
+
     fn release(&self) {
         if let Held::Progress { bytes } = self.held {
             self.admission.release(self.source, bytes);

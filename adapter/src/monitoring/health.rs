@@ -23,7 +23,7 @@ use serde::Serialize;
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::http::{self, Limits};
+use super::http::{self, Limits, Table};
 use crate::config::{HealthConfig, METRICS_PATH};
 
 /// Something that can be well or not. It is asked on every probe, so it must answer at once.
@@ -136,10 +136,12 @@ pub(super) async fn listen(
         })?;
     let address = listener.local_addr().map_err(unusable)?;
     let stop = CancellationToken::new();
-    let server = http::serve(listener, router, purpose, Limits::default(), stop.clone());
+    let table = Arc::new(Table::new(Limits::default()));
+    let server = http::serve(listener, router, purpose, Arc::clone(&table), stop.clone());
     let task = tokio::spawn(server);
     Ok(Health {
         address,
+        table,
         stop,
         task,
     })
@@ -150,6 +152,7 @@ pub(super) async fn listen(
 #[must_use = "probes are answered until this is dropped"]
 pub struct Health {
     address: SocketAddr,
+    table: Arc<Table>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -159,6 +162,12 @@ impl Health {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What counts the open connections, for metrics.
+    pub(crate) fn connections(&self) -> impl Fn() -> usize + Send + Sync + use<> {
+        let table = Arc::clone(&self.table);
+        move || table.open()
     }
 
     /// Takes no more questions, lets running answers finish within a second, and frees the port.

@@ -55,15 +55,15 @@ impl Default for Limits {
     }
 }
 
-/// Serves until `stop`, then lets running answers finish. `purpose` is for the log.
+/// Serves within the bounds of `table` until `stop`, then lets running answers finish. `purpose` is for the log.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     purpose: &'static str,
-    limits: Limits,
+    table: Arc<Table>,
     stop: CancellationToken,
 ) {
-    let table = Arc::new(Table::new(limits));
+    let limits = table.limits;
     let mut connections = JoinSet::new();
     let mut failing = false;
     loop {
@@ -150,7 +150,7 @@ impl Drop for Busy {
 
 /// The open connections.
 #[derive(Debug)]
-struct Table {
+pub(super) struct Table {
     limits: Limits,
     entries: Mutex<Entries>,
 }
@@ -179,11 +179,16 @@ struct Place {
 }
 
 impl Table {
-    fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
             entries: Mutex::default(),
         }
+    }
+
+    /// Number of open connections.
+    pub(super) fn open(&self) -> usize {
+        self.entries().open.len()
     }
 
     /// Gives a newcomer a place, if need be that of another connection.
@@ -307,7 +312,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(async || "well"));
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, router, "test", limits, stop.clone()));
+        let table = Arc::new(Table::new(limits));
+        tokio::spawn(serve(listener, router, "test", table, stop.clone()));
         (address, stop)
     }
 

@@ -21,7 +21,7 @@
 //! let semaphore = FairSemaphore::new(10, 100);
 //! let permit = semaphore.acquire(hasher.holder(&"acme", &"sensor-1")).await;
 //! assert!(permit.is_ok());
-//! assert_eq!(semaphore.available(), 9);
+//! assert_eq!((semaphore.in_use(), semaphore.available()), (1, 9));
 //! # }
 //! ```
 
@@ -43,6 +43,7 @@ struct Shared(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
+    permits: usize,
     free: usize,
     queue: Queue<oneshot::Sender<()>>,
     max_waiting: usize,
@@ -72,8 +73,10 @@ impl FairSemaphore {
     /// A semaphore with `permits`, at least 1, for which at most `max_waiting` requests wait.
     #[must_use]
     pub fn new(permits: usize, max_waiting: usize) -> Self {
+        let permits = permits.max(1);
         let state = State {
-            free: permits.max(1),
+            permits,
+            free: permits,
             queue: Queue::default(),
             max_waiting,
         };
@@ -111,6 +114,13 @@ impl FairSemaphore {
     #[must_use]
     pub fn available(&self) -> usize {
         self.0.lock().free
+    }
+
+    /// Number of permits that are held.
+    #[must_use]
+    pub fn in_use(&self) -> usize {
+        let state = self.0.lock();
+        state.permits.saturating_sub(state.free)
     }
 
     /// Number of requests that wait.

@@ -71,6 +71,12 @@ impl RegistrationClient {
         }
     }
 
+    /// Permits for requests to the service.
+    #[must_use]
+    pub const fn requests(&self) -> &FairSemaphore {
+        &self.turns
+    }
+
     /// The registry's word that the device exists, and that the gateway, if one is named, may act for it.
     ///
     /// # Errors

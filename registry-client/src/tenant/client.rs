@@ -88,6 +88,12 @@ impl TenantClient {
         }
     }
 
+    /// Permits for look-ups of names that are not known to exist.
+    #[must_use]
+    pub const fn lookups_of_unknown(&self) -> &FairSemaphore {
+        &self.turns
+    }
+
     /// The tenant with this identifier or alias, for an authenticated device of it.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ pub fn descriptions() -> Vec<Description> {
         operation::RELOADS_TOTAL,
         operation::OVER_BUDGET_TOTAL,
         operation::TURNS_EXPIRED_TOTAL,
+        operation::WAITS_DISPLACED_TOTAL,
     ] {
         all.push(described(name, Kind::Counter, labels, help));
     }

@@ -50,6 +50,10 @@ gauges! {
     AmqpLinks = "coap_adapter_amqp_links"["type"],
     /// Expiry time of a certificate, in seconds since 1970.
     CertificateExpiry = "coap_adapter_certificate_expiry_timestamp_seconds"["certificate"],
+    /// Open HTTP connections.
+    HttpConnections = "coap_adapter_http_connections"["port"],
+    /// Lookups in progress: of tenants not known to exist, of registrations, and at OCSP responders.
+    Lookups = "coap_adapter_lookups_in_progress"["kind"],
     /// Requests waiting for a command (hono-ttd).
     ParkedRequests = "coap_adapter_parked_requests",
     /// Length of an internal queue.

@@ -224,6 +224,11 @@ impl Metrics {
         self.meters.operation().turn_expired();
     }
 
+    /// Counts that a wait for a command ended early to make room for another.
+    pub fn wait_displaced(&self) {
+        self.meters.operation().wait_displaced();
+    }
+
     /// Counts that a file changed, and whether what it says now is used.
     pub fn reloaded(&self, what: Reloaded, used: bool) {
         self.meters.operation().reloaded(what, used);

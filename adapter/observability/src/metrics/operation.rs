@@ -13,6 +13,7 @@ pub(super) struct Operation {
     reloads: BTreeMap<(Reloaded, bool), u64>,
     over_budget: BTreeMap<(BudgetOf, Spent), u64>,
     turns_expired: u64,
+    waits_displaced: u64,
 }
 
 impl Operation {
@@ -30,6 +31,10 @@ impl Operation {
         self.turns_expired = self.turns_expired.saturating_add(1);
     }
 
+    pub(super) fn wait_displaced(&mut self) {
+        self.waits_displaced = self.waits_displaced.saturating_add(1);
+    }
+
     /// Every counter stands there from the start, so that the first failure is an increase.
     pub(super) fn write(&self, page: &mut Page) {
         let (name, help) = RELOADS;
@@ -42,6 +47,8 @@ impl Operation {
         }
         let (name, help) = TURNS_EXPIRED;
         page.counter(name, help, &[], self.turns_expired);
+        let (name, help) = WAITS_DISPLACED;
+        page.counter(name, help, &[], self.waits_displaced);
         let (name, help) = OVER_BUDGET;
         for of in BudgetOf::ALL {
             for what in Spent::ALL {
@@ -61,6 +68,12 @@ pub(super) const OVER_BUDGET_TOTAL: (Meter, &[&str]) = (OVER_BUDGET, &["of", "wh
 
 pub(super) const TURNS_EXPIRED_TOTAL: (Meter, &[&str]) = (TURNS_EXPIRED, &[]);
 
+pub(super) const WAITS_DISPLACED_TOTAL: (Meter, &[&str]) = (WAITS_DISPLACED, &[]);
+
+const WAITS_DISPLACED: Meter = (
+    "coap_adapter_waits_displaced_total",
+    "Waits for commands ended early to make room for those of another device or tenant.",
+);
 const TURNS_EXPIRED: Meter = (
     "coap_adapter_order_turns_expired_total",
     "Requests overtaken by later messages of the same device because their lookups took too long.",

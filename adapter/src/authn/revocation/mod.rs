@@ -46,6 +46,12 @@ impl Revocation {
         }
     }
 
+    /// Permits for requests to responders.
+    #[must_use]
+    pub const fn requests(&self) -> &FairSemaphore {
+        &self.turns
+    }
+
     /// Makes sure that the certificate, which `anchor` has issued, was not revoked.
     pub(super) async fn check(
         &self,
