@@ -14,7 +14,7 @@ use crate::authn::{Authenticated, Origin};
 use crate::command::consumer::{Commands, Wait, Waited};
 use crate::command::count;
 use crate::command::inbox::Received;
-use crate::command::location::{self, Naming};
+use crate::command::location;
 use crate::command::response::{CommandResponse, Responder};
 use crate::diagnostics::account::Account;
 use crate::diagnostics::observer::Observer;
@@ -22,7 +22,7 @@ use crate::diagnostics::request_span;
 use crate::exchange::{AckDue, AdmissionControl, Exchange, RequestPermit, WaitPermit};
 use crate::rejection::Rejection;
 use crate::respond::{Instruction, OVER_LIMIT, Outcome};
-use crate::route::{self, Addressing, Endpoint, Operation};
+use crate::route::{self, Addressing, Endpoint, Operation, PathStyle};
 use crate::tenant::budget::{Budgets, Payer};
 use crate::tenant::usage::{MessageLimits, Verdict};
 use crate::tenant::{self, AckTimeout};
@@ -139,7 +139,7 @@ impl Pipeline {
             Ok(Some((forwarded, place))) => {
                 let parked = Parked {
                     forwarded,
-                    naming: Naming::of(request.uri_path()),
+                    style: PathStyle::from_path(request.uri_path()),
                     time,
                     endpoint,
                     reliability: upload.reliability,
@@ -212,7 +212,7 @@ impl Pipeline {
     ) -> Result<Outcome, Rejection> {
         let Parked {
             forwarded: Forwarded { tenant, wait, .. },
-            naming,
+            style,
             time,
             endpoint,
             reliability,
@@ -228,7 +228,7 @@ impl Pipeline {
             .map(|received| count::count_when_settled(self.observer.metrics(), received, &tenant))
             .and_then(|received| self.within_limit(received, &tenant))
             .zip(exchange.origin())
-            .map(|(received, origin)| instruction(*received, naming, origin));
+            .map(|(received, origin)| instruction(*received, style, origin));
         let result = Ok(Outcome::Changed { time, command });
         account.close_upload(endpoint, reliability, &tenant.id, &result);
         result
@@ -391,7 +391,7 @@ struct Forwarded {
 /// A request that waits for a command: all that is kept of it, as thousands do.
 struct Parked<'a> {
     forwarded: Forwarded,
-    naming: Naming,
+    style: PathStyle,
     time: TimeRequest,
     endpoint: Endpoint,
     reliability: Reliability,
@@ -435,7 +435,7 @@ impl Parked<'_> {
     }
 }
 
-fn instruction(received: Received, naming: Naming, origin: &Origin) -> Box<Instruction> {
+fn instruction(received: Received, style: PathStyle, origin: &Origin) -> Box<Instruction> {
     let Received {
         command,
         device,
@@ -443,7 +443,7 @@ fn instruction(received: Received, naming: Naming, origin: &Origin) -> Box<Instr
         delivery,
         ..
     } = received;
-    let location = location::path(naming, origin, &device, via.as_deref(), &command);
+    let location = location::path(style, origin, &device, via.as_deref(), &command);
     Box::new(Instruction {
         command,
         location,

@@ -66,15 +66,91 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// What the first segment of a path names (spec: coap-adapter §1). No other place knows the names
+/// and their aliases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// Telemetry of devices.
+    Telemetry,
+    /// Events of devices.
+    Event,
+    /// Responses to commands.
+    CommandResponse,
+    /// Commands: named in responses only, nothing is served there.
+    Command,
+    /// Discovery (RFC 6690).
+    WellKnown,
+}
+
+/// Whether a path has the long or the short name of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathStyle {
+    /// Such as `telemetry`.
+    Long,
+    /// Such as `t`.
+    Short,
+}
+
+impl Resource {
+    /// Resources that devices send to.
+    pub const UPLOADS: [Self; 3] = [Self::Telemetry, Self::Event, Self::CommandResponse];
+
+    /// The resource of a path and the style of its name; `None` for an unknown name.
+    #[must_use]
+    pub fn parse(path: &[String]) -> Option<(Self, PathStyle)> {
+        use PathStyle::{Long, Short};
+        Some(match path.first()?.as_str() {
+            "telemetry" => (Self::Telemetry, Long),
+            "t" => (Self::Telemetry, Short),
+            "event" => (Self::Event, Long),
+            "e" => (Self::Event, Short),
+            "command_response" => (Self::CommandResponse, Long),
+            "cr" => (Self::CommandResponse, Short),
+            "command" => (Self::Command, Long),
+            "c" => (Self::Command, Short),
+            ".well-known" => (Self::WellKnown, Long),
+            _ => return None,
+        })
+    }
+
+    /// The resource of a request.
+    #[must_use]
+    pub fn from_request(request: &Request) -> Option<Self> {
+        Self::parse(request.uri_path()).map(|(resource, _)| resource)
+    }
+
+    /// The first segment of its path.
+    #[must_use]
+    pub const fn segment(self, style: PathStyle) -> &'static str {
+        match (self, style) {
+            (Self::Telemetry, PathStyle::Long) => "telemetry",
+            (Self::Telemetry, PathStyle::Short) => "t",
+            (Self::Event, PathStyle::Long) => "event",
+            (Self::Event, PathStyle::Short) => "e",
+            (Self::CommandResponse, PathStyle::Long) => "command_response",
+            (Self::CommandResponse, PathStyle::Short) => "cr",
+            (Self::Command, PathStyle::Long) => "command",
+            (Self::Command, PathStyle::Short) => "c",
+            (Self::WellKnown, _) => ".well-known",
+        }
+    }
+}
+
+impl PathStyle {
+    /// The style of a path; long for unknown names.
+    #[must_use]
+    pub fn from_path(path: &[String]) -> Self {
+        Resource::parse(path).map_or(Self::Long, |(_, style)| style)
+    }
+}
+
 /// What a request is about, in one of a few words, whether or not it can be served.
 #[must_use]
 pub fn name(request: &Request) -> &'static str {
-    match request.uri_path().first().map_or("", String::as_str) {
-        "t" | "telemetry" => Endpoint::Telemetry.name(),
-        "e" | "event" => Endpoint::Event.name(),
-        "cr" | "command_response" => "command_response",
-        ".well-known" => "discovery",
-        _ => "other",
+    match Resource::from_request(request) {
+        Some(Resource::WellKnown) => "discovery",
+        Some(Resource::Command) | None => "other",
+        Some(upload) => upload.segment(PathStyle::Long),
     }
 }
 
@@ -83,20 +159,20 @@ pub fn name(request: &Request) -> &'static str {
 /// # Errors
 /// [`Rejection::NoSuchResource`] and [`Rejection::MethodNotAllowed`]; for discovery also what it cannot give.
 pub fn operation(request: &Request) -> Result<Operation, Rejection> {
-    let path = request.uri_path();
-    let resource = path.first().map_or("", String::as_str);
-    match resource {
-        "t" | "telemetry" => Ok(Operation::Upload(Endpoint::Telemetry, addressing(request)?)),
-        "e" | "event" => Ok(Operation::Upload(Endpoint::Event, addressing(request)?)),
-        "cr" | "command_response" => {
-            let id = match path {
+    match Resource::from_request(request) {
+        Some(Resource::Telemetry) => {
+            Ok(Operation::Upload(Endpoint::Telemetry, addressing(request)?))
+        }
+        Some(Resource::Event) => Ok(Operation::Upload(Endpoint::Event, addressing(request)?)),
+        Some(Resource::CommandResponse) => {
+            let id = match request.uri_path() {
                 [_, id] | [_, _, _, id] => Some(id.clone()),
                 _ => None,
             };
             Ok(Operation::CommandResponse(addressing(request)?, id))
         }
-        ".well-known" => discovery(request),
-        _ => Err(Rejection::NoSuchResource),
+        Some(Resource::WellKnown) => discovery(request),
+        Some(Resource::Command) | None => Err(Rejection::NoSuchResource),
     }
 }
 
@@ -170,6 +246,25 @@ mod tests {
         Addressing::Path {
             tenant: segment(tenant),
             device: segment(device),
+        }
+    }
+
+    #[test]
+    fn every_name_of_a_resource_is_read_as_it_is_written() {
+        let all = [Resource::Command, Resource::WellKnown];
+        for resource in Resource::UPLOADS.into_iter().chain(all) {
+            for style in [PathStyle::Long, PathStyle::Short] {
+                let segment = resource.segment(style);
+                let parsed = Resource::parse(&[segment.to_owned()]);
+                assert_eq!(parsed.map(|it| it.0), Some(resource), "{segment}");
+                if resource != Resource::WellKnown {
+                    assert_eq!(parsed.map(|it| it.1), Some(style), "{segment}");
+                }
+            }
+        }
+        for path in [&[][..], &[String::new()], &["T".to_owned()]] {
+            assert_eq!(Resource::parse(path), None, "{path:?}");
+            assert_eq!(PathStyle::from_path(path), PathStyle::Long, "{path:?}");
         }
     }
 

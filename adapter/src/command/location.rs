@@ -3,40 +3,19 @@
 
 use super::message::Command;
 use crate::authn::{Authenticated, Origin};
-
-/// Whether the device used the short name of the endpoint, and is told short ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Naming {
-    /// `t` or `e`: it is told `c` and `cr`.
-    Short,
-    /// `telemetry` or `event`: it is told `command` and `command_response`.
-    Long,
-}
-
-impl Naming {
-    /// By the first segment of the request's path.
-    #[must_use]
-    pub fn of(path: &[String]) -> Self {
-        match path.first().map(String::as_str) {
-            Some("t" | "e" | "cr") => Self::Short,
-            _ => Self::Long,
-        }
-    }
-}
+use crate::route::{PathStyle, Resource};
 
 /// The segments for a command for `device`; `via` is the gateway the router chose, `origin` that of the waiting request.
 #[must_use]
 pub fn path(
-    naming: Naming,
+    style: PathStyle,
     origin: &Origin,
     device: &str,
     via: Option<&str>,
     command: &Command,
 ) -> Vec<String> {
-    let (one_way, answer) = match naming {
-        Naming::Short => ("c", "cr"),
-        Naming::Long => ("command", "command_response"),
-    };
+    let one_way = Resource::Command.segment(style);
+    let answer = Resource::CommandResponse.segment(style);
     let for_other = via.is_some() || origin.gateway.is_some();
     let id = command.request_id.as_ref().map(|id| id.encode(device));
     let segments = match (&id, origin.authenticated) {
@@ -69,44 +48,44 @@ mod tests {
         let nobody = origin(None, Authenticated::No);
         let answer = "002c1app1";
         let rows: [(_, _, _, &[&str], &[&str]); 6] = [
-            (Naming::Short, &device, None, &["c"], &["cr", answer]),
+            (PathStyle::Short, &device, None, &["c"], &["cr", answer]),
             (
-                Naming::Long,
+                PathStyle::Long,
                 &device,
                 None,
                 &["command"],
                 &["command_response", answer],
             ),
             (
-                Naming::Short,
+                PathStyle::Short,
                 &device,
                 Some("gw"),
                 &["c", "", "D"],
                 &["cr", "", "D", answer],
             ),
             (
-                Naming::Long,
+                PathStyle::Long,
                 &for_device,
                 None,
                 &["command", "", "D"],
                 &["command_response", "", "D", answer],
             ),
             (
-                Naming::Short,
+                PathStyle::Short,
                 &for_device,
                 Some("gw"),
                 &["c", "", "D"],
                 &["cr", "", "D", answer],
             ),
             (
-                Naming::Short,
+                PathStyle::Short,
                 &nobody,
                 None,
                 &["c"],
                 &["cr", "T", "D", answer],
             ),
         ];
-        for (naming, origin, via, one_way, two_way) in rows {
+        for (style, origin, via, one_way, two_way) in rows {
             let mut command = Command {
                 name: "x".to_owned(),
                 request_id: None,
@@ -114,28 +93,16 @@ mod tests {
                 payload: Payload(Vec::new()),
             };
             assert_eq!(
-                path(naming, origin, "D", via, &command),
+                path(style, origin, "D", via, &command),
                 one_way,
                 "{origin:?} {via:?}"
             );
             command.request_id = Some(RequestId::new("c1".to_owned(), "app1".to_owned()));
             assert_eq!(
-                path(naming, origin, "D", via, &command),
+                path(style, origin, "D", via, &command),
                 two_way,
                 "{origin:?} {via:?}"
             );
-        }
-    }
-
-    #[test]
-    fn the_word_follows_the_request_s() {
-        for (first, naming) in [
-            ("t", Naming::Short),
-            ("e", Naming::Short),
-            ("telemetry", Naming::Long),
-            ("event", Naming::Long),
-        ] {
-            assert_eq!(Naming::of(&[first.to_owned()]), naming);
         }
     }
 }

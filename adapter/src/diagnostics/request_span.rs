@@ -5,6 +5,7 @@ use tracing::{Span, field};
 
 use crate::ADAPTER;
 use crate::authn::{Authenticated, Origin};
+use crate::route::Resource;
 use observability::reason::Reason;
 use observability::spans::trace_span;
 
@@ -74,11 +75,11 @@ pub(crate) fn answered(span: &Span, code: Code, reason: Option<Reason>) {
 
 /// The template of its path, so that there are few names (spec: metrics-health §4).
 fn name_of_request(request: &Request) -> &'static str {
-    let resource = match request.uri_path().first().map(String::as_str) {
-        Some("telemetry" | "t") => 0,
-        Some("event" | "e") => 1,
-        Some("command_response" | "cr") => 2,
-        _ => return "/*",
+    let resource = match Resource::from_request(request) {
+        Some(Resource::Telemetry) => 0,
+        Some(Resource::Event) => 1,
+        Some(Resource::CommandResponse) => 2,
+        Some(Resource::Command | Resource::WellKnown) | None => return "/*",
     };
     let names = match request.code() {
         Code::POST => ["/telemetry", "/event", "/command_response/:cmd_req_id"],

@@ -1,29 +1,29 @@
 //! The links of `/.well-known/core` in link-format (RFC 6690; spec: coap-adapter §1).
 
+use crate::route::{PathStyle, Resource};
+
 /// The links that pass a filter (RFC 6690 §4.1). `href` is the only attribute a link has, so that a
 /// filter by any other, such as `rt` or `if`, finds nothing.
 pub(super) fn links(filter: Option<&str>) -> String {
-    let passes = |path: &&&str| match filter.map(|filter| filter.split_once('=')) {
+    let passes = |path: &String| match filter.map(|filter| filter.split_once('=')) {
         None => true,
         Some(Some(("href", wanted))) => match wanted.strip_suffix('*') {
             Some(prefix) => path.starts_with(prefix),
-            None => **path == wanted,
+            None => path == wanted,
         },
         Some(_) => false,
     };
-    let links = PATHS.iter().filter(passes).map(|path| format!("<{path}>"));
-    links.collect::<Vec<_>>().join(",")
+    let mut paths: Vec<_> = Resource::UPLOADS
+        .into_iter()
+        .flat_map(|resource| [PathStyle::Long, PathStyle::Short].map(|it| resource.segment(it)))
+        .map(|segment| format!("/{segment}"))
+        .filter(passes)
+        .collect();
+    // The order of Hono (spec: coap-adapter §1).
+    paths.sort_unstable();
+    let links: Vec<_> = paths.iter().map(|path| format!("<{path}>")).collect();
+    links.join(",")
 }
-
-/// What `/.well-known/core` lists, in the order of Hono (spec: coap-adapter §1).
-const PATHS: [&str; 6] = [
-    "/command_response",
-    "/cr",
-    "/e",
-    "/event",
-    "/t",
-    "/telemetry",
-];
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,7 @@ use fair_share::{Holder, PrehashedHasher};
 use tokio::time::{Instant, timeout_at};
 
 use crate::authn::Principal;
-use crate::route;
+use crate::route::Resource;
 use observability::metrics::Metrics;
 
 /// The streams of all devices that have requests in progress.
@@ -128,9 +128,8 @@ impl TransferOrder {
     /// The stream of a request, hashed under a random key. A session's streams are those of its
     /// principal, which `holder` stands for; what unauthenticated peers send never blocks them.
     fn key(&self, holder: Holder, principal: Option<&Principal>, request: &Request) -> Option<u64> {
-        let resource @ ("telemetry" | "event" | "command_response") = route::name(request) else {
-            return None;
-        };
+        let resource =
+            Resource::from_request(request).filter(|it| Resource::UPLOADS.contains(it))?;
         let in_path = |index| match request.code() {
             Code::PUT => request.uri_path().get(index).map(String::as_str),
             _ => None,
