@@ -33,7 +33,7 @@ async fn bursts_of_devices_arrive_in_order_while_look_ups_take_different_time() 
     let world = World::from_yaml("burst", &yaml).unwrap();
     let every_time = [("HONO_REGISTRATION_RESPONSECACHEMAXSIZE", "0")];
     let stand = Stand::start(world, &every_time).await.unwrap();
-    let changing = tokio::spawn(delay_look_ups(stand.sandbox().services().clone()));
+    let changing = tokio::spawn(delay_look_ups(stand.sandbox().services()));
     for resource in ["telemetry", "event"] {
         let mut application = application(&stand, "T", Behaviour::Accept).await;
         let mut sources = Vec::new();
@@ -104,7 +104,7 @@ async fn a_hundred_devices_send(messages: u16) {
     network.link_credit = 2000;
     let every_time = [("HONO_REGISTRATION_RESPONSECACHEMAXSIZE", "0")];
     let stand = Stand::start_with(network, &every_time).await.unwrap();
-    let changing = tokio::spawn(delay_look_ups(stand.sandbox().services().clone()));
+    let changing = tokio::spawn(delay_look_ups(stand.sandbox().services()));
     let mut application = application(&stand, "T", Behaviour::Accept).await;
     let mut devices = JoinSet::new();
     for device in 0..MANY {
