@@ -124,7 +124,9 @@ impl<K: Hash + Eq + Clone, V> FairTable<K, V> {
         let serial = self.next_serial;
         self.next_serial = serial.wrapping_add(1);
         self.shares.add(holder);
-        let queue = self.queues.entry(holder).or_default();
+        let queue = self.queues.entry(holder);
+        // Most holders have one entry.
+        let queue = queue.or_insert_with(|| VecDeque::with_capacity(1));
         queue.push_back((key.clone(), serial));
         self.entries.insert(
             key,
