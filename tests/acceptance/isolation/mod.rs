@@ -8,6 +8,7 @@
 
 mod attacks;
 mod bounds;
+mod gauges;
 mod victims;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -76,7 +77,8 @@ const SETTINGS: [Setting; 4] = [
     },
 ];
 
-/// Runs an attack in each setting, and asserts that each victim is served meanwhile and afterwards.
+/// Runs an attack in each setting, and asserts that each victim is served meanwhile and afterwards,
+/// and that gauges return to what they were.
 async fn victims_are_served<F>(settings: &[(&str, &str)], attack: F)
 where
     F: AsyncFn(&Stand, Setting),

@@ -20,7 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{ATTACKER, ConnectionIds, ELSEWHERE, NEIGHBOUR, Setting};
+use super::{ATTACKER, ConnectionIds, ELSEWHERE, NEIGHBOUR, Setting, gauges};
 use crate::scene::application;
 
 /// All victims of a run.
@@ -94,6 +94,9 @@ impl Victims {
         serve_latecomers(stand, setting).await;
         let failed = self.running.try_join_next();
         assert!(failed.is_none(), "{setting:?}: {failed:?}");
+        self.running.shutdown().await;
+        // Consumers go on: what is on its way to them is to be settled.
+        gauges::assert_return(stand, setting).await;
         for consumer in &self.consumers {
             consumer.abort();
         }
