@@ -8,7 +8,10 @@ use std::{
 
 use acceptance::stand::{Stand, status};
 use dtls_client::{Client, Config};
-use sandbox::device::{CoapRequest, Device};
+use sandbox::{
+    device::{CoapRequest, Device},
+    northbound::Behaviour,
+};
 use tokio::{
     net::{TcpStream, UdpSocket},
     sync::Mutex,
@@ -17,7 +20,7 @@ use tokio::{
 };
 
 use super::{ATTACKER, ELSEWHERE, Setting, victims::config, victims_are_served};
-use crate::scene::SOON;
+use crate::scene::{SOON, application};
 
 /// Half-open handshakes: each answers the cookie and never its flight. There are more than places.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -238,6 +241,34 @@ async fn a_burst_of_one_device_takes_no_turn_of_others() {
             });
         }
         burst.join_all().await;
+    })
+    .await;
+}
+
+/// Events of a tenant whose application settles nothing: they fill the connection to the network
+/// that all tenants share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unsettled_events_of_one_tenant_lock_nobody_out() {
+    victims_are_served(&[], async |stand, setting| {
+        let mut silent = application(stand, "greedy", Behaviour::Silent).await;
+        let receiving = tokio::spawn(async move {
+            loop {
+                silent.receive(SOON).await;
+            }
+        });
+        let mut sessions = Vec::new();
+        for _ in 0..8 {
+            let mut session = session(stand, "hog@greedy", setting).await;
+            for id in 0..100_u16 {
+                let request = CoapRequest::post("e").body(0, vec![b'x'; 1000]);
+                let bytes = request.encode(id, &id.to_be_bytes());
+                session.send_raw(&bytes).await.unwrap();
+                pace(id).await;
+            }
+            sessions.push(session);
+        }
+        sleep(Duration::from_secs(1)).await;
+        receiving.abort();
     })
     .await;
 }

@@ -26,6 +26,7 @@ const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 2, 77));
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 9, 9));
 
 /// `acme` has the attacker's device `mallory`, a gateway, and victims; `other` has victims only;
+/// `greedy` has an attacker's device, and an application of the attacker's;
 /// nothing is heard of `late` before the attack is over.
 const WORLD: &str = "
 tenants:
@@ -40,6 +41,9 @@ tenants:
     devices:
       victim: { credentials: [{ type: psk, auth-id: victim, key: k }] }
       newcomer: { credentials: [{ type: psk, auth-id: newcomer, key: k }] }
+  greedy:
+    devices:
+      hog: { credentials: [{ type: psk, auth-id: hog, key: k }] }
   late:
     devices:
       latecomer: { credentials: [{ type: psk, auth-id: latecomer, key: k }] }
