@@ -145,7 +145,8 @@ async fn block_transfers_of_one_device_evict_nobody_elses() {
 }
 
 /// Forged records with the connection id that a victim's records carry in the clear, from
-/// elsewhere and from the victim's own address. The victim's requests are sent once each.
+/// elsewhere and from the victim's own address. The victim's requests are sent once each, until
+/// enough of them are answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_records_cost_their_victim_nothing() {
     victims_are_served(&[], async |stand, setting| {
@@ -158,28 +159,30 @@ async fn forged_records_cost_their_victim_nothing() {
         let record = tap.last_record.lock().await.clone();
         let flood = tokio::spawn(forge(stand.coaps(), record, Arc::clone(&tap.to_server)));
         sleep(BRIEFLY).await;
-        let mut answered = 0;
-        for _ in 0..20 {
+        // The kernel may lose datagrams while its buffer is full; filtered records are never opened.
+        let (mut answered, deadline) = (0, Instant::now() + 6 * SOON);
+        while answered < 15 && Instant::now() < deadline {
             let request = confirmable.clone().non_confirmable();
             answered += u32::from(victim.request(&request, BRIEFLY).await.is_ok());
         }
+        assert!(!flood.is_finished(), "the attack goes on");
         flood.abort();
-        assert!(answered >= 15, "{setting:?}: {answered} of 20 answered");
+        assert_eq!(answered, 15, "{setting:?}: answered during the attack");
     })
     .await;
 }
 
-/// Sends forged records without end, about 20,000 a second, half of them through `tapped`.
+/// Sends forged records without end, about 5,000 a second, half of them through `tapped`.
 async fn forge(server: SocketAddr, mut record: Vec<u8>, tapped: Arc<UdpSocket>) {
     let attacker = socket(server).await;
-    for number in 1_000_u16.. {
+    for number in (1_000..=u16::MAX).cycle() {
         // Another sequence number, and a body that nobody has sealed.
         let body = record.len() - 2;
         record[body..].copy_from_slice(&number.to_be_bytes());
         record[9..11].copy_from_slice(&number.to_be_bytes());
         attacker.send(&record).await.unwrap();
         tapped.send(&record).await.unwrap();
-        if number.is_multiple_of(100) {
+        if number.is_multiple_of(25) {
             sleep(Duration::from_millis(10)).await;
         }
     }

@@ -103,10 +103,10 @@ impl Gauges {
             else {
                 continue;
             };
+            // Some tables are told by each port.
             let entries: Vec<_> = ["", "_udp", "_dtls"]
                 .map(|port| format!("coap_adapter_table_entries{{table=\"{table}{port}\"}}"))
                 .into_iter()
-                .chain([format!("coap_adapter_{table}")])
                 .filter_map(|series| self.0.get(&series))
                 .collect();
             compared += usize::from(!entries.is_empty());
