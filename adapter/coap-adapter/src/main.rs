@@ -17,7 +17,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 fn main() -> ExitCode {
     let result = match Cli::try_parse() {
         Ok(cli) => execute(cli.command),
-        Err(told) => Err(Error::Usage(told).into()),
+        Err(error) => Err(Error::Usage(error).into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! The command line of the built binary: exit codes and what is told, as its callers see them.
+//! The command line of the built binary: exit codes and output.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -66,10 +66,10 @@ hono:
 
 #[test]
 fn without_a_subcommand_help_is_printed() {
-    let (code, _, told) = output(&mut coap_adapter(&[]));
+    let (code, _, printed) = output(&mut coap_adapter(&[]));
     assert_eq!(code, 64);
     for subcommand in ["run", "sandbox", "check-config"] {
-        assert!(told.contains(subcommand), "{told}");
+        assert!(printed.contains(subcommand), "{printed}");
     }
     assert_eq!(output(&mut coap_adapter(&["--help"])).0, 0);
     assert_eq!(output(&mut coap_adapter(&["--version"])).0, 0);
@@ -77,18 +77,18 @@ fn without_a_subcommand_help_is_printed() {
 
 #[test]
 fn wrong_flags_are_wrong_usage() {
-    let (code, _, told) = output(&mut coap_adapter(&["sandbox", "--coapps", "1"]));
+    let (code, _, printed) = output(&mut coap_adapter(&["sandbox", "--coapps", "1"]));
     assert_eq!(code, 64);
-    assert!(told.contains("--coaps"), "{told}");
+    assert!(printed.contains("--coaps"), "{printed}");
     assert_eq!(
         output(&mut coap_adapter(&["sandbox", "--coaps", "70000"])).0,
         64
     );
-    let (code, _, told) = output(&mut coap_adapter(&[
+    let (code, _, printed) = output(&mut coap_adapter(&[
         "sandbox", "--coaps", "7", "--coap", "7",
     ]));
     assert_eq!(
-        (code, told.as_str()),
+        (code, printed.as_str()),
         (
             64,
             "coap-adapter: --coaps and --coap are both 7: give them different ports\n"
@@ -100,11 +100,11 @@ fn wrong_flags_are_wrong_usage() {
 fn the_start_is_refused_with_every_mistake() {
     let file = File::new("broken.yml", &format!("{LEAST}  coap.maxPaylodSize: 1\n"));
     let mut command = coap_adapter(&["run", "--config", file.path()]);
-    let (code, out, told) = output(command.env("HONO_COAP_TIMEOUTTOACK", "soon"));
+    let (code, out, printed) = output(command.env("HONO_COAP_TIMEOUTTOACK", "soon"));
     assert_eq!((code, out.as_str()), (64, ""));
     let file = file.path();
     assert_eq!(
-        told,
+        printed,
         format!(
             "error: {file}:10: there is no setting `hono.coap.maxPaylodSize`; did you mean `hono.coap.maxPayloadSize`?\n\
              error: HONO_COAP_TIMEOUTTOACK: `hono.coap.timeoutToAck` is `soon`, but should be a whole number from -1 to 2147483647 ms\n"
@@ -119,15 +119,16 @@ fn files_that_settings_name_must_be_there() {
         &format!("{LEAST}  coap: {{keyPath: /no/key.pem, certPath: /no/cert.pem}}\n"),
     );
     for command in ["run", "check-config"] {
-        let (code, _, told) = output(&mut coap_adapter(&[command, "--config", file.path()]));
-        assert_eq!(code, 64, "{told}");
+        let (code, _, printed) = output(&mut coap_adapter(&[command, "--config", file.path()]));
+        assert_eq!(code, 64, "{printed}");
         assert!(
-            told.contains(":10: `hono.coap.keyPath` should be a readable file; `/no/key.pem`:"),
-            "{told}"
+            printed.contains(":10: `hono.coap.keyPath` should be a readable file; `/no/key.pem`:"),
+            "{printed}"
         );
         assert!(
-            told.contains(":10: `hono.coap.certPath` should be a readable file; `/no/cert.pem`:"),
-            "{told}"
+            printed
+                .contains(":10: `hono.coap.certPath` should be a readable file; `/no/cert.pem`:"),
+            "{printed}"
         );
     }
 }
@@ -153,7 +154,7 @@ fn an_identity_that_cannot_be_used_stops_the_start_before_anything_is_connected(
     let service = TcpListener::bind("127.0.0.1:0").unwrap();
     service.set_nonblocking(true).unwrap();
     let (certificate, key) = mismatch();
-    let mut told = Vec::new();
+    let mut printed = Vec::new();
     for command in ["check-config", "run"] {
         let mut command = coap_adapter(&[command]);
         command
@@ -166,9 +167,9 @@ fn an_identity_that_cannot_be_used_stops_the_start_before_anything_is_connected(
             text.contains("the key does not belong to the first certificate"),
             "{text}"
         );
-        told.push(text);
+        printed.push(text);
     }
-    assert_eq!(told[0], told[1]);
+    assert_eq!(printed[0], printed[1]);
     assert!(service.accept().is_err(), "a service was connected");
 }
 
@@ -176,14 +177,14 @@ fn an_identity_that_cannot_be_used_stops_the_start_before_anything_is_connected(
 #[test]
 fn a_configuration_file_that_cannot_be_read_is_the_only_error() {
     for command in ["run", "check-config"] {
-        let (code, out, told) = output(&mut coap_adapter(&[
+        let (code, out, printed) = output(&mut coap_adapter(&[
             command,
             "--config",
             "/does/not/exist.yml",
         ]));
         assert_eq!((code, out.as_str()), (64, ""));
         assert_eq!(
-            told,
+            printed,
             "error: /does/not/exist.yml: cannot be read: No such file or directory (os error 2)\n"
         );
     }
@@ -195,8 +196,8 @@ fn a_sampler_never_stops_the_start() {
     let file = File::new("sampler.yml", LEAST);
     for (sampler, warned) in [("jaeger_remote", true), ("what", true), ("ratio", false)] {
         let mut command = coap_adapter(&["check-config", "--config", file.path()]);
-        let (code, shown, told) = output(command.env("OTEL_TRACES_SAMPLER", sampler));
-        assert_eq!(code, 0, "{told}");
+        let (code, shown, printed) = output(command.env("OTEL_TRACES_SAMPLER", sampler));
+        assert_eq!(code, 0, "{printed}");
         assert_eq!(
             shown.contains("warning: `otel.traces.sampler`"),
             warned,
@@ -209,12 +210,12 @@ fn a_sampler_never_stops_the_start() {
 fn the_configuration_is_shown_with_origins_and_without_secrets() {
     let file = File::new("good.yml", LEAST);
     let mut command = coap_adapter(&["check-config", "--config", file.path()]);
-    let (code, shown, told) = output(
+    let (code, shown, printed) = output(
         command
             .env("HONO_COAP_MAXPAYLOADSIZE", "4096")
             .env("HONO_COAP_DTLSTHREADS", "4"),
     );
-    assert_eq!((code, told.as_str()), (0, ""));
+    assert_eq!((code, printed.as_str()), (0, ""));
     let line = |name: &str| {
         let line = shown
             .lines()
@@ -252,12 +253,12 @@ fn the_configuration_is_shown_with_origins_and_without_secrets() {
 
 #[test]
 fn an_empty_configuration_is_shown_with_what_is_missing() {
-    let (code, shown, told) = output(&mut coap_adapter(&["check-config"]));
+    let (code, shown, printed) = output(&mut coap_adapter(&["check-config"]));
     assert_eq!(code, 64);
     assert!(shown.contains("hono.coap.maxPayloadSize"));
     assert!(
-        told.contains("error: not configured: `hono.tenant.host` should be set"),
-        "{told}"
+        printed.contains("error: not configured: `hono.tenant.host` should be set"),
+        "{printed}"
     );
 }
 
@@ -267,11 +268,11 @@ fn the_built_in_world_can_be_printed_and_used() {
     assert_eq!(code, 0);
     assert!(world.contains("DEFAULT_TENANT"));
     let file = File::new("world.yml", "tenants:\n  T:\n    devcies: {}\n");
-    let (code, _, told) = output(&mut coap_adapter(&["sandbox", "--world", file.path()]));
+    let (code, _, printed) = output(&mut coap_adapter(&["sandbox", "--world", file.path()]));
     assert_eq!(code, 64);
     assert!(
-        told.contains(&format!("{}:3", file.path())) && told.contains("devices"),
-        "{told}"
+        printed.contains(&format!("{}:3", file.path())) && printed.contains("devices"),
+        "{printed}"
     );
 }
 
@@ -294,11 +295,11 @@ fn a_busy_port_is_told_with_its_flag() {
         for other in ["--coaps", "--coap", "--amqp", "--health", "--management"] {
             arguments.extend([other, if other == flag { port } else { "0" }]);
         }
-        let (code, _, told) = output(&mut coap_adapter(&arguments));
+        let (code, _, printed) = output(&mut coap_adapter(&arguments));
         let wanted = format!(
             "coap-adapter: 127.0.0.1:{port} ({what}) is in use: choose another with {flag} PORT\n"
         );
-        assert_eq!((code, told), (1, wanted));
+        assert_eq!((code, printed), (1, wanted));
     }
 }
 
@@ -450,18 +451,21 @@ fn the_sandbox_shows_why_a_device_is_not_served_and_doctor_points_there() {
     let (coaps, coap) = (address("CoAPS"), address("CoAP"));
     let doctor = |url: &str, more: &[&str]| {
         let mut command = coap_adapter(&["doctor", url, "--timeout", "2"]);
-        let (code, told, _) = output(command.args(more).env("COAP_PSK", "wrong"));
-        assert_eq!(code, 1, "{told}");
-        told
+        let (code, printed, _) = output(command.args(more).env("COAP_PSK", "wrong"));
+        assert_eq!(code, 1, "{printed}");
+        printed
     };
-    let told = doctor(
+    let printed = doctor(
         &format!("coaps://{coaps}"),
         &["-u", "sensor1@DEFAULT_TENANT"],
     );
-    assert!(told.contains("The sandbox shows the reason"), "{told}");
     assert!(
-        !told.contains("/operator/") && !told.contains("log line"),
-        "{told}"
+        printed.contains("The sandbox shows the reason"),
+        "{printed}"
+    );
+    assert!(
+        !printed.contains("/operator/") && !printed.contains("log line"),
+        "{printed}"
     );
     let shown = sandbox.lines_until("Compare the key");
     assert!(
@@ -469,25 +473,31 @@ fn the_sandbox_shows_why_a_device_is_not_served_and_doctor_points_there() {
         "{shown}"
     );
     assert!(shown.contains("wrong-key"), "{shown}");
-    let told = doctor(&format!("coap://{coap}/telemetry/NONE/4711"), &[]);
-    assert!(told.contains("does not know the tenant"), "{told}");
+    let printed = doctor(&format!("coap://{coap}/telemetry/NONE/4711"), &[]);
+    assert!(printed.contains("does not know the tenant"), "{printed}");
     let shown = sandbox.lines_until("tenant-unknown");
     assert!(
         shown.contains("answered 4.04 to the telemetry request"),
         "{shown}"
     );
     // The right port with the wrong scheme, whatever its number is.
-    let told = doctor(&format!("coap://{coaps}/telemetry/T/d"), &[]);
-    assert!(told.contains("use coaps:// instead of coap://"), "{told}");
-    let told = doctor(
+    let printed = doctor(&format!("coap://{coaps}/telemetry/T/d"), &[]);
+    assert!(
+        printed.contains("use coaps:// instead of coap://"),
+        "{printed}"
+    );
+    let printed = doctor(
         &format!("coaps://{coap}"),
         &["-u", "sensor1@DEFAULT_TENANT"],
     );
-    assert!(told.contains("use coap:// instead of coaps://"), "{told}");
-    let told = doctor(&format!("coap://{coap}/telemetry"), &[]);
     assert!(
-        told.contains("Name tenant and device in the path"),
-        "{told}"
+        printed.contains("use coap:// instead of coaps://"),
+        "{printed}"
+    );
+    let printed = doctor(&format!("coap://{coap}/telemetry"), &[]);
+    assert!(
+        printed.contains("Name tenant and device in the path"),
+        "{printed}"
     );
     assert_eq!(sandbox.end("-TERM"), 0);
 }
@@ -501,9 +511,9 @@ fn a_database_in_use_is_said_to_be_that_of_another_sandbox() {
     let arguments = [
         "sandbox", "--coaps", "0", "--coap", "0", "--amqp", "0", "--health", "0",
     ];
-    let (code, _, told) = output(coap_adapter(&arguments).args(["--data", file.path()]));
+    let (code, _, printed) = output(coap_adapter(&arguments).args(["--data", file.path()]));
     assert_eq!(code, 1);
-    assert!(told.contains("another sandbox is running"), "{told}");
+    assert!(printed.contains("another sandbox is running"), "{printed}");
     assert_eq!(first.end("-TERM"), 0);
 }
 
@@ -584,17 +594,17 @@ fn a_command_that_no_device_waits_for_is_told_as_released() {
     let mut words = seen.lines().map(str::split_whitespace).map(Vec::from_iter);
     let line = words.find(|words| words.first() == Some(&"AMQP")).unwrap();
     let amqp = line[1];
-    let (code, _, told) = output(&mut coap_adapter(&[
+    let (code, _, printed) = output(&mut coap_adapter(&[
         "send", "--amqp", amqp, "4711", "setLight",
     ]));
-    assert_eq!(code, 1, "{told}");
-    assert!(told.contains("released"), "{told}");
+    assert_eq!(code, 1, "{printed}");
+    assert!(printed.contains("released"), "{printed}");
     let nobody = coap_adapter(&["send", "--amqp", amqp, "--tenant", "nowhere", "4711", "x"])
         .output()
         .unwrap();
     assert_eq!(nobody.status.code(), Some(1));
-    let (code, _, told) = output(&mut coap_adapter(&["send", "--amqp", "here", "4711", "x"]));
-    assert_eq!(code, 64, "{told}");
+    let (code, _, printed) = output(&mut coap_adapter(&["send", "--amqp", "here", "4711", "x"]));
+    assert_eq!(code, 64, "{printed}");
 }
 
 #[test]
@@ -608,10 +618,10 @@ fn log_levels_change_with_the_file_and_of_all_else_it_is_told_that_it_waits() {
 
     fs::write(file.path(), text("quarkus.log.level: LOUD\n")).unwrap();
     adapter.signal("-HUP");
-    let told = adapter.lines_until("keeping the previous version");
+    let printed = adapter.lines_until("keeping the previous version");
     assert!(
-        told.contains("`quarkus.log.level` is `LOUD`, but should be"),
-        "{told}"
+        printed.contains("`quarkus.log.level` is `LOUD`, but should be"),
+        "{printed}"
     );
 
     let changed = "quarkus.log.level: WARN\nhono.coap.maxPayloadSize: 4096\n";

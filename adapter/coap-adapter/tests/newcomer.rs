@@ -1,5 +1,5 @@
 //! What goes wrong for somebody new, and that each of log, metrics, `recent` and `doctor` alone tells what to do about it. The built
-//! binary runs against sandboxes in this process; `--nocapture` shows all that is told.
+//! binary runs against sandboxes in this process; `--nocapture` shows all output.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -183,13 +183,13 @@ fn doctor(arguments: &[&str], key: Option<&str>) -> (bool, String) {
         command.env("COAP_PSK", key);
     }
     let output = command.output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(!told.is_empty(), "{errors}");
-    (output.status.success(), told)
+    assert!(!printed.is_empty(), "{errors}");
+    (output.status.success(), printed)
 }
 
-/// What somebody new does wrong, and what is told of it.
+/// A typical error, and how it is reported.
 struct Row<'a> {
     name: &'static str,
     doctor: Vec<String>,
@@ -341,10 +341,14 @@ fn each_place_alone_tells_what_is_wrong() {
 
 fn tried(adapter: &Adapter, row: &Row<'_>) {
     let arguments: Vec<_> = row.doctor.iter().map(String::as_str).collect();
-    let (well, told) = doctor(&arguments, row.key);
-    assert!(!well, "{}: {told}", row.name);
+    let (well, printed) = doctor(&arguments, row.key);
+    assert!(!well, "{}: {printed}", row.name);
     for advice in row.advice {
-        assert!(told.contains(advice), "{}: {advice}\n{told}", row.name);
+        assert!(
+            printed.contains(advice),
+            "{}: {advice}\n{printed}",
+            row.name
+        );
     }
     let reason = format!("reason={}", row.reason);
     let words: Vec<_> = row
@@ -365,7 +369,7 @@ fn tried(adapter: &Adapter, row: &Row<'_>) {
     let event = adapter.recent(tenant, device, row.reason);
     assert!(!event["remedy"].as_str().unwrap().is_empty(), "{event}");
     println!(
-        "== {}\nlog:    {line}\nmetric: {metric}\nrecent: {event}\ndoctor:\n{told}",
+        "== {}\nlog:    {line}\nmetric: {metric}\nrecent: {event}\ndoctor:\n{printed}",
         row.name
     );
 }
@@ -385,32 +389,32 @@ fn it_is_a_client_too() {
         (get(adapter.address("health"), "/readiness", "").0 == 200).then_some(())
     });
     let url = format!("coaps://{coaps}/.well-known/core");
-    let (well, told) = doctor(&[&url, "-u", "sensor@T", "--method", "get"], Some("k3y"));
-    assert!(well && told.contains("</telemetry>"), "{told}");
-    let (well, told) = doctor(
+    let (well, printed) = doctor(&[&url, "-u", "sensor@T", "--method", "get"], Some("k3y"));
+    assert!(well && printed.contains("</telemetry>"), "{printed}");
+    let (well, printed) = doctor(
         &[
             &url, "-u", "sensor@T", "--method", "get", "--json", "-k", "k3y",
         ],
         None,
     );
-    let report: Value = serde_json::from_str(&told).unwrap();
-    assert!(well && report["ok"] == true, "{told}");
-    assert_eq!(report["response"]["code"], "2.05", "{told}");
-    assert!(!told.contains("k3y"), "{told}");
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    assert!(well && report["ok"] == true, "{printed}");
+    assert_eq!(report["response"]["code"], "2.05", "{printed}");
+    assert!(!printed.contains("k3y"), "{printed}");
     // Nobody is at the port without security of this one, nor anywhere near.
     let closed = std::net::UdpSocket::bind(anywhere)
         .unwrap()
         .local_addr()
         .unwrap();
-    let (well, told) = doctor(
+    let (well, printed) = doctor(
         &[&format!("coaps://{closed}"), "-u", "a@T", "--timeout", "3"],
         Some("k"),
     );
-    assert!(!well && told.contains("no program listens"), "{told}");
+    assert!(!well && printed.contains("no program listens"), "{printed}");
     let silent = std::net::UdpSocket::bind(anywhere).unwrap();
     let url = format!("coaps://{}", silent.local_addr().unwrap());
-    let (well, told) = doctor(&[&url, "-u", "a@T", "--timeout", "1"], Some("k"));
-    assert!(!well && told.contains("Check firewalls"), "{told}");
+    let (well, printed) = doctor(&[&url, "-u", "a@T", "--timeout", "1"], Some("k"));
+    assert!(!well && printed.contains("Check firewalls"), "{printed}");
 }
 
 /// A file that is gone when the test ends.
@@ -524,31 +528,31 @@ fn certificates_of_both_sides_are_examined() {
             None,
         )
     };
-    let (well, told) = examine(&works, "device", &good);
-    assert!(well, "{told}");
+    let (well, printed) = examine(&works, "device", &good);
+    assert!(well, "{printed}");
     assert!(
-        told.contains("ok   trust") && told.contains("</telemetry>"),
-        "{told}"
+        printed.contains("ok   trust") && printed.contains("</telemetry>"),
+        "{printed}"
     );
 
-    let (well, told) = examine(&works, "device", &bad);
+    let (well, printed) = examine(&works, "device", &bad);
     assert!(
-        !well && told.contains("FAIL trust") && told.contains("No request was sent"),
-        "{told}"
+        !well && printed.contains("FAIL trust") && printed.contains("No request was sent"),
+        "{printed}"
     );
 
     for (issuer, name, reason) in [
         (&nobody, "device", "certificate-untrusted"),
         (&works, "stranger", "certificate-unknown"),
     ] {
-        let (well, told) = examine(issuer, name, &good);
-        assert!(!well && told.contains("FAIL prove"), "{told}");
-        assert!(told.contains("The tenant's trusted-ca"), "{told}");
+        let (well, printed) = examine(issuer, name, &good);
+        assert!(!well && printed.contains("FAIL prove"), "{printed}");
+        assert!(printed.contains("The tenant's trusted-ca"), "{printed}");
         let reason_told = format!("reason={reason}");
         let subject = format!("for CN={name}");
         let line = adapter.line(&["handshake failed", &reason_told, &subject]);
         let metric = adapter.metric(HANDSHAKES, &[&format!("reason=\"{reason}\"")]);
-        println!("== {reason}\nlog:    {line}\nmetric: {metric}\ndoctor:\n{told}");
+        println!("== {reason}\nlog:    {line}\nmetric: {metric}\ndoctor:\n{printed}");
     }
     let event = adapter.recent("CERTIFIED", "CN=stranger", "certificate-unknown");
     assert_eq!(event["auth-id"], "CN=stranger");

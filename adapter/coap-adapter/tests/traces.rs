@@ -222,7 +222,7 @@ impl Adapter {
             .by_ref()
             .map_while(Result::ok)
             .find(|line| line.contains("the adapter is up"));
-        // Whoever is not read would have to wait.
+        // A peer that is not read would have to wait.
         std::thread::spawn(move || log.for_each(drop));
         let up = up.unwrap();
         let (_, rest) = up.split_once("coaps=").unwrap();

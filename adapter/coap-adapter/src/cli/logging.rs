@@ -15,7 +15,7 @@ use tracing_subscriber::{
 
 use super::Error;
 
-/// Starts to log, and to take spans for traces; `RUST_LOG` outdoes the configured levels.
+/// Starts logging and tracing; `RUST_LOG` overrides the configured levels.
 pub(super) fn start(config: &LogConfig, traces: Option<&Traces>) -> Result<Levels, Error> {
     let (filter, handle) = reload::Layer::new(filter(config, variable())?);
     let filter = filter_fn(|metadata| metadata.target() != spans::TARGET).and(filter);
@@ -91,11 +91,12 @@ mod tests {
 
     #[test]
     fn a_wrong_variable_is_told() {
-        let told = filter(&LogConfig::default(), Some("adapter=loud".to_owned())).unwrap_err();
+        let error = filter(&LogConfig::default(), Some("adapter=loud".to_owned())).unwrap_err();
         assert!(
-            told.to_string()
+            error
+                .to_string()
                 .starts_with("RUST_LOG is `adapter=loud`, but should be like"),
-            "{told}"
+            "{error}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and what is told when it cannot be done.
+//! The command line: subcommands, options and error messages.
 
 pub(crate) mod run;
 #[cfg(feature = "sandbox")]
@@ -111,7 +111,7 @@ impl Error {
         match self {
             #[cfg(feature = "sandbox")]
             Self::World(_) => ExitCode::from(EX_USAGE),
-            Self::Usage(told) if !told.use_stderr() => ExitCode::SUCCESS,
+            Self::Usage(error) if !error.use_stderr() => ExitCode::SUCCESS,
             Self::Usage(_)
             | Self::Config(_)
             | Self::Wrong(_)
@@ -131,7 +131,7 @@ impl Error {
 pub(crate) fn report(error: &Error) -> ExitCode {
     match error {
         // Help and versions go where they belong by themselves.
-        Error::Usage(told) => drop(told.print()),
+        Error::Usage(error) => drop(error.print()),
         Error::Config(_) => tell(&error.to_string()),
         #[cfg(feature = "sandbox")]
         Error::World(_) => tell(&error.to_string()),

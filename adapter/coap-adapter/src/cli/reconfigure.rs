@@ -1,4 +1,5 @@
-//! The configuration file when it changes: log levels take effect, of all else it is told that it will at the next start.
+//! Changes of the configuration file: log levels take effect at once, other settings are reported
+//! to need a restart.
 
 use adapter::{
     app::reload::{Source, Unusable},

@@ -1,4 +1,4 @@
-//! `run`: serve devices until told to end.
+//! `run`: serves devices until a signal.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{
     ConfigOptions, Error, check_config, logging, process, reconfigure,
-    signals::{Signals, Told},
+    signals::{Action, Signals},
 };
 
 pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
@@ -28,7 +28,7 @@ pub(crate) async fn execute(options: &ConfigOptions) -> Result<(), Error> {
     if let Some(file) = file {
         app.reload().watch(file).await;
     }
-    while signals.next().await == Told::Reload {
+    while signals.next().await == Action::Reload {
         tracing::info!("received SIGHUP: checking files for changes");
         app.reload().now().await;
     }

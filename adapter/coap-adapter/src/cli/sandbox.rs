@@ -28,7 +28,7 @@ use super::{
     Error, logging,
     marker::Marker,
     print,
-    signals::{self, Signals, Told},
+    signals::{self, Action, Signals},
 };
 
 #[derive(Debug, Args)]
@@ -86,7 +86,7 @@ pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
     let (refuse, refused) = mpsc::channel(REFUSALS);
     let app = App::start_watched(config, Some(refuse))
         .await
-        .map_err(|error| told(error, &options))?;
+        .map_err(|error| start_error(error, &options))?;
     let marker = app.coaps_address().map(|coaps| Marker::new(coaps.port()));
     if let Some(Err(error)) = &marker {
         tracing::debug!(%error, "`doctor` will not recognise this sandbox");
@@ -104,7 +104,7 @@ pub(crate) async fn execute(options: SandboxOptions) -> Result<(), Error> {
 /// Waits for the end. SIGHUP comes when the terminal is closed, and there is nothing to reload; who
 /// starts the sandbox with `nohup` wants it to go on.
 async fn ended(signals: &mut Signals, hangup_is_ignored: bool) {
-    while signals.next().await == Told::Reload && hangup_is_ignored {}
+    while signals.next().await == Action::Reload && hangup_is_ignored {}
 }
 
 async fn start(options: &SandboxOptions, world: World) -> Result<Sandbox, Error> {
@@ -166,7 +166,7 @@ async fn show(
         () = describing => Ok(()),
     };
     match result {
-        // Whoever watched has seen enough.
+        // The output was closed.
         Err(sandbox::Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }
@@ -263,7 +263,7 @@ fn world(file: Option<&Path>) -> Result<World, Error> {
 }
 
 /// The errors about ports name the flags that choose them.
-fn told(error: StartError, options: &SandboxOptions) -> Error {
+fn start_error(error: StartError, options: &SandboxOptions) -> Error {
     match error {
         StartError::PortBusy { address } if address.port() == options.coaps => {
             busy(address, "UDP, DTLS", "--coaps")

@@ -51,7 +51,7 @@ pub(crate) async fn execute(options: SendOptions) -> Result<(), Error> {
     })
     .await
     .map_err(|error| match error {
-        SendLineError::Line(told) => Error::Wrong(told.to_string()),
+        SendLineError::Line(error) => Error::Wrong(error.to_string()),
         SendLineError::Network(source) => Error::Sandbox(source),
         other => Error::Failed(other.to_string()),
     })?;

@@ -1,10 +1,10 @@
-//! Being told to end (Ctrl-C, or SIGTERM from a service manager), or to read files again (SIGHUP).
+//! Signals to end (Ctrl-C, or SIGTERM from a service manager), or to reload files (SIGHUP).
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Whether whoever started this process wants it to go on without its terminal, as `nohup` does. To
+/// Whether the process was started to continue without its terminal, as by `nohup`. To
 /// be asked before [`Signals::new`], which takes the signal over.
 #[cfg(feature = "sandbox")]
 pub(super) fn hangup_is_ignored() -> bool {
@@ -23,9 +23,9 @@ pub(super) struct Signals {
     hang_up: Signal,
 }
 
-/// What a signal says.
+/// The action that a signal requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Action {
     /// End.
     End,
     /// Read files again.
@@ -43,16 +43,16 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    pub(super) async fn next(&mut self) -> Told {
+    pub(super) async fn next(&mut self) -> Action {
         tokio::select! {
-            _ = self.interrupt.recv() => Told::End,
-            _ = self.terminate.recv() => Told::End,
-            _ = self.hang_up.recv() => Told::Reload,
+            _ = self.interrupt.recv() => Action::End,
+            _ = self.terminate.recv() => Action::End,
+            _ = self.hang_up.recv() => Action::Reload,
         }
     }
 
     /// Waits for the next one that says to end.
     pub(super) async fn end(&mut self) {
-        while self.next().await != Told::End {}
+        while self.next().await != Action::End {}
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Adapter {
     health: SocketAddr,
 }
 
-/// How a process is told to end.
+/// How a process is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
     Terminate,

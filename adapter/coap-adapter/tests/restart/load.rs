@@ -45,7 +45,7 @@ async fn no_session_and_no_event_is_lost_under_load() {
     let gathering = tokio::spawn(gather(application, phase.subscribe()));
     sleep(Duration::from_secs(2)).await;
 
-    let told = Instant::now();
+    let signalled = Instant::now();
     let ended = adapter.end(Signal::Terminate).await;
     let adapter = scene.place.spawn();
     phase.send_replace(Phase::After);
@@ -58,7 +58,7 @@ async fn no_session_and_no_event_is_lost_under_load() {
     let received = gathering.await.unwrap();
     let first = accounts.iter().filter_map(|it| it.first_after).min();
     let last = accounts.iter().filter_map(|it| it.first_after).max();
-    let seconds = |at: Instant| at.duration_since(told).as_secs_f64();
+    let seconds = |at: Instant| at.duration_since(signalled).as_secs_f64();
     println!(
         "{sessions} sessions: ended {:.2} s after SIGTERM, the next was ready after {:.2} s; old sessions were answered again from {:.2} s \
          on, the last of them after {:.2} s",
@@ -164,7 +164,8 @@ async fn gather(
     }
 }
 
-/// An event may arrive though its device was told 5.03, if the consumer's word came too late; the device will send it again.
+/// An event may arrive although its device got 5.03, if the disposition came too late; the device
+/// retries.
 fn check(accounts: &[Account], received: &BTreeMap<String, usize>) {
     let accepted: BTreeSet<_> = accounts.iter().flat_map(|it| &it.accepted).collect();
     let refused: BTreeSet<_> = accounts.iter().flat_map(|it| &it.refused).collect();
@@ -178,7 +179,7 @@ fn check(accounts: &[Account], received: &BTreeMap<String, usize>) {
         .partition(|payload| refused.contains(payload));
     let twice: Vec<_> = received.iter().filter(|(_, times)| **times > 1).collect();
     println!(
-        "{} events accepted, {} refused with 5.03; {} lost, {} delivered though 5.03 was told, {} delivered without an answer, {} delivered twice",
+        "{} events accepted, {} refused with 5.03; {} lost, {} delivered despite 5.03, {} delivered without an answer, {} delivered twice",
         accepted.len(),
         refused.len(),
         lost.len(),

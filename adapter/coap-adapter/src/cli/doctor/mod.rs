@@ -175,7 +175,7 @@ impl fmt::Display for Report {
             for location in &answer.location {
                 writeln!(formatter, "{location}")?;
             }
-            // Of a failure, the step has told it.
+            // The step has reported the failure.
             if self.ok && !answer.payload.is_empty() {
                 writeln!(formatter, "{}", answer.payload)?;
             }

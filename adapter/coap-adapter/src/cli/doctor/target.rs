@@ -67,7 +67,7 @@ impl Target {
         Ok(found.collect())
     }
 
-    /// The host, if it is a name and no address: only that is told to a server (RFC 6066 §3).
+    /// The host, if it is a name and not an address: only names are sent to a server (RFC 6066 §3).
     pub(super) fn server_name(&self) -> Option<&str> {
         let is_address = self.host.parse::<std::net::IpAddr>().is_ok();
         Some(self.host.as_str()).filter(|_| !is_address)

@@ -248,8 +248,8 @@ mod tests {
             ),
         ];
         for (found, text, remedy) in rows {
-            let (told, advice) = found.unwrap_err();
-            assert!(told.contains(text), "{text}: {told}");
+            let (error, advice) = found.unwrap_err();
+            assert!(error.contains(text), "{text}: {error}");
             assert!(advice.contains(remedy), "{text}: {advice}");
             assert_eq!(
                 advice.contains("--trust"),
@@ -257,8 +257,8 @@ mod tests {
                 "{advice}"
             );
             assert!(
-                !told.contains(['{', '(']) || text == "not for servers",
-                "{told}"
+                !error.contains(['{', '(']) || text == "not for servers",
+                "{error}"
             );
         }
         let broken = trust.check(&[vec![0x30, 0]], "coap.example").unwrap_err();
