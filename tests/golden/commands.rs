@@ -41,14 +41,14 @@ impl Commands {
             let pause = AFTER_THE_MESSAGE + BETWEEN_COMMANDS.saturating_mul(before);
             self.sent.spawn(async move {
                 sleep(pause).await;
-                let told = match sender.send(&address, &command, SETTLED_WITHIN).await {
+                let outcome = match sender.send(&address, &command, SETTLED_WITHIN).await {
                     Ok(outcome) => {
                         let (outcome, condition, description) = recorded_outcome(outcome.as_ref());
                         json!({"outcome": outcome, "condition": condition, "description": description})
                     }
                     Err(error) => json!({"not sent": error.to_string()}),
                 };
-                (place, told)
+                (place, outcome)
             });
         }
     }
@@ -57,7 +57,7 @@ impl Commands {
     pub(crate) async fn differences(self, case: &Case) -> Vec<String> {
         let mut came = self.sent.join_all().await;
         came.sort_by_key(|(place, _)| *place);
-        let came: Vec<Value> = came.into_iter().map(|(_, told)| told).collect();
+        let came: Vec<Value> = came.into_iter().map(|(_, outcome)| outcome).collect();
         let recorded: Vec<Value> = case
             .commands
             .iter()

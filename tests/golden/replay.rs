@@ -1,4 +1,5 @@
-//! Plays one recorded case anew: the application in the north, the device in the south, the adapter between them.
+//! Replays one recorded case: the application in the north, the device in the south, the adapter
+//! between them.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,4 +1,5 @@
-//! ActiveMQ Artemis as the messaging network: what a device was told to be accepted is in the queue, also if the broker dies.
+//! ActiveMQ Artemis as the messaging network: messages answered 2.04 are in the queue, also if the
+//! broker dies.
 
 use std::{
     collections::BTreeSet,
@@ -108,10 +109,10 @@ fn all_events() -> impl Iterator<Item = String> {
 }
 
 async fn send_events(server: SocketAddr, device: usize, tally: Arc<Tally>) -> Outcome {
-    let told = |error: Error| format!("device {device}: {error}");
+    let text = |error: Error| format!("device {device}: {error}");
     let mut session = Device::connect(server, "sensor1@DEFAULT_TENANT", b"hono-secret", SOON)
         .await
-        .map_err(told)?;
+        .map_err(text)?;
     for number in 0..EVENTS_EACH {
         let request = CoapRequest::post("event").body(0, event(device, number));
         let deadline = Instant::now() + RECOVERED_WITHIN;
@@ -123,7 +124,7 @@ async fn send_events(server: SocketAddr, device: usize, tally: Arc<Tally>) -> Ou
                     return Err(format!("device {device} was answered {}", response.code()));
                 }
                 Err(Error::Timeout(_)) => {}
-                Err(error) => return Err(told(error)),
+                Err(error) => return Err(text(error)),
             }
             tally.refused.fetch_add(1, Relaxed);
             if Instant::now() > deadline {
@@ -176,8 +177,8 @@ impl Broker {
     fn create() -> Result<Self, String> {
         let folder =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("artemis-{}", std::process::id()));
-        let told = |error: std::io::Error| format!("{}: {error}", folder.display());
-        let address = free_address().map_err(told)?;
+        let text = |error: std::io::Error| format!("{}: {error}", folder.display());
+        let address = free_address().map_err(text)?;
         let mut create = std::process::Command::new(Tool::Artemis.program());
         create.args([
             "create",
@@ -191,7 +192,7 @@ impl Broker {
         create
             .args(["--no-web", "--no-autotune", "--nio"])
             .arg(&folder);
-        let created = create.output().map_err(told)?;
+        let created = create.output().map_err(text)?;
         if !created.status.success() {
             return Err(format!(
                 "the broker is not created: {}",
@@ -199,7 +200,7 @@ impl Broker {
             ));
         }
         let settings = include_str!("broker.xml").replace("@PORT@", &address.port().to_string());
-        fs::write(folder.join("etc/broker.xml"), settings).map_err(told)?;
+        fs::write(folder.join("etc/broker.xml"), settings).map_err(text)?;
         Ok(Self { folder, address })
     }
 
@@ -210,18 +211,18 @@ impl Broker {
             .arg("run")
             .env("JAVA_ARGS", "-Xms128M -Xmx512M -XX:+UseSerialGC");
         let mut program = Program::start(command)?;
-        let (deadline, mut told) = (Instant::now() + STARTED_WITHIN, String::new());
+        let (deadline, mut text) = (Instant::now() + STARTED_WITHIN, String::new());
         while Instant::now() < deadline {
             while let Some(line) = program.line(Duration::from_millis(100)).await {
-                told += &line;
-                told.push('\n');
+                text += &line;
+                text.push('\n');
             }
             if TcpStream::connect(self.address).await.is_ok() {
                 return Ok(program);
             }
         }
         Err(format!(
-            "the broker does not listen after {STARTED_WITHIN:?}:\n{told}"
+            "the broker does not listen after {STARTED_WITHIN:?}:\n{text}"
         ))
     }
 }

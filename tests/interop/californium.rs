@@ -60,7 +60,7 @@ async fn outlives() -> Outcome {
     handshakes(&app, 0).await?;
     if [&moved, &replaced, &both] != [&first; 3] {
         return Err(format!(
-            "the device shook hands anew: {first}, {moved}, {replaced}, {both}"
+            "the device made a new handshake: {first}, {moved}, {replaced}, {both}"
         ));
     }
     device.kill().await;
@@ -77,16 +77,18 @@ async fn event(
     text: &str,
 ) -> Result<String, String> {
     device.write(format!("{text}\n").as_bytes()).await?;
-    let mut told = Vec::new();
+    let mut printed = Vec::new();
     let session = loop {
         let Some(line) = device.line(SOON).await else {
-            return Err(format!("{text}: no answer; the device tells {told:?}"));
+            return Err(format!(
+                "{text}: no response; the device prints {printed:?}"
+            ));
         };
         if let Some(answer) = line.strip_prefix("answer ") {
             let session = answer.strip_prefix("2.04 write-cid ");
             break session.ok_or(format!("{text}: {answer}"))?.to_owned();
         }
-        told.push(line);
+        printed.push(line);
     };
     if session.starts_with("null") {
         return Err(format!("{text}: there is no connection id: {session}"));
@@ -108,14 +110,14 @@ async fn device(folder: &Path, port: u16) -> Result<Program, String> {
     );
     let mut compile = Command::new("javac");
     compile.args(["-cp", &jars, "-d"]).arg(folder).arg(source);
-    let told = Program::start(compile)?
+    let printed = Program::start(compile)?
         .rest(Duration::from_secs(60))
         .await?;
     let class_path = format!("{}:{jars}", folder.display());
     let mut java = Command::new("java");
     java.args(["-XX:TieredStopAtLevel=1", "-cp", &class_path, "Device"]);
     java.arg(port.to_string());
-    Program::start(java).map_err(|error| format!("{error}; javac: {told}"))
+    Program::start(java).map_err(|error| format!("{error}; javac: {printed}"))
 }
 
 /// Another adapter at the same port, once it is ready.

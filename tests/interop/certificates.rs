@@ -91,15 +91,15 @@ async fn refused() -> Outcome {
     let authority = Authority::new("Devices");
     let scene = Scene::new("refused", json!({"T": authority.trusted(&json!({}))})).await?;
     let stranger = Authority::new("Devices").issue(DEVICE);
-    let told = scene.client(&stranger, &[])?.rest(SOON).await?;
-    if !told.contains("alert bad certificate") {
-        return Err(format!("the client does not tell of the alert:\n{told}"));
+    let printed = scene.client(&stranger, &[])?.rest(SOON).await?;
+    if !printed.contains("alert bad certificate") {
+        return Err(format!("the client does not report the alert:\n{printed}"));
     }
     scene.stand.stop().await;
     Ok(())
 }
 
-/// OpenSSL makes the authority too, as the reference's registry supposes RSA where it is not told otherwise.
+/// OpenSSL makes the authority too, as Hono's registry assumes RSA by default.
 async fn rsa() -> Outcome {
     let folder = folder("rsa")?;
     let at = folder.path();
@@ -148,13 +148,13 @@ async fn no_shared_signature() -> Outcome {
     let trusts = json!({"T": authority.trusted(&json!({}))});
     let scene = Scene::new("no-signature", trusts).await?;
     let words = ["-sigalgs", "RSA+SHA256"];
-    let told = scene
+    let printed = scene
         .client(&authority.issue(DEVICE), &words)?
         .rest(SOON)
         .await?;
-    if !told.contains("handshake failure") {
+    if !printed.contains("handshake failure") {
         return Err(format!(
-            "the client does not tell of a handshake failure:\n{told}"
+            "the client does not report a handshake failure:\n{printed}"
         ));
     }
     scene.stand.stop().await;
@@ -227,9 +227,9 @@ async fn libcoap(tool: Tool) -> Outcome {
     command.args(["-j", &scene.write("device.key", &issued.key)?]);
     command.args(["-C", &scene.write("ca.pem", &scene.servers)?]);
     command.arg(format!("coaps://{}/telemetry", scene.stand.coaps()));
-    let told = Program::start(command)?.rest(3 * SOON).await?;
-    if !told.contains(" c:2.04 ") {
-        return Err(format!("no 2.04 in what the client tells:\n{told}"));
+    let printed = Program::start(command)?.rest(3 * SOON).await?;
+    if !printed.contains(" c:2.04 ") {
+        return Err(format!("no 2.04 in the client's output:\n{printed}"));
     }
     arrived(&mut application).await?;
     application.detach().await;
@@ -348,8 +348,8 @@ async fn openssl(folder: &Path, words: &str) -> Outcome {
     if output.status.success() {
         Ok(())
     } else {
-        let told = String::from_utf8_lossy(&output.stderr);
-        Err(format!("openssl {words} fails:\n{told}"))
+        let printed = String::from_utf8_lossy(&output.stderr);
+        Err(format!("openssl {words} fails:\n{printed}"))
     }
 }
 

@@ -37,17 +37,17 @@ async fn rules() -> Outcome {
         let mut promtool = Command::new("promtool");
         promtool.args([words, "rules"]);
         promtool.arg(shipped("prometheus").join(file));
-        let told = Program::start(promtool)?.rest(SOON).await?;
-        if !told.contains("SUCCESS") {
-            return Err(told);
+        let text = Program::start(promtool)?.rest(SOON).await?;
+        if !text.contains("SUCCESS") {
+            return Err(text);
         }
     }
     Ok(())
 }
 
 async fn under_load() -> Outcome {
-    let told = |error: &dyn std::error::Error| error.to_string();
-    let address = free_port().map_err(|error| told(&error))?;
+    let text = |error: &dyn std::error::Error| error.to_string();
+    let address = free_port().map_err(|error| text(&error))?;
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let settings = [
         ("HONO_RESOURCELIMITS_PROMETHEUSBASED_HOST", host.as_str()),
@@ -56,7 +56,7 @@ async fn under_load() -> Outcome {
         ("HONO_MESSAGING_SENDMESSAGETIMEOUT", "500"),
     ];
     let stand = Stand::start(world(), &settings).await;
-    let stand = stand.map_err(|error| told(&error))?;
+    let stand = stand.map_err(|error| text(&error))?;
     let rules = shipped("prometheus").join("rules.yaml");
     let target = stand.app().health_address();
     let rules = rules.to_string_lossy();

@@ -79,12 +79,12 @@ async fn refused() -> Outcome {
     let stand = Stand::start(World::default(), &[])
         .await
         .map_err(|error| error.to_string())?;
-    let told = client(&stand, "PSK-AES128-CBC-SHA256", &[])?
+    let printed = client(&stand, "PSK-AES128-CBC-SHA256", &[])?
         .rest(SOON)
         .await?;
-    if !told.contains("handshake failure") {
+    if !printed.contains("handshake failure") {
         return Err(format!(
-            "the client does not tell of a handshake failure:\n{told}"
+            "the client does not report a handshake failure:\n{printed}"
         ));
     }
     stand.stop().await;
@@ -112,7 +112,7 @@ fn client(stand: &Stand, suites: &str, words: &[&str]) -> Result<Program, String
 
 /// Waits for a line with these words.
 pub(crate) async fn wait_for(client: &mut Program, wanted: &str) -> Outcome {
-    let (deadline, mut told) = (Instant::now() + SOON, String::new());
+    let (deadline, mut printed) = (Instant::now() + SOON, String::new());
     while let Some(line) = client
         .line(deadline.saturating_duration_since(Instant::now()))
         .await
@@ -120,11 +120,11 @@ pub(crate) async fn wait_for(client: &mut Program, wanted: &str) -> Outcome {
         if line.contains(wanted) {
             return Ok(());
         }
-        told += &line;
-        told.push('\n');
+        printed += &line;
+        printed.push('\n');
     }
     Err(format!(
-        "`{wanted}` is not in what the client tells within {:?}:\n{told}",
+        "`{wanted}` is not in the client's output within {:?}:\n{printed}",
         Duration::from_secs(10)
     ))
 }

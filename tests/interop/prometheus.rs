@@ -29,7 +29,7 @@ pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
     trials.push(runner.trial(Tool::Prometheus, name, scraped_and_limited));
 }
 
-/// Two tenants may send 500 bytes. One sends 1000 and is told to stop; the other may go on.
+/// Two tenants may send 500 bytes. One sends 1000 and is refused; the other continues.
 async fn scraped_and_limited() -> Outcome {
     let metrics = Metrics::new("interop");
     let health = serve(metrics.clone()).await?;

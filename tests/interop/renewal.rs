@@ -24,12 +24,12 @@ pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
 }
 
 async fn swapped() -> Outcome {
-    let told = |error: io::Error| error.to_string();
+    let text = |error: io::Error| error.to_string();
     let (servers, devices) = (Authority::new("Servers"), Authority::new("Devices"));
-    let secret = Folder::new("secret").map_err(told)?;
-    publish(secret.path(), "..1", &servers.issue("first")).map_err(told)?;
+    let secret = Folder::new("secret").map_err(text)?;
+    publish(secret.path(), "..1", &servers.issue("first")).map_err(text)?;
     for name in ["tls.crt", "tls.key"] {
-        symlink(Path::new("..data").join(name), secret.path().join(name)).map_err(told)?;
+        symlink(Path::new("..data").join(name), secret.path().join(name)).map_err(text)?;
     }
     let file = |name| secret.path().join(name).to_string_lossy().into_owned();
     let settings = [
@@ -44,11 +44,11 @@ async fn swapped() -> Outcome {
     let stand = stand.map_err(|error| error.to_string())?;
     let application = Application::attach(stand.amqp(), "T", &[], Behaviour::Accept).await;
     let mut application = application.map_err(|error| error.to_string())?;
-    let device = Files::write(&devices.issue("Device")).map_err(told)?;
+    let device = Files::write(&devices.issue("Device")).map_err(text)?;
 
     let mut old = device.client(&stand)?;
     shows(&mut old, "first").await?;
-    publish(secret.path(), "..2", &servers.issue("second")).map_err(told)?;
+    publish(secret.path(), "..2", &servers.issue("second")).map_err(text)?;
     let deadline = Instant::now() + SOON;
     loop {
         let mut new = device.client(&stand)?;
@@ -107,7 +107,7 @@ impl Files {
 
 /// Waits until the client has shaken hands with a server of this name.
 async fn shows(client: &mut Program, name: &str) -> Outcome {
-    let (deadline, mut told) = (Instant::now() + Duration::from_secs(5), String::new());
+    let (deadline, mut text) = (Instant::now() + Duration::from_secs(5), String::new());
     let mut named = false;
     while let Some(line) = client
         .line(deadline.saturating_duration_since(Instant::now()))
@@ -118,10 +118,10 @@ async fn shows(client: &mut Program, name: &str) -> Outcome {
         if named && line.contains("Verify return code") {
             return Ok(());
         }
-        told += &line;
-        told.push('\n');
+        text += &line;
+        text.push('\n');
     }
-    Err(format!("`{name}` is not shown:\n{told}"))
+    Err(format!("`{name}` is not shown:\n{text}"))
 }
 
 fn world(devices: &Authority) -> World {

@@ -33,7 +33,7 @@ pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
 /// Who signs what the responder says.
 enum Signer {
     Authority,
-    /// Somebody to whom the authority gave a certificate for it.
+    /// A responder that the authority certified.
     Delegate,
     /// Somebody with any certificate of the authority.
     Device,
@@ -179,7 +179,7 @@ impl Scene {
         command.args(["-rsigner", &self.write("signer.pem", &signer.certificate)?]);
         command.args(["-rkey", &self.write("signer.key", &signer.key)?]);
         let mut program = Program::start(command)?;
-        let mut told = String::new();
+        let mut printed = String::new();
         while let Some(line) = program.line(SOON).await {
             // ACCEPT [::]:34187 PID=14930
             let address = line
@@ -189,9 +189,9 @@ impl Scene {
             if let Some(port) = port {
                 return Ok((program, port));
             }
-            told += &line;
+            printed += &line;
         }
-        Err(format!("the responder does not tell its port: {told}"))
+        Err(format!("the responder does not print its port: {printed}"))
     }
 
     /// What the responder says of a certificate, to somebody else.

@@ -64,9 +64,9 @@ import sys, json, yaml, jsonschema
 given = json.load(sys.stdin)
 jsonschema.Draft7Validator.check_schema(given['schema'])
 judge = jsonschema.Draft7Validator(given['schema'], format_checker=jsonschema.FormatChecker())
-def told(text):
+def printed(text):
     return '; '.join(e.json_path + ': ' + e.message[:80] for e in judge.iter_errors(yaml.safe_load(text)))
-json.dump([told(text) for text in given['files']], sys.stdout)
+json.dump([printed(text) for text in given['files']], sys.stdout)
 ";
 
 const GOOD: &[&str] = &[

@@ -169,7 +169,7 @@ async fn uploads(tool: Tool) -> Outcome {
     ] {
         let body = format!("{{\"to\":\"{resource}\"}}");
         let words = ["-m", method, "-t", "application/json", "-e", &body];
-        let told = client(
+        let printed = client(
             tool,
             &as_sensor("sensor1@DEFAULT_TENANT", "hono-secret", &words),
             stand.coaps(),
@@ -177,7 +177,7 @@ async fn uploads(tool: Tool) -> Outcome {
             20,
         )
         .await?;
-        arrived(&mut application, resource, &body, &told).await?;
+        arrived(&mut application, resource, &body, &printed).await?;
     }
     leave(stand, application).await
 }
@@ -193,8 +193,8 @@ async fn put_forms() -> Outcome {
             let mut words = vec!["-m", "put", "-t", "application/json", "-e", &body];
             words.extend(kind);
             let path = format!("{resource}/DEFAULT_TENANT/{device}");
-            let told = client(Tool::LibcoapPlain, &words, stand.coap(), &path, 20).await?;
-            arrived(&mut application, resource, &body, &told).await?;
+            let printed = client(Tool::LibcoapPlain, &words, stand.coap(), &path, 20).await?;
+            arrived(&mut application, resource, &body, &printed).await?;
         }
     }
     leave(stand, application).await
@@ -208,13 +208,13 @@ async fn stranger(tool: Tool, identity: &str, key: &str) -> Outcome {
         key,
         &["-m", "post", "-t", "application/json", "-e", "{}"],
     );
-    let told = client(tool, &words, stand.coaps(), "telemetry", 4).await?;
-    if told.contains(" c:2.")
-        || told.contains(" c:4.")
-        || told.contains(" c:5.")
-        || told.to_lowercase().contains("alert")
+    let printed = client(tool, &words, stand.coaps(), "telemetry", 4).await?;
+    if printed.contains(" c:2.")
+        || printed.contains(" c:4.")
+        || printed.contains(" c:5.")
+        || printed.to_lowercase().contains("alert")
     {
-        return Err(format!("the client was answered:\n{told}"));
+        return Err(format!("the client was answered:\n{printed}"));
     }
     if let Some(message) = application.receive(Duration::from_millis(200)).await {
         return Err(format!(
@@ -267,11 +267,16 @@ async fn client(
         .await
 }
 
-/// The client was told 2.04, and the message came where it should.
-async fn arrived(application: &mut Application, resource: &str, body: &str, told: &str) -> Outcome {
-    if !told.contains(" c:2.04 ") {
+/// The client got 2.04, and the message arrived.
+async fn arrived(
+    application: &mut Application,
+    resource: &str,
+    body: &str,
+    printed: &str,
+) -> Outcome {
+    if !printed.contains(" c:2.04 ") {
         return Err(format!(
-            "{resource}: no 2.04 in what the client tells:\n{told}"
+            "{resource}: no 2.04 in the client's output:\n{printed}"
         ));
     }
     let endpoint = if resource.starts_with('e') {

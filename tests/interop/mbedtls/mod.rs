@@ -26,7 +26,8 @@ pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
     }
 }
 
-/// Symptom: a command larger than the negotiated length was lost, and its application was told that
+/// Symptom: a command larger than the negotiated length was lost, and its application got the
+/// outcome that
 /// it was accepted. Cause: the size of blocks did not depend on the limit of records.
 async fn commands_fit_the_max_fragment_length(code: &str, limit: Option<usize>) -> Outcome {
     let stand = Stand::start(World::default(), &[])

@@ -48,7 +48,7 @@ pub(super) async fn every_form() -> Outcome {
     // After what is rejected, the same wait ends with what is not.
     let forms: Vec<&str> = REJECTED.into_iter().chain(forms).collect();
     let mut sender = sender(&stand, &forms)?;
-    if told(&mut sender).await? != "ready" {
+    if printed(&mut sender).await? != "ready" {
         return Err("the sender is not ready".to_owned());
     }
     let mut forms = forms.into_iter();
@@ -58,7 +58,7 @@ pub(super) async fn every_form() -> Outcome {
         loop {
             let form = forms.next().ok_or("there are no more forms")?;
             sender.write(b"\n").await?;
-            let outcome = told(&mut sender).await?;
+            let outcome = printed(&mut sender).await?;
             let rejected = REJECTED.contains(&form);
             let expected = if rejected {
                 json!(["rejected", "malformed command message"])
@@ -107,7 +107,7 @@ fn sender(stand: &Stand, forms: &[&str]) -> Result<Program, String> {
     Program::start(command)
 }
 
-async fn told(sender: &mut Program) -> Result<Value, String> {
+async fn printed(sender: &mut Program) -> Result<Value, String> {
     let line = sender.line(SOON).await.ok_or("the sender is silent")?;
     serde_json::from_str(&line).map_err(|_| format!("the sender failed: {line}"))
 }

@@ -1,4 +1,5 @@
-//! qpid-proton as the application: it gets what the reference's applications get, and what it does with it is told to the device.
+//! qpid-proton as the application: it receives the same messages as from Hono, and its dispositions
+//! reach the device.
 
 mod commands;
 mod sections;
@@ -30,7 +31,7 @@ pub(crate) fn add(runner: &Runner, trials: &mut Vec<Trial>) {
     let name = "commands_of_every_form_are_delivered_or_rejected_with_the_reason";
     trials.push(runner.trial(Tool::Proton, name, commands::every_form));
     for (behaviour, code, text) in OUTCOMES {
-        // A consumer that is slow is the same to the adapter, whoever wrote it.
+        // A slow consumer looks the same to the adapter whichever library it uses.
         if !behaviour.starts_with("delay") {
             let name = format!("{}_is_told_as_{code}", behaviour.replace([':', '-'], "_"));
             let test = move || told_as(behaviour, code, text);
@@ -63,7 +64,7 @@ impl Consumer {
         }
     }
 
-    /// The next message as it is told; none if none comes in time.
+    /// The next message as printed; `None` if none arrives in time.
     pub(crate) async fn receive(&mut self, within: Duration) -> Result<Option<Value>, String> {
         let Some(line) = self.0.line(within).await else {
             return Ok(None);
@@ -109,12 +110,12 @@ async fn recorded_messages() -> Outcome {
             .send_bytes("event/T", raw, SOON)
             .await
             .map_err(|error| error.to_string())?;
-        let told = consumer
+        let printed = consumer
             .receive(SOON)
             .await?
             .ok_or("a message did not arrive")?;
         recorded["link"] = "event/T".into();
-        let lines = differences(&without_raw(recorded), &told);
+        let lines = differences(&without_raw(recorded), &printed);
         if !lines.is_empty() {
             return Err(lines.join("\n"));
         }
@@ -149,10 +150,10 @@ async fn told_as(behaviour: &str, code: &str, text: &str) -> Outcome {
             .request(&request, SOON)
             .await
             .map_err(|error| format!("{resource}: {error}"))?;
-        let told = String::from_utf8_lossy(&response.payload);
-        if (response.code().as_str(), &*told) != (code, text) {
+        let printed = String::from_utf8_lossy(&response.payload);
+        if (response.code().as_str(), &*printed) != (code, text) {
             return Err(format!(
-                "{resource}: {} `{told}` instead of {code} `{text}`",
+                "{resource}: {} `{printed}` instead of {code} `{text}`",
                 response.code()
             ));
         }

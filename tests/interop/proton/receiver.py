@@ -68,19 +68,19 @@ TYPES = {
 def children(data):
     """The values inside the value at which `data` stands."""
     data.enter()
-    told = []
+    decoded = []
     while data.next():
-        told.append(value(data))
+        decoded.append(value(data))
     data.exit()
-    return told
+    return decoded
 
 
 def value(data):
     """The value at which `data` stands, as an object of one member that names its type."""
     kind = data.type()
     if kind == Data.MAP:
-        told = children(data)
-        return {"map": [list(entry) for entry in zip(told[::2], told[1::2])]}
+        decoded = children(data)
+        return {"map": [list(entry) for entry in zip(decoded[::2], decoded[1::2])]}
     if kind == Data.LIST:
         return {"list": children(data)}
     if kind == Data.DESCRIBED:
@@ -100,13 +100,13 @@ def value(data):
     return {TYPES.get(kind, f"type {kind}"): plain}
 
 
-def key(told):
-    return next(iter(told.values()))
+def key(decoded):
+    return next(iter(decoded.values()))
 
 
 def sections(raw):
     """All sections of an encoded message."""
-    told = {"order": []}
+    decoded = {"order": []}
     while raw:
         data = Data()
         raw = raw[data.decode(raw):]
@@ -123,9 +123,9 @@ def sections(raw):
             content = {field: item for field, item in values if item != {"null": None}}
         elif "map" in content:
             content = {key(name): item for name, item in content["map"]}
-        told[name] = content
-        told["order"].append(name)
-    return told
+        decoded[name] = content
+        decoded["order"].append(name)
+    return decoded
 
 
 class Receiver(MessagingHandler):
@@ -170,10 +170,10 @@ class Receiver(MessagingHandler):
             return
         raw = link.recv(delivery.pending)
         link.advance()
-        told = sections(raw)
-        told["link"] = link.source.address
-        told["sender_settled"] = delivery.settled
-        tell(told)
+        decoded = sections(raw)
+        decoded["link"] = link.source.address
+        decoded["sender_settled"] = delivery.settled
+        tell(decoded)
         self.settle(delivery)
         if self.behaviour != "no-credit":
             link.flow(1)

@@ -238,15 +238,15 @@ pub(super) async fn telemetry_and_events() -> Outcome {
                 String::from_utf8_lossy(&response.payload)
             ));
         }
-        let told = consumer
+        let printed = consumer
             .receive(SOON)
             .await?
             .ok_or(format!("row {number}: nothing arrived"))?;
-        let link = told["link"].as_str().unwrap_or_default().to_owned();
-        let settled = told["sender_settled"].as_bool().unwrap_or_default();
+        let link = printed["link"].as_str().unwrap_or_default().to_owned();
+        let settled = printed["sender_settled"].as_bool().unwrap_or_default();
         let lines = differences(
             &row.message.sections(row.tenant),
-            &message::received(&link, settled, &told, since),
+            &message::received(&link, settled, &printed, since),
         );
         if !lines.is_empty() {
             return Err(format!(
