@@ -32,7 +32,7 @@ async def no_response(context, server, path):
     unwanted = put(uri, b"unwanted")
     unwanted.opt.no_response = 26
     try:
-        await asyncio.wait_for(context.request(unwanted).response, 1)
+        await asyncio.wait_for(context.request(unwanted).response, 5)
         print("a response")
     except asyncio.TimeoutError:
         print("no response")

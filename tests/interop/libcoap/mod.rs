@@ -111,7 +111,9 @@ async fn a_repeated_request_after_its_separate_response_gets_an_empty_ack() -> O
         datagrams.iter().filter_map(kind).collect()
     };
     // An empty acknowledgement, then the response as CON.
-    let sent = kinds(&tap.of_server().await);
+    let mut sent = kinds(&tap.of_server().await);
+    // A busy machine may be slow enough for a retransmission.
+    sent.dedup();
     if sent != [(2, 0), (0, 0x44)] {
         return Err(format!("{sent:?} was sent; the client says:\n{said}"));
     }
