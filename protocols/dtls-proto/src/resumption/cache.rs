@@ -128,6 +128,10 @@ impl SessionCache {
 const SPARED: usize = 1;
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test needs an instant to begin with"
+)]
 mod tests {
     use std::time::Duration;
 
