@@ -249,7 +249,7 @@ settings! {
         gc_heap_percentage: u32 = Kind::Number { min: 0, max: 100, unit: "percent" }, "gcHeapPercentage", Some("25");
         /// Delay until a confirmable request gets an empty ACK if its response is not ready; 0 sends it at once, -1 never.
         timeout_to_ack: i64 = Kind::Number { min: -1, max: i32::MAX as i64, unit: "ms" }, "timeoutToAck", Some("500");
-        /// How long a message is remembered to detect duplicates (EXCHANGE_LIFETIME, RFC 7252 section 4.8.2).
+        /// How long a message is remembered to detect duplicates (exchange lifetime, RFC 7252 section 4.8.2).
         exchange_lifetime: Duration = Kind::Millis { min: 1 }, "exchangeLifetime", Some("247000");
         /// Time until the first retransmission of a DTLS handshake flight.
         dtls_retransmission_timeout: Duration = Kind::Millis { min: 1 }, "dtlsRetransmissionTimeout", Some("2000");
