@@ -25,7 +25,6 @@ macro_rules! reasons {
         /// Why a handshake came to nothing, or a request was not served.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
-        #[expect(clippy::doc_markdown, reason = "the same texts go to the log")]
         pub enum Reason {
             $(#[doc = $meaning] $name,)+
         }
