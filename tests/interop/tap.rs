@@ -50,6 +50,14 @@ impl Tap {
         self.copies.lock().await.of_server.clone()
     }
 
+    /// Waits until an acknowledgement of the device has passed.
+    pub(crate) async fn acknowledged(&self) {
+        let is_ack = |datagram: &Vec<u8>| datagram.first().is_some_and(|it| it >> 4 & 3 == 2);
+        while !self.copies.lock().await.of_device.iter().any(is_ack) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Sends the first datagram of the device once more, and returns what the server sends for it.
     pub(crate) async fn repeat_first(&self) -> Result<Vec<Vec<u8>>, String> {
         let mut copies = self.copies.lock().await;
@@ -78,8 +86,8 @@ async fn pass(inside: UdpSocket, outside: Arc<UdpSocket>, copies: Arc<Mutex<Copi
         tokio::select! {
             received = inside.recv_from(&mut up) => if let Ok((length, from)) = received {
                 device = Some(from);
-                copies.lock().await.of_device.push(up[..length].to_vec());
                 drop(outside.send(&up[..length]).await);
+                copies.lock().await.of_device.push(up[..length].to_vec());
             },
             received = outside.recv(&mut down) => if let (Ok(length), Some(to)) = (received, device) {
                 copies.lock().await.of_server.push(down[..length].to_vec());

@@ -106,6 +106,7 @@ async fn a_repeated_request_after_its_separate_response_gets_an_empty_ack() -> O
     let words = ["-m", "put"];
     let path = "event/DEFAULT_TENANT/4711?hono-ttd=2&empty";
     let said = client(Tool::LibcoapPlain, &words, tap.address(), path, 20).await?;
+    tap.acknowledged().await;
     let kinds = |datagrams: &[Vec<u8>]| -> Vec<(u8, u8)> {
         let kind = |datagram: &Vec<u8>| Some((datagram.first()? >> 4 & 3, *datagram.get(1)?));
         datagrams.iter().filter_map(kind).collect()
