@@ -8,7 +8,7 @@ use crate::tenant::TenantError;
 use crate::tenant::budget::Exhausted;
 use observability::reason::Reason;
 
-/// Why a request was not served. The device is told by code and text; `Display` is what operators see.
+/// Why a request was not served. The device gets a code and a text; `Display` is what operators see.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Rejection {
     /// Nothing is at this path.
@@ -82,8 +82,8 @@ pub enum Rejection {
     /// The consumer did not take the message.
     #[error("the consumer did not accept the message: {0:?}")]
     NotAccepted(Disposition),
-    /// So many requests are in the works that there is no room for another.
-    #[error("too many requests are in the works")]
+    /// The limit on requests in progress is reached.
+    #[error("too many requests in progress")]
     Overloaded,
     /// The server is about to end.
     #[error("the server is stopping")]
@@ -91,7 +91,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// What operators are told.
+    /// The text for operators.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {

@@ -135,7 +135,7 @@ async fn a_late_answer_is_none_and_a_second_one_changes_nothing() {
 /// The status of a service is the code of the device, where it has a meaning for one (spec: coap-adapter §4).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_s_refusal_is_told_by_its_own_code() {
-    let words = "the sandbox was told to refuse this";
+    let words = "the sandbox is configured to refuse this";
     let error = "Internal server error";
     let later = "Temporarily unavailable";
     let rows = [

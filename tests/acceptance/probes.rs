@@ -21,7 +21,7 @@ async fn readiness_is_down_from_the_first_moment_of_ending() {
         let request = CoapRequest::post("e").body(0, "x");
         device.request(&request, SOON).await.unwrap().code()
     });
-    // It is in the works, and nobody will settle it.
+    // It is in progress, and nobody will settle it.
     application.receive(SOON).await.unwrap();
     let ending = tokio::spawn(stand.stop());
     let deadline = Instant::now() + SOON;

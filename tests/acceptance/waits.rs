@@ -153,11 +153,11 @@ async fn who_cannot_wait_is_refused_and_nothing_goes_north() {
         (Fault::Status(500), ("5.00", "Internal server error")),
         (
             Fault::Status(404),
-            ("4.04", "the sandbox was told to refuse this"),
+            ("4.04", "the sandbox is configured to refuse this"),
         ),
         (
             Fault::Status(400),
-            ("4.00", "the sandbox was told to refuse this"),
+            ("4.00", "the sandbox is configured to refuse this"),
         ),
         (Fault::Status(507), ("5.00", "Internal server error")),
     ];

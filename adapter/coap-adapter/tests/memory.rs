@@ -194,7 +194,7 @@ async fn begin_handshake(socket: &UdpSocket) {
     let mut client = dtls_client::Client::new(Instant::now(), config).unwrap();
     drop(socket.send(&client.poll_transmit().unwrap()).await);
     let mut bytes = [0; 2048];
-    let answer = timeout(Duration::from_millis(200), socket.recv(&mut bytes));
+    let answer = timeout(Duration::from_millis(20), socket.recv(&mut bytes));
     if let Ok(Ok(length)) = answer.await {
         client.handle_datagram(Instant::now(), &mut bytes[..length]);
         if let Some(hello) = client.poll_transmit() {

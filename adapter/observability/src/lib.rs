@@ -1,6 +1,6 @@
 //! What operators see of the adapter: metrics, spans and the reasons why devices are not served.
 //!
-//! This crate knows nothing of the adapter; whoever counts or records something passes it in.
+//! This crate knows nothing of the adapter: its users pass in what they count or record.
 
 pub mod reason;
 

@@ -36,7 +36,7 @@ use crate::monitoring::operator;
 use crate::serve::Stop;
 use crate::tenant::budget::Budgets;
 
-/// A running adapter. Dropping it cuts everything off; [`App::stop`] finishes what is in the works.
+/// A running adapter. Dropping it cuts everything off; [`App::stop`] finishes requests in progress.
 #[derive(Debug)]
 #[must_use = "the adapter ends when it is dropped"]
 pub struct App {

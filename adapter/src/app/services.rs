@@ -298,3 +298,22 @@ const MIN_UNSETTLED: usize = 1_024;
 const MAX_UNSETTLED: usize = 1_000_000;
 
 const PROMETHEUS: &str = "HONO_RESOURCELIMITS_PROMETHEUSBASED_HOST";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Symptom: `hono.app.maxInstances` changed nothing, and all messages shared two connections.
+    #[test]
+    fn max_instances_sets_the_number_of_connections_for_telemetry() {
+        let mut config = Config::default();
+        for written in [1, 2, 3] {
+            config.max_instances = written;
+            assert_eq!(instances(&config), written);
+        }
+        config.max_instances = 0;
+        assert!(instances(&config) >= 1, "one for each processor");
+        config.max_instances = 1 << 20;
+        assert!(instances(&config) < 1 << 20, "as far as there is memory");
+    }
+}

@@ -20,7 +20,7 @@ use crate::authn::{Origin, Principal};
 use crate::respond::Answer;
 use crate::tenant::AckTimeout;
 
-/// A request in the works without what it says, and the way back to its peer. Dropped unanswered, it is answered 5.00.
+/// A request in progress without its content, and the way back to its peer. Dropped unanswered, it is answered 5.00.
 #[derive(Debug)]
 pub struct Exchange {
     id: ExchangeId,

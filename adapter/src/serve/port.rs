@@ -36,7 +36,7 @@ use observability::metrics::{Gauge, Metrics, Transport as Kind, count_of};
 /// How a port is ended, in two steps.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    /// From now on requests are refused, and those in the works are finished.
+    /// From now on requests are refused, and those in progress are finished.
     pub drain: CancellationToken,
     /// From now on nothing is received or sent.
     pub halt: CancellationToken,

@@ -103,7 +103,7 @@ impl Gauges {
             else {
                 continue;
             };
-            // Some tables are told by each port.
+            // Some tables are reported by each port.
             let entries: Vec<_> = ["", "_udp", "_dtls"]
                 .map(|port| format!("coap_adapter_table_entries{{table=\"{table}{port}\"}}"))
                 .into_iter()

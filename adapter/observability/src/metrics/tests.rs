@@ -469,7 +469,7 @@ fn every_metric_is_described_and_every_description_is_exposed() {
     assert_eq!(exposed, described);
 }
 
-/// `UPDATE_PAGES=1 cargo test -p observability pages` writes it anew.
+/// `UPDATE_PAGES=1 cargo test -p observability pages` writes it again.
 #[test]
 fn the_page_of_metrics_has_the_generated_table_as_other_pages_have() {
     const MARK: &str = "<!-- metrics -->";

@@ -76,7 +76,7 @@ const RULES: [Rule; 6] = [
         from: &["observability"],
         to: &["adapter", "coap-adapter"],
         reach: Reach::Shipped,
-        why: "whoever counts something passes it in",
+        why: "its users pass in what they count",
     },
     Rule {
         from: &["adapter", "dtls-server", "amqp-client", "registry-client"],
