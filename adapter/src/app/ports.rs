@@ -310,9 +310,18 @@ pub(super) fn read_identity(files: &KeyAndCertificate) -> Result<Identity, Start
         std::fs::read(path).map(Zeroizing::new).map_err(unreadable)
     };
     let (certificate, key) = (read(&files.certificate)?, read(&files.key)?);
-    Identity::from_pem(&certificate, &key).map_err(|error| StartError::Identity {
-        path: files.certificate.clone(),
-        source: Box::new(error),
+    Identity::from_pem(&certificate, &key).map_err(|error| {
+        let path = match error {
+            IdentityError::NoKey
+            | IdentityError::RsaKey
+            | IdentityError::UnsupportedKey
+            | IdentityError::KeyMismatch => &files.key,
+            _ => &files.certificate,
+        };
+        StartError::Identity {
+            path: path.clone(),
+            source: Box::new(error),
+        }
     })
 }
 

@@ -216,16 +216,7 @@ impl Preflight<'_> {
 
 /// The setting that an error of the server's identity is about.
 fn identity_setting(error: &StartError, files: &KeyAndCertificate) -> String {
-    let is_key = match error {
-        StartError::Identity { path, source } => match source.downcast_ref() {
-            Some(
-                IdentityError::NoKey | IdentityError::UnsupportedKey | IdentityError::KeyMismatch,
-            ) => true,
-            Some(_) => false,
-            None => *path == files.key,
-        },
-        _ => false,
-    };
+    let is_key = matches!(error, StartError::Identity { path, .. } if *path == files.key);
     let key = if is_key { "keyPath" } else { "certPath" };
     format!("hono.coap.{key}")
 }

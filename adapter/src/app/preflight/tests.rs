@@ -110,6 +110,12 @@ fn an_identity_that_cannot_be_used_is_a_problem_of_its_setting() {
             "{problem}"
         );
         assert!(problem.contains(expected), "{problem}");
+        let file = if setting == "KEYPATH" {
+            key
+        } else {
+            certificate
+        };
+        assert!(problem.contains(file.as_str()), "{problem}");
         assert_eq!(warnings, [""; 0]);
     }
 }
